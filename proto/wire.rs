@@ -1,0 +1,300 @@
+//! Posts that stay encoded: how the log stores them, and how the server sends them without decoding.
+//!
+//! A post is encoded once, when it is accepted: fields 1, 6, 5, 3, 4, 8 of `PostMessage`, in this order. Protobuf
+//! lets fields come in any order, so a reader gets these bytes as they are with `author` (2) and `sequence` (7)
+//! appended; what a filter asks for stands first.
+//!
+//! Not here: what makes a post valid, and how it is stored.
+
+use std::{marker::PhantomData, sync::Arc};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use prost::encoding::{self, WireType};
+use tonic::{
+    Status,
+    codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::{
+    post::v1::{LogPosition, PostMessage, TagFeedResponse},
+    reason,
+};
+
+// The field numbers of `PostMessage`.
+const POST_ID: u32 = 1;
+const AUTHOR: u32 = 2;
+const TITLE: u32 = 3;
+const BODY: u32 = 4;
+const TAGS: u32 = 5;
+const USER_ID: u32 = 6;
+const SEQUENCE: u32 = 7;
+const CREATE_TIME: u32 = 8;
+
+/// Encodes what the writer chose: `post_id`, `user_id`, `tags`, `title`, `body`.
+///
+/// Equal posts give equal bytes. Output-only fields are left out.
+pub fn encode_content(post: &PostMessage) -> BytesMut {
+    let mut buf = BytesMut::with_capacity(
+        64 + post.post_id.len() + post.user_id.len() + post.title.len() + post.body.len(),
+    );
+    put_string(POST_ID, &post.post_id, &mut buf);
+    put_string(USER_ID, &post.user_id, &mut buf);
+    encoding::string::encode_repeated(TAGS, &post.tags, &mut buf);
+    put_string(TITLE, &post.title, &mut buf);
+    put_string(BODY, &post.body, &mut buf);
+    buf
+}
+
+/// Completes encoded content with `create_time`: the bytes that the log stores.
+pub fn append_create_time(content: &mut BytesMut, time: &prost_types::Timestamp) {
+    encoding::message::encode(CREATE_TIME, time, content);
+}
+
+/// Whether stored bytes are this content, whenever it was created.
+pub fn same_content(stored: &[u8], content: &[u8]) -> bool {
+    // After the content comes `create_time`, and no field of a content starts with that tag.
+    let create_time = (CREATE_TIME << 3 | WireType::LengthDelimited as u32) as u8;
+    stored.strip_prefix(content).is_some_and(|rest| rest.first() == Some(&create_time))
+}
+
+/// A borrowed look at stored bytes. It reads no further than it must.
+#[derive(Debug, Clone, Copy)]
+pub struct PostView<'a>(pub &'a [u8]);
+
+impl<'a> PostView<'a> {
+    /// The `post_id`, or "" if the bytes are not a stored post.
+    pub fn post_id(self) -> &'a str {
+        self.fields().find_map(|(tag, value)| (tag == POST_ID).then_some(value)).unwrap_or_default()
+    }
+
+    /// The `user_id`, or "" if the bytes are not a stored post.
+    pub fn user_id(self) -> &'a str {
+        self.fields().find_map(|(tag, value)| (tag == USER_ID).then_some(value)).unwrap_or_default()
+    }
+
+    /// The tags, in the writer's order.
+    pub fn tags(self) -> impl Iterator<Item = &'a str> {
+        self.fields()
+            .take_while(|(tag, _)| matches!(*tag, POST_ID | USER_ID | TAGS))
+            .filter_map(|(tag, value)| (tag == TAGS).then_some(value))
+    }
+
+    /// The string fields, up to the first that is not one.
+    fn fields(self) -> impl Iterator<Item = (u32, &'a str)> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let (tag, WireType::LengthDelimited) = encoding::decode_key(&mut rest).ok()? else {
+                return None;
+            };
+            let len = usize::try_from(encoding::decode_varint(&mut rest).ok()?).ok()?;
+            let (value, after) = rest.split_at_checked(len)?;
+            rest = after;
+            Some((tag, std::str::from_utf8(value).ok()?))
+        })
+    }
+}
+
+/// A stored post on its way to a reader.
+#[derive(Debug, Clone)]
+pub struct OutgoingPost {
+    /// The bytes of the log.
+    pub stored: Bytes,
+    /// The user's name; empty for an unknown user.
+    pub author: Arc<str>,
+    /// The place in the log.
+    pub sequence: i64,
+}
+
+impl OutgoingPost {
+    fn encoded_len(&self) -> usize {
+        self.stored.len()
+            + string_len(AUTHOR, &self.author)
+            + encoding::int64::encoded_len(SEQUENCE, &self.sequence)
+    }
+
+    fn encode(&self, buf: &mut impl BufMut) {
+        buf.put_slice(&self.stored);
+        put_string(AUTHOR, &self.author, buf);
+        encoding::int64::encode(SEQUENCE, &self.sequence, buf);
+    }
+}
+
+/// A batch of posts, encoded as `ListPostsByUserIdResponse`, `ListPostsResponse` or `PostBatch`.
+///
+/// The three share their fields: 1 the posts, 2 the position, 3 a flag (`truncated`, `snapshot_complete`, none).
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// The posts, in the order of the log.
+    pub posts: Vec<OutgoingPost>,
+    /// The last sequence that the page covers.
+    pub position: LogPosition,
+    /// `truncated` or `snapshot_complete`.
+    pub flag: bool,
+}
+
+/// A message of a feed.
+#[derive(Debug, Clone)]
+pub enum FeedMessage {
+    /// The payload `posts`.
+    Posts(Page),
+    /// Any other payload.
+    Other(TagFeedResponse),
+}
+
+/// What a server can send: it knows its length and writes itself once.
+pub trait Encode {
+    /// The number of bytes that [`encode`](Encode::encode) writes.
+    fn encoded_len(&self) -> usize;
+    /// Writes the protobuf message, without a length prefix.
+    fn encode(&self, buf: &mut impl BufMut);
+}
+
+impl Encode for Page {
+    fn encoded_len(&self) -> usize {
+        let posts = self.posts.iter().map(|post| delimited_len(1, post.encoded_len()));
+        posts.sum::<usize>()
+            + encoding::message::encoded_len(2, &self.position)
+            + if self.flag { encoding::bool::encoded_len(3, &true) } else { 0 }
+    }
+
+    fn encode(&self, buf: &mut impl BufMut) {
+        for post in &self.posts {
+            put_delimiter(1, post.encoded_len(), buf);
+            post.encode(buf);
+        }
+        encoding::message::encode(2, &self.position, buf);
+        if self.flag {
+            encoding::bool::encode(3, &true, buf);
+        }
+    }
+}
+
+impl Encode for FeedMessage {
+    fn encoded_len(&self) -> usize {
+        match self {
+            FeedMessage::Posts(page) => delimited_len(3, page.encoded_len()),
+            FeedMessage::Other(message) => Encode::encoded_len(message),
+        }
+    }
+
+    fn encode(&self, buf: &mut impl BufMut) {
+        match self {
+            FeedMessage::Posts(page) => {
+                put_delimiter(3, page.encoded_len(), buf);
+                page.encode(buf);
+            }
+            FeedMessage::Other(message) => Encode::encode(message, buf),
+        }
+    }
+}
+
+impl<M: prost::Message> Encode for M {
+    fn encoded_len(&self) -> usize {
+        prost::Message::encoded_len(self)
+    }
+
+    fn encode(&self, buf: &mut impl BufMut) {
+        self.encode_raw(buf);
+    }
+}
+
+/// The server's codec: it sends what can [`Encode`] itself and receives ordinary prost messages.
+///
+/// A message that cannot be decoded is the caller's mistake, INVALID_ARGUMENT (tonic's own codec says INTERNAL).
+#[derive(Debug)]
+pub struct WireCodec<T, U>(PhantomData<fn(T) -> U>);
+
+impl<T, U> Default for WireCodec<T, U> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// tonic allocates the first number per stream and direction, at once; an idle feed shall not pay for it. Messages
+/// reserve what they need. The second is the size of a chunk handed to HTTP/2: one full batch.
+fn buffer_settings() -> BufferSettings {
+    BufferSettings::new(512, crate::limits::BATCH_BYTES)
+}
+
+impl<T, U> Codec for WireCodec<T, U>
+where
+    T: Encode + Send + 'static,
+    U: prost::Message + Default + Send + 'static,
+{
+    type Encode = T;
+    type Decode = U;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self::default()
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self::default()
+    }
+}
+
+impl<T: Encode, U> Encoder for WireCodec<T, U> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, item: T, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buf.reserve(item.encoded_len());
+        item.encode(buf);
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffer_settings()
+    }
+}
+
+impl<T, U: prost::Message + Default> Decoder for WireCodec<T, U> {
+    type Item = U;
+    type Error = Status;
+
+    fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        U::decode(buf.copy_to_bytes(buf.remaining())).map(Some).map_err(|error| {
+            Status::with_error_details(
+                tonic::Code::InvalidArgument,
+                format!("a request message cannot be decoded: {error}"),
+                ErrorDetails::with_error_info(reason::UNDECODABLE_MESSAGE, reason::DOMAIN, []),
+            )
+        })
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        buffer_settings()
+    }
+}
+
+/// Cuts text to at most `chars` characters, for ids that are echoed and names that come from elsewhere.
+pub fn truncate(text: &str, chars: usize) -> &str {
+    text.char_indices().nth(chars).map_or(text, |(end, _)| &text[..end])
+}
+
+// proto3 leaves default values out.
+fn string_len(tag: u32, value: &str) -> usize {
+    if value.is_empty() { 0 } else { delimited_len(tag, value.len()) }
+}
+
+fn put_string(tag: u32, value: &str, buf: &mut impl BufMut) {
+    if !value.is_empty() {
+        put_delimiter(tag, value.len(), buf);
+        buf.put_slice(value.as_bytes());
+    }
+}
+
+fn delimited_len(tag: u32, len: usize) -> usize {
+    encoding::key_len(tag) + encoding::encoded_len_varint(len as u64) + len
+}
+
+fn put_delimiter(tag: u32, len: usize, buf: &mut impl BufMut) {
+    encoding::encode_key(tag, WireType::LengthDelimited, buf);
+    encoding::encode_varint(len as u64, buf);
+}
