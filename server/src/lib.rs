@@ -1,3 +1,24 @@
 //! Server side of Quartet: the ordered post log and the four RPC kinds over it.
+//!
+//! A map, from the wire to the disk; read it from top to bottom:
+//!
+//! - [`config`]: what a server can be told.
+//! - [`serve`]: puts the parts together, and takes them apart again.
+//! - [`connection`]: accept, speak HTTP/2, drain.
+//! - [`recover`]: a panic becomes INTERNAL, and every status gets its reason.
+//! - [`service`]: the Post service, one file per RPC kind; [`users`]: the User service.
+//! - [`validate`] and [`error`]: from requests to values, from errors to statuses.
+//! - [`authors`]: the Post service's client of the User service.
+//! - [`cursor`], [`dispatcher`], [`filter`]: how streams read the log and wait for it.
+//! - [`log`]: the ordered log itself, in memory and on disk.
 
+pub mod authors;
+pub mod connection;
+pub mod cursor;
+pub mod dispatcher;
+pub mod error;
+pub mod filter;
 pub mod log;
+pub mod service;
+pub mod users;
+pub mod validate;

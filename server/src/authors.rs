@@ -1,0 +1,194 @@
+//! Names of authors: the Post service's client of the User service.
+//!
+//! Post and User are two services. Post stores user ids only and asks User for the names, over gRPC, even when both
+//! run in one process. A name is asked for once in [`FRESH`], by one call however many readers wait for it, and never
+//! once per post.
+//!
+//! When User is down, names that were known go on; a name that was never known fails the caller, who tries again.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Shared, try_join_all},
+};
+use parking_lot::Mutex;
+use quartet::{
+    limits::AUTHOR_CHARS,
+    reason,
+    user::v1::{GetUserRequest, user_service_client::UserServiceClient},
+    wire,
+};
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+use tonic::{Code, Status, transport::Channel};
+
+use crate::{error, log::Record};
+
+/// How long a name counts as fresh.
+const FRESH: Duration = Duration::from_secs(60);
+/// How long a stale name serves after a failed refresh before the next try.
+const RETRY: Duration = Duration::from_secs(5);
+/// How long a call to the User service may take. It belongs to the call, not to one of those who wait for it.
+const CALL: Duration = Duration::from_secs(2);
+/// Names kept at most: some 20 MB. Beyond it, stale ones go first, then any.
+const KEPT: usize = 100_000;
+
+/// A user's name, or `None` for a user that User does not know.
+pub type Author = Option<Arc<str>>;
+
+/// The User service did not say who somebody is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the User service is unavailable")]
+pub struct UserServiceUnavailable;
+
+impl From<UserServiceUnavailable> for Status {
+    fn from(error: UserServiceUnavailable) -> Self {
+        error::retryable(
+            Code::Unavailable,
+            reason::USER_SERVICE_UNAVAILABLE,
+            format!("{error}, and a name that is needed is not known yet"),
+        )
+    }
+}
+
+/// The names that are known, and the calls for those that are not.
+#[derive(Debug, Clone)]
+pub struct Authors(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    users: UserServiceClient<Channel>,
+    known: Mutex<HashMap<String, Known>>,
+    /// Calls in flight. They run as tasks: a caller that leaves does not take the answer from the others.
+    calls: Mutex<HashMap<String, Call>>,
+    tasks: TaskTracker,
+}
+
+type Call = Shared<BoxFuture<'static, Result<Author, UserServiceUnavailable>>>;
+
+#[derive(Debug, Clone)]
+struct Known {
+    author: Author,
+    fresh_until: Instant,
+}
+
+impl Authors {
+    /// Asks the User service behind this channel.
+    pub fn new(users: Channel) -> Self {
+        Self(Arc::new(Inner {
+            users: UserServiceClient::new(users),
+            known: Mutex::default(),
+            calls: Mutex::default(),
+            tasks: TaskTracker::new(),
+        }))
+    }
+
+    /// The name of a user. Cancel-safe.
+    pub async fn get(&self, user_id: &str) -> Result<Author, UserServiceUnavailable> {
+        let known = self.0.known.lock().get(user_id).cloned();
+        match known {
+            Some(known) if known.is_fresh() => Ok(known.author),
+            Some(known) => Ok(self.call(user_id).await.unwrap_or(known.author)),
+            None => self.call(user_id).await,
+        }
+    }
+
+    /// The author of each record, "" for an unknown user. Cancel-safe.
+    pub async fn of(&self, records: &[Record]) -> Result<Vec<Arc<str>>, UserServiceUnavailable> {
+        let users: BTreeSet<&str> = records.iter().map(|record| record.view().user_id()).collect();
+        let mut names = self.fresh(&users);
+        let missing: Vec<&str> =
+            users.into_iter().filter(|user_id| !names.contains_key(user_id)).collect();
+        let found = try_join_all(missing.iter().map(|user_id| self.get(user_id))).await?;
+        names.extend(missing.into_iter().zip(found));
+
+        let unknown: Arc<str> = "".into();
+        let name = |record: &Record| names.get(record.view().user_id()).cloned().flatten();
+        Ok(records.iter().map(|record| name(record).unwrap_or_else(|| unknown.clone())).collect())
+    }
+
+    /// The names among these that need no call.
+    fn fresh<'a>(&self, users: &BTreeSet<&'a str>) -> HashMap<&'a str, Author> {
+        let known = self.0.known.lock();
+        let fresh = |user_id: &&'a str| {
+            let known = known.get(*user_id).filter(|known| known.is_fresh())?;
+            Some((*user_id, known.author.clone()))
+        };
+        users.iter().filter_map(fresh).collect()
+    }
+
+    /// Waits for the calls in flight, at most as long as one may take.
+    pub async fn close(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    /// Joins the call for this user, or starts it.
+    fn call(&self, user_id: &str) -> Call {
+        let mut calls = self.0.calls.lock();
+        if let Some(call) = calls.get(user_id) {
+            return call.clone();
+        }
+        let task = self.0.tasks.spawn(self.clone().ask(user_id.to_owned()));
+        // A task that panicked or was stopped did not say who the user is.
+        let call = task.map(|ended| ended.unwrap_or(Err(UserServiceUnavailable))).boxed().shared();
+        calls.insert(user_id.to_owned(), call.clone());
+        call
+    }
+
+    async fn ask(self, user_id: String) -> Result<Author, UserServiceUnavailable> {
+        let mut users = self.0.users.clone();
+        let request = GetUserRequest { user_id: user_id.clone() };
+        // A downstream status is mapped, never passed on: its text and metadata are not for our callers.
+        let author = match timeout(CALL, users.get_user(request)).await {
+            Ok(Ok(response)) => {
+                let user = response.into_inner().user_message.unwrap_or_default();
+                Ok(Some(Arc::from(wire::truncate(&user.name, AUTHOR_CHARS))))
+            }
+            Ok(Err(status)) if status.code() == Code::NotFound => Ok(None),
+            Ok(Err(status)) => Err(format!("{:?}: {}", status.code(), status.message())),
+            Err(_) => Err(format!("no answer within {CALL:?}")),
+        };
+        // Known before the call is gone: nobody finds neither.
+        let author = match author {
+            Ok(author) => Ok(self.keep(user_id.clone(), author)),
+            Err(why) => {
+                tracing::warn!(user_id, why, "the User service did not answer");
+                self.keep_stale(&user_id);
+                Err(UserServiceUnavailable)
+            }
+        };
+        self.0.calls.lock().remove(&user_id);
+        author
+    }
+
+    fn keep(&self, user_id: String, author: Author) -> Author {
+        let mut known = self.0.known.lock();
+        if known.len() >= KEPT && !known.contains_key(&user_id) {
+            known.retain(|_, known| known.is_fresh());
+            if known.len() >= KEPT {
+                known.clear();
+            }
+        }
+        let fresh_until = Instant::now() + FRESH;
+        known.insert(user_id, Known { author: author.clone(), fresh_until });
+        author
+    }
+
+    fn keep_stale(&self, user_id: &str) {
+        if let Some(known) = self.0.known.lock().get_mut(user_id) {
+            known.fresh_until = Instant::now() + RETRY;
+        }
+    }
+}
+
+impl Known {
+    fn is_fresh(&self) -> bool {
+        Instant::now() < self.fresh_until
+    }
+}

@@ -1,0 +1,172 @@
+//! How every stream reads: a place in the log that moves forward.
+//!
+//! A cursor is never a queue. It holds the last sequence that it examined and pulls the next batch when its client
+//! has room, so a slow client costs constant memory and loses nothing, replay and live are the same loop, and
+//! resuming after a cut is a new cursor at the last position.
+//!
+//! Guarantees: over the batches of one cursor, sequences strictly increase; every post between its start and
+//! [`position`](Cursor::position) that matched the filter in force was in a batch. Reading is cancel-safe, because it
+//! does not move the cursor past a post: [`advance`](Cursor::advance) does, once the batch is complete with authors.
+
+use std::sync::Arc;
+
+use quartet::limits::{BATCH_BYTES, BATCH_POSTS, SKIPPED_POSTS};
+use tokio::sync::watch;
+
+use crate::{
+    dispatcher::{Dispatcher, News, Registration},
+    filter::Filter,
+    log::{Limit, LogError, PostLog, Record},
+};
+
+/// A reader that takes every post reads one message's worth.
+const READ_ALL: Limit = Limit { posts: BATCH_POSTS, bytes: BATCH_BYTES };
+/// A reader that passes over posts reads more of them at a time.
+const READ_SOME: Limit = Limit { posts: 1024, bytes: 256 * 1024 };
+
+/// A place in the log, and what its reader follows.
+#[derive(Debug)]
+pub struct Cursor {
+    log: Arc<dyn PostLog>,
+    head: watch::Receiver<u64>,
+    registration: Registration,
+    filter: Arc<Filter>,
+    position: u64,
+    /// The position that the client was told last.
+    reported: u64,
+}
+
+impl Cursor {
+    /// A cursor that has examined everything up to `position`.
+    pub fn new(
+        log: Arc<dyn PostLog>,
+        dispatcher: Arc<Dispatcher>,
+        filter: Filter,
+        position: u64,
+    ) -> Self {
+        let filter = Arc::new(filter);
+        let registration = Registration::new(dispatcher, filter.clone());
+        Self { head: log.head(), log, registration, filter, position, reported: position }
+    }
+
+    /// The last sequence examined, matching or not.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The newest durable sequence.
+    pub fn head(&self) -> u64 {
+        *self.head.borrow()
+    }
+
+    /// What the reader follows.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// Follows something else from the current position on, which it moves past all that is known not to match.
+    pub fn change_filter(&mut self, filter: Filter) {
+        self.settle();
+        self.filter = Arc::new(filter);
+        self.registration.change(self.filter.clone());
+    }
+
+    /// Starts again at another position. Only for a cursor that has not read yet.
+    pub fn start_at(&mut self, position: u64) {
+        (self.position, self.reported) = (position, position);
+    }
+
+    /// Moves past what is known not to match, without reading. Returns whether more may match.
+    fn settle(&mut self) -> bool {
+        let (position, may_match) = match self.registration.news(self.position) {
+            News::MayMatchAfter(position) => (position, true),
+            News::NothingUpTo(position) => (position, false),
+        };
+        self.position = position;
+        may_match
+    }
+
+    /// Reads the next batch of what is stored, at most up to `until`. It does not move the cursor.
+    ///
+    /// A batch is empty if [`SKIPPED_POSTS`] were passed over, or if nothing up to `until` matches.
+    pub async fn replay(&self, until: u64) -> Result<Batch, LogError> {
+        let limit = if self.filter.is_all() { READ_ALL } else { READ_SOME };
+        let enough = until.min(self.position.saturating_add(SKIPPED_POSTS));
+        let mut batch = Batch { position: self.position, ..Batch::default() };
+        while batch.position < enough && !batch.full {
+            let records = self.log.read(batch.position, limit).await?;
+            if records.is_empty() {
+                break; // `until` is beyond the head.
+            }
+            for record in records.into_iter().take_while(|record| record.sequence <= until) {
+                if !batch.examine(record, &self.filter) {
+                    break;
+                }
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Waits for posts that match and reads the next batch of them. It does not move past them.
+    ///
+    /// A batch is empty if [`SKIPPED_POSTS`] were passed over since the last [`advance`](Cursor::advance) or
+    /// [`bookmark`](Cursor::bookmark): time to send the client one.
+    pub async fn follow(&mut self) -> Result<Batch, LogError> {
+        loop {
+            let may_match = self.settle();
+            if self.position - self.reported >= SKIPPED_POSTS {
+                return Ok(Batch { position: self.position, ..Batch::default() });
+            }
+            if !may_match {
+                self.registration.woken().await;
+                continue;
+            }
+            let batch = self.replay(self.head()).await?;
+            if !batch.records.is_empty() {
+                return Ok(batch);
+            }
+            self.position = batch.position;
+        }
+    }
+
+    /// Moves past a batch, once it is on its way to the client.
+    pub fn advance(&mut self, batch: &Batch) {
+        (self.position, self.reported) = (batch.position, batch.position);
+    }
+
+    /// The furthest position known, for a reader that wants to tell its client.
+    pub fn bookmark(&mut self) -> u64 {
+        self.settle();
+        self.reported = self.position;
+        self.position
+    }
+}
+
+/// What one message carries: the matching posts up to a position.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The posts, in the order of the log.
+    pub records: Vec<Record>,
+    /// The last sequence examined, matching or not.
+    pub position: u64,
+    bytes: usize,
+    full: bool,
+}
+
+impl Batch {
+    /// Takes in the next record of the log, or says that it matches but does not fit any more.
+    fn examine(&mut self, record: Record, filter: &Filter) -> bool {
+        let sequence = record.sequence;
+        if filter.matches(record.view()) {
+            self.bytes += record.post.len();
+            self.full = self.records.len() == BATCH_POSTS
+                || (self.bytes > BATCH_BYTES && !self.records.is_empty());
+            if self.full {
+                return false;
+            }
+            self.records.push(record);
+        }
+        self.position = sequence;
+        true
+    }
+}

@@ -1,0 +1,310 @@
+//! Wakes the cursors that wait for posts: those that a new post matches, and no others.
+//!
+//! One task watches the head of the log, reads each new post once and looks up who follows its tags or its user. So
+//! a publish costs what its matches cost, however many feeds are open.
+//!
+//! Guarantee: a [`Waiter`] always knows of the posts after [`known_from`](Waiter) either "these may match" or
+//! "nothing matched up to here". Not here: reading for the cursors. A wake-up carries no posts.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+use quartet::limits::SKIPPED_POSTS;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    filter::{Filter, Tags},
+    log::{Limit, PostLog, Record},
+};
+
+/// What the dispatcher reads at a time.
+const READ: Limit = Limit { posts: 1024, bytes: 1024 * 1024 };
+
+/// The one reader that wakes all others.
+#[derive(Debug)]
+pub struct Dispatcher {
+    log: Arc<dyn PostLog>,
+    /// Every waiter has been told of every match up to here.
+    examined: AtomicU64,
+    interests: Mutex<Interests>,
+}
+
+impl Dispatcher {
+    /// A dispatcher that starts at the head. Somebody must [`run`](Dispatcher::run) it.
+    pub fn new(log: Arc<dyn PostLog>) -> Arc<Self> {
+        let examined = AtomicU64::new(*log.head().borrow());
+        Arc::new(Self { log, examined, interests: Mutex::default() })
+    }
+
+    /// Watches the log until it is told to stop.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut head = self.log.head();
+        let watch = async {
+            // The log keeps its head for as long as we hold it, so this cannot fail.
+            while let Ok(head) = head.wait_for(|head| *head > self.examined()).await.map(|h| *h) {
+                self.examine(head).await;
+            }
+        };
+        // Cancel-safe: what was not examined yet has woken nobody, and nobody is left to wait.
+        stop.run_until_cancelled(watch).await;
+    }
+
+    async fn examine(&self, head: u64) {
+        while self.examined() < head {
+            match self.log.read(self.examined(), READ).await {
+                Ok(records) => self.tell(&records),
+                // The readers shall meet the error themselves: each reads what it was told may match.
+                Err(error) => {
+                    tracing::error!(%error, "cannot read new posts; waking all readers");
+                    self.tell_all(head);
+                }
+            }
+        }
+    }
+
+    fn tell(&self, records: &[Record]) {
+        let Some(last) = records.last() else { return };
+        let mut interests = self.interests.lock();
+        for record in records {
+            interests.tell(record);
+        }
+        self.examined.store(last.sequence, Ordering::Release);
+        interests.wake_overdue(last.sequence);
+    }
+
+    fn tell_all(&self, head: u64) {
+        let mut interests = self.interests.lock();
+        let first = self.examined() + 1;
+        interests.waiters.values().for_each(|entry| entry.waiter.may_match(first, head));
+        self.examined.store(head, Ordering::Release);
+        interests.wake_overdue(head);
+    }
+
+    fn examined(&self) -> u64 {
+        self.examined.load(Ordering::Acquire)
+    }
+}
+
+/// A cursor's place at the dispatcher. Dropping it takes the place back.
+#[derive(Debug)]
+pub struct Registration {
+    dispatcher: Arc<Dispatcher>,
+    waiter: Arc<Waiter>,
+    id: u64,
+    /// Matches up to here were not announced: the filter was not registered yet.
+    known_from: u64,
+}
+
+/// What is known of the posts after a position.
+#[derive(Debug, PartialEq, Eq)]
+pub enum News {
+    /// Nothing up to `first` matches; what follows may.
+    MayMatchAfter(u64),
+    /// Nothing up to here matches, and nobody knows yet of what follows.
+    NothingUpTo(u64),
+}
+
+impl Registration {
+    /// Announces a reader and what it follows.
+    pub fn new(dispatcher: Arc<Dispatcher>, filter: Arc<Filter>) -> Self {
+        let waiter = Arc::<Waiter>::default();
+        let mut interests = dispatcher.interests.lock();
+        // Under the lock: no post is examined between this line and the next.
+        let known_from = dispatcher.examined();
+        let id = interests.add(filter, waiter.clone(), known_from);
+        drop(interests);
+        Self { dispatcher, waiter, id, known_from }
+    }
+
+    /// Replaces what the reader follows.
+    pub fn change(&mut self, filter: Arc<Filter>) {
+        let mut interests = self.dispatcher.interests.lock();
+        interests.replace(self.id, filter);
+        self.known_from = self.dispatcher.examined();
+        *self.waiter.matched.lock() = None;
+    }
+
+    /// What is known of the posts after `position`, up to which the reader has examined the log.
+    pub fn news(&self, position: u64) -> News {
+        self.waiter.position.store(position, Ordering::Release);
+        // Before the matches: all of them up to `examined` are noted by now.
+        let examined = self.dispatcher.examined();
+        let mut matched = self.waiter.matched.lock();
+        match *matched {
+            _ if position < self.known_from => News::MayMatchAfter(position),
+            Some(Matched { first, last }) if last > position => {
+                News::MayMatchAfter(position.max(first - 1))
+            }
+            _ => {
+                *matched = None;
+                News::NothingUpTo(position.max(examined))
+            }
+        }
+    }
+
+    /// Waits until there may be news. Cancel-safe.
+    pub async fn woken(&self) {
+        self.waiter.notify.notified().await;
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.dispatcher.interests.lock().remove(self.id);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Waiter {
+    notify: Notify,
+    /// How far the cursor has examined the log itself.
+    position: AtomicU64,
+    matched: Mutex<Option<Matched>>,
+}
+
+/// The matches that the cursor has not examined yet: the first, the last, and unknown ones between.
+#[derive(Debug)]
+struct Matched {
+    first: u64,
+    last: u64,
+}
+
+impl Waiter {
+    fn may_match(&self, first: u64, last: u64) {
+        if last <= self.position.load(Ordering::Acquire) {
+            return; // The cursor was faster.
+        }
+        match &mut *self.matched.lock() {
+            Some(matched) => matched.last = last,
+            none => {
+                *none = Some(Matched { first, last });
+                self.notify.notify_one();
+            }
+        }
+    }
+}
+
+/// Who waits for what.
+#[derive(Debug, Default)]
+struct Interests {
+    next_id: u64,
+    waiters: HashMap<u64, Entry>,
+    all: Followers,
+    by_tag: HashMap<String, Followers>,
+    by_user: HashMap<String, Followers>,
+    /// When to look whether a waiter is owed a bookmark, the earliest first. One item per waiter.
+    bookmarks: BinaryHeap<Reverse<(u64, u64)>>,
+}
+
+type Followers = HashMap<u64, Entry>;
+
+#[derive(Debug, Clone)]
+struct Entry {
+    filter: Arc<Filter>,
+    waiter: Arc<Waiter>,
+}
+
+impl Interests {
+    fn add(&mut self, filter: Arc<Filter>, waiter: Arc<Waiter>, examined: u64) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.bookmarks.push(Reverse((examined + SKIPPED_POSTS, id)));
+        self.index(id, Entry { filter, waiter });
+        id
+    }
+
+    fn replace(&mut self, id: u64, filter: Arc<Filter>) {
+        if let Some(Entry { waiter, .. }) = self.unindex(id) {
+            self.index(id, Entry { filter, waiter });
+        }
+    }
+
+    fn remove(&mut self, id: u64) {
+        self.unindex(id);
+        // Its bookmark item goes when it is due, or here once most items are of waiters that left.
+        if self.bookmarks.len() > 64 && self.bookmarks.len() > 2 * self.waiters.len() {
+            self.bookmarks.retain(|Reverse((_, id))| self.waiters.contains_key(id));
+        }
+    }
+
+    fn index(&mut self, id: u64, entry: Entry) {
+        match &entry.filter.tags {
+            Tags::All if entry.filter.user_ids.is_empty() => {
+                self.all.insert(id, entry.clone());
+            }
+            Tags::All => insert(&mut self.by_user, &entry.filter.user_ids, id, &entry),
+            Tags::AnyOf(tags) => insert(&mut self.by_tag, tags, id, &entry),
+        }
+        self.waiters.insert(id, entry);
+    }
+
+    fn unindex(&mut self, id: u64) -> Option<Entry> {
+        let entry = self.waiters.remove(&id)?;
+        self.all.remove(&id);
+        match &entry.filter.tags {
+            Tags::All => remove(&mut self.by_user, &entry.filter.user_ids, id),
+            Tags::AnyOf(tags) => remove(&mut self.by_tag, tags, id),
+        }
+        Some(entry)
+    }
+
+    fn tell(&self, record: &Record) {
+        let post = record.view();
+        let by_tag = post.tags().filter_map(|tag| self.by_tag.get(tag));
+        let by_user = self.by_user.get(post.user_id());
+        for entry in by_tag.chain(by_user).chain([&self.all]).flat_map(HashMap::values) {
+            if entry.filter.user_ids.is_empty() || entry.filter.matches(post) {
+                entry.waiter.may_match(record.sequence, record.sequence);
+            }
+        }
+    }
+
+    /// Wakes the waiters that have passed over so many posts that they owe their client a bookmark.
+    fn wake_overdue(&mut self, examined: u64) {
+        while let Some(Reverse((due, id))) = self.bookmarks.peek().copied()
+            && due <= examined
+        {
+            self.bookmarks.pop();
+            let Some(entry) = self.waiters.get(&id) else { continue };
+            let due = entry.waiter.position.load(Ordering::Acquire) + SKIPPED_POSTS;
+            if due <= examined {
+                entry.waiter.notify.notify_one();
+            }
+            self.bookmarks.push(Reverse((due.max(examined + 1), id)));
+        }
+    }
+}
+
+fn insert<'a>(
+    index: &mut HashMap<String, Followers>,
+    terms: impl IntoIterator<Item = &'a String>,
+    id: u64,
+    entry: &Entry,
+) {
+    for term in terms {
+        index.entry(term.clone()).or_default().insert(id, entry.clone());
+    }
+}
+
+fn remove<'a>(
+    index: &mut HashMap<String, Followers>,
+    terms: impl IntoIterator<Item = &'a String>,
+    id: u64,
+) {
+    for term in terms {
+        if let Some(followers) = index.get_mut(term) {
+            followers.remove(&id);
+            if followers.is_empty() {
+                index.remove(term);
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! From this server's errors to gRPC statuses: the one place.
+//!
+//! Every status carries a `google.rpc.ErrorInfo` with a reason of [`quartet::reason`], `BadRequest` violations where
+//! a field is at fault, and `RetryInfo` where trying again makes sense. What a caller may not know goes to the log.
+
+use std::{collections::HashMap, time::Duration};
+
+use quartet::{
+    limits,
+    reason::{self, DOMAIN},
+};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _, pb};
+
+use crate::log::LogError;
+
+/// When a caller may try again what failed for a reason that passes.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Violations that a status lists. With the message it stays under 8 KiB, which peers accept as trailers.
+const LISTED_VIOLATIONS: usize = 16;
+
+/// A status with a reason.
+pub fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
+    details(code, reason, message, ErrorDetails::new())
+}
+
+/// A status of something that passes: the caller is told to try again.
+pub fn retryable(code: Code, reason: &str, message: impl Into<String>) -> Status {
+    let mut errors = ErrorDetails::new();
+    errors.set_retry_info(Some(RETRY_DELAY));
+    details(code, reason, message, errors)
+}
+
+/// INVALID_ARGUMENT with every field that is at fault.
+pub fn invalid(reason: &str, violations: Vec<FieldViolation>) -> Status {
+    let all: Vec<String> =
+        violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
+    let message = quartet::wire::truncate(&all.join("; "), 1024).to_owned();
+    let mut errors = ErrorDetails::new();
+    errors.set_bad_request(violations.into_iter().take(LISTED_VIOLATIONS).collect::<Vec<_>>());
+    details(Code::InvalidArgument, reason, message, errors)
+}
+
+/// INVALID_ARGUMENT for a single field of a request.
+pub fn invalid_field(field: &str, description: impl Into<String>) -> Status {
+    invalid(reason::INVALID_REQUEST, vec![FieldViolation::new(field, description)])
+}
+
+/// A message of an upload that breaks `post* finish`.
+pub fn upload_protocol(index: i64, what: &str) -> Status {
+    at_index(Code::InvalidArgument, reason::UPLOAD_PROTOCOL, index, what)
+}
+
+/// The status of a request stream that failed, with the index of the message.
+pub fn of_upload_message(index: i64, status: &Status) -> Status {
+    let status = of_request_message(status);
+    match status.get_details_error_info() {
+        Some(info) => at_index(status.code(), &info.reason, index, status.message()),
+        None => status,
+    }
+}
+
+/// The status of a request stream that failed: what is the caller's mistake gets its reason.
+pub fn of_request_message(status: &Status) -> Status {
+    match status.code() {
+        // tonic's word for a message over the limit; other gRPC servers say RESOURCE_EXHAUSTED.
+        Code::OutOfRange => self::status(
+            Code::ResourceExhausted,
+            reason::REQUEST_TOO_LARGE,
+            format!("a request message is over {} bytes", limits::REQUEST_BYTES),
+        ),
+        _ => status.clone(),
+    }
+}
+
+fn at_index(code: Code, reason: &str, index: i64, message: &str) -> Status {
+    let metadata = HashMap::from([("index".to_owned(), index.to_string())]);
+    let errors = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
+    Status::with_error_details(code, format!("message {index}: {message}"), errors)
+}
+
+/// A server that stops tells its streams to go on elsewhere, or here after its restart.
+pub fn shutdown() -> Status {
+    retryable(
+        Code::Unavailable,
+        reason::SHUTDOWN,
+        "the server stops; resume from the last position",
+    )
+}
+
+/// A bug: the caller learns that it was one, the log learns which.
+pub fn internal() -> Status {
+    status(Code::Internal, reason::INTERNAL, "the server failed; its log has the cause")
+}
+
+fn details(
+    code: Code,
+    reason: &str,
+    message: impl Into<String>,
+    mut errors: ErrorDetails,
+) -> Status {
+    errors.set_error_info(reason, DOMAIN, HashMap::new());
+    Status::with_error_details(code, message, errors)
+}
+
+impl From<LogError> for Status {
+    fn from(error: LogError) -> Self {
+        match &error {
+            LogError::Failed(_) | LogError::Closed | LogError::Damaged { .. } => {
+                tracing::error!(%error, "the log cannot serve a call");
+            }
+            LogError::ReadOnly => {}
+        }
+        match &error {
+            LogError::Failed(_) if error.is_full() => status(
+                Code::ResourceExhausted,
+                reason::LOG_FULL,
+                "the log's disk is full; what was not acknowledged may or may not be stored",
+            ),
+            LogError::Failed(_) | LogError::Closed => retryable(
+                Code::Unavailable,
+                reason::LOG_UNAVAILABLE,
+                "the log takes no more posts; what was not acknowledged may or may not be stored",
+            ),
+            LogError::ReadOnly => status(
+                Code::FailedPrecondition,
+                reason::LOG_READ_ONLY,
+                "this server was started with --read-only",
+            ),
+            LogError::Damaged { .. } => status(
+                Code::DataLoss,
+                reason::LOG_DAMAGED,
+                "a stored post is damaged; the server's operator must look",
+            ),
+        }
+    }
+}
+
+/// The status of something that is refused within a response that goes on: a receipt or a reject.
+pub fn embedded(status: &Status) -> pb::Status {
+    use prost::Message as _;
+    // tonic keeps the encoded google.rpc.Status as the details of its own.
+    pb::Status::decode(status.details()).unwrap_or_else(|_| pb::Status {
+        code: status.code() as i32,
+        message: status.message().to_owned(),
+        details: Vec::new(),
+    })
+}

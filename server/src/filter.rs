@@ -1,0 +1,50 @@
+//! Which posts a reader wants: any of these tags, and any of these users.
+
+use std::collections::BTreeSet;
+
+use quartet::wire::PostView;
+
+/// What a reader follows. The empty filter of a feed that joined nothing matches no post.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// The tags.
+    pub tags: Tags,
+    /// The users; empty: all.
+    pub user_ids: BTreeSet<String>,
+}
+
+/// The tags of a [`Filter`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tags {
+    /// Every post, tagged or not.
+    All,
+    /// Posts with at least one of these.
+    AnyOf(BTreeSet<String>),
+}
+
+impl Default for Tags {
+    fn default() -> Self {
+        Tags::AnyOf(BTreeSet::new())
+    }
+}
+
+impl Filter {
+    /// Every post.
+    pub fn all() -> Self {
+        Self { tags: Tags::All, user_ids: BTreeSet::new() }
+    }
+
+    /// Whether every post matches.
+    pub fn is_all(&self) -> bool {
+        self.tags == Tags::All && self.user_ids.is_empty()
+    }
+
+    /// Whether a post matches.
+    pub fn matches(&self, post: PostView<'_>) -> bool {
+        let tags = match &self.tags {
+            Tags::All => true,
+            Tags::AnyOf(tags) => post.tags().any(|tag| tags.contains(tag)),
+        };
+        tags && (self.user_ids.is_empty() || self.user_ids.contains(post.user_id()))
+    }
+}

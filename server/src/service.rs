@@ -1,0 +1,166 @@
+//! The Post service. One RPC kind is one file below; this one holds what they share: how posts get in and out.
+//!
+//! Reading order: `unary`, `server_streaming`, `client_streaming`, `bidirectional`; then `blog`, the old names.
+
+use std::{sync::Arc, time::SystemTime};
+
+use futures::stream::BoxStream;
+use quartet::{
+    post::v1::{
+        ListPostsByUserIdRequest, ListPostsRequest, LogPosition, PostMessage, TagFeedRequest,
+        UploadPostsRequest, UploadPostsResponse, post_service_server::PostService,
+    },
+    reason,
+    wire::{FeedMessage, OutgoingPost, Page},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use crate::{
+    authors::Authors,
+    cursor::{Batch, Cursor},
+    dispatcher::Dispatcher,
+    error,
+    filter::Filter,
+    log::{NewPost, PostLog, Record},
+    validate,
+};
+
+mod bidirectional;
+mod blog;
+mod client_streaming;
+mod server_streaming;
+mod unary;
+
+/// The Post service over a log.
+#[derive(Debug, Clone)]
+pub struct Posts {
+    /// Where posts are.
+    pub log: Arc<dyn PostLog>,
+    /// Wakes those who wait for posts.
+    pub dispatcher: Arc<Dispatcher>,
+    /// Who wrote them.
+    pub authors: Authors,
+    /// Cancelled when the server stops.
+    pub drain: CancellationToken,
+}
+
+#[tonic::async_trait]
+impl PostService for Posts {
+    async fn list_posts_by_user_id(
+        &self,
+        request: Request<ListPostsByUserIdRequest>,
+    ) -> Result<Response<Page>, Status> {
+        unary::list_posts_by_user_id(self, request.into_inner()).await.map(Response::new)
+    }
+
+    type ListPostsStream = BoxStream<'static, Result<Page, Status>>;
+
+    async fn list_posts(
+        &self,
+        request: Request<ListPostsRequest>,
+    ) -> Result<Response<Self::ListPostsStream>, Status> {
+        let stream = server_streaming::list_posts(self, request.into_inner())?;
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn upload_posts(
+        &self,
+        request: Request<Streaming<UploadPostsRequest>>,
+    ) -> Result<Response<UploadPostsResponse>, Status> {
+        client_streaming::upload_posts(self, request.into_inner()).await.map(Response::new)
+    }
+
+    type TagFeedStream = BoxStream<'static, Result<FeedMessage, Status>>;
+
+    async fn tag_feed(
+        &self,
+        request: Request<Streaming<TagFeedRequest>>,
+    ) -> Result<Response<Self::TagFeedStream>, Status> {
+        // The response goes out before a request is read: a client may wait for it before it sends any.
+        let stream = bidirectional::tag_feed(self.clone(), request.into_inner());
+        Ok(Response::new(Box::pin(stream)))
+    }
+}
+
+/// A post that a writer sent: fit for the log, or refused for good.
+enum Submission {
+    Accepted(NewPost),
+    Refused(Status),
+}
+
+impl Posts {
+    /// Checks a post. An error is not about the post: it ends the call, and the writer may try again.
+    async fn submission(&self, post: PostMessage) -> Result<Submission, Status> {
+        if let Err(refusal) = validate::post(&post) {
+            return Ok(Submission::Refused(refusal));
+        }
+        Ok(match self.authors.get(&post.user_id).await? {
+            Some(_) => Submission::Accepted(NewPost::new(post, SystemTime::now().into())),
+            None => Submission::Refused(error::status(
+                Code::NotFound,
+                reason::USER_NOT_FOUND,
+                format!("no user has the id {}", post.user_id),
+            )),
+        })
+    }
+
+    fn reader(&self, filter: Filter, position: u64) -> Reader {
+        let cursor = Cursor::new(self.log.clone(), self.dispatcher.clone(), filter, position);
+        Reader { posts: self.clone(), cursor }
+    }
+
+    fn position(&self, sequence: u64) -> LogPosition {
+        LogPosition { log_id: self.log.log_id().to_owned(), sequence: sequence as i64 }
+    }
+
+    /// Joins posts with their authors.
+    async fn page(&self, records: Vec<Record>, position: u64, flag: bool) -> Result<Page, Status> {
+        let authors = self.authors.of(&records).await?;
+        let posts = records.into_iter().zip(authors).map(|(record, author)| OutgoingPost {
+            stored: record.post,
+            author,
+            sequence: record.sequence as i64,
+        });
+        Ok(Page { posts: posts.collect(), position: self.position(position), flag })
+    }
+}
+
+/// The refusal of a post whose id another post has.
+fn id_taken(post_id: &str) -> Status {
+    let message = format!("another post has the id {post_id}");
+    error::status(Code::AlreadyExists, reason::POST_ID_TAKEN, message)
+}
+
+/// A cursor whose posts come with their authors. Its calls are cancel-safe.
+struct Reader {
+    posts: Posts,
+    cursor: Cursor,
+}
+
+impl Reader {
+    /// The next page of what is stored up to `until`; empty if nothing matched for long, or up to there.
+    async fn replay(&mut self, until: u64) -> Result<Page, Status> {
+        let batch = self.cursor.replay(until).await?;
+        self.hand_over(batch).await
+    }
+
+    /// The next page of posts, as soon as there are any; empty if nothing matched for long.
+    async fn follow(&mut self) -> Result<Page, Status> {
+        let batch = self.cursor.follow().await?;
+        self.hand_over(batch).await
+    }
+
+    async fn hand_over(&mut self, mut batch: Batch) -> Result<Page, Status> {
+        let records = std::mem::take(&mut batch.records);
+        let page = self.posts.page(records, batch.position, false).await?;
+        self.cursor.advance(&batch);
+        Ok(page)
+    }
+
+    /// A page without posts: how far the reader is.
+    fn bookmark(&mut self) -> Page {
+        let position = self.posts.position(self.cursor.bookmark());
+        Page { position, ..Page::default() }
+    }
+}

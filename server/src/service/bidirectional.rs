@@ -1,0 +1,379 @@
+//! Bidirectional streaming: a stream of requests and, independently, a stream of responses.
+//!
+//! A feed joins tags to receive their posts and publishes posts to all who joined. It is one loop that waits for
+//! whatever comes first: a request, a receipt that is due, posts, or silence. It is polled only while the client
+//! reads, so a client that publishes without reading stops itself, and nobody else.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use async_stream::try_stream;
+use futures::{FutureExt as _, Stream, future::BoxFuture};
+use quartet::{
+    limits::{FEED_TAGS, HEARTBEAT, ID_CHARS, OWED_RECEIPTS},
+    post::v1::{
+        Bookmark, JoinTags, Joined, LeaveTags, Left, LogPosition, PostMessage, Receipt, TagFeedRequest,
+        TagFeedResponse, tag_feed_request::Payload as Asked, tag_feed_response::Payload,
+    },
+    reason,
+    wire::{self, FeedMessage, Page},
+};
+use tokio::time::{Instant, Interval, interval_at};
+use tonic::{Code, Status, Streaming};
+
+use super::{Posts, Reader, Submission, id_taken};
+use crate::{
+    error,
+    filter::{Filter, Tags},
+    log::{Appending, Outcome},
+    validate,
+};
+
+// ANCHOR: tag_feed
+pub(super) fn tag_feed(
+    posts: Posts,
+    requests: Streaming<TagFeedRequest>,
+) -> impl Stream<Item = Result<FeedMessage, Status>> {
+    try_stream! {
+        let mut feed = Feed::new(posts, requests);
+        let end = loop {
+            match feed.event().await {
+                Event::Request(request) => match feed.handle(request) {
+                    Ok(Some(answer)) => yield feed.send(answer),
+                    Ok(None) => {}
+                    Err(refusal) => break End::Status(refusal),
+                },
+                Event::Receipt(receipt) => yield feed.send(Payload::Receipt(receipt)),
+                Event::Posts(page) => yield feed.send_posts(page),
+                Event::Bookmark { caught_up } => yield feed.bookmark(caught_up),
+                Event::End(end) => break end,
+            }
+        };
+
+        // However the feed ends, the receipts that it owes come first.
+        while let Some(receipt) = feed.owed_receipt().await {
+            yield feed.send(Payload::Receipt(receipt?));
+        }
+        match end {
+            End::HalfClose => {
+                // No request will follow: everything up to here, and that was all.
+                let head = feed.reader.cursor.head();
+                while let Some(page) = feed.rest(head).await {
+                    yield feed.send_posts(page?);
+                }
+                feed.started = true;
+                yield feed.bookmark(true);
+            }
+            End::Drain => {
+                yield feed.bookmark(false);
+                Err(error::shutdown())?;
+            }
+            End::Status(status) => Err(status)?,
+        }
+    }
+}
+// ANCHOR_END: tag_feed
+
+/// What a feed waits for.
+enum Event {
+    Request(TagFeedRequest),
+    Receipt(Receipt),
+    /// At least one post.
+    Posts(Page),
+    Bookmark {
+        caught_up: bool,
+    },
+    End(End),
+}
+
+/// Why a feed ends.
+enum End {
+    /// The client sends no more requests.
+    HalfClose,
+    /// The server stops.
+    Drain,
+    /// A request was refused, or something failed.
+    Status(Status),
+}
+
+struct Feed {
+    posts: Posts,
+    requests: Streaming<TagFeedRequest>,
+    reader: Reader,
+    tags: BTreeSet<String>,
+    all_tags: bool,
+    /// Whether the first join came and said where to start.
+    started: bool,
+    /// The head at the first join, until the reader reaches it.
+    catch_up: Option<u64>,
+    /// A post that is checked and waits for room in the log. No request is read meanwhile: they take effect in order.
+    publishing: Option<BoxFuture<'static, Result<Owed, Status>>>,
+    /// Receipts to come, in publish order.
+    owed: VecDeque<Owed>,
+    heartbeat: Interval,
+}
+
+/// A receipt to come: of a post on its way to the disk, or of one that was refused.
+struct Owed {
+    post_id: String,
+    outcome: Result<Appending, Status>,
+}
+
+impl Feed {
+    fn new(posts: Posts, requests: Streaming<TagFeedRequest>) -> Self {
+        let reader = posts.reader(Filter::default(), *posts.log.head().borrow());
+        Self {
+            posts,
+            requests,
+            reader,
+            tags: BTreeSet::new(),
+            all_tags: false,
+            started: false,
+            catch_up: None,
+            publishing: None,
+            owed: VecDeque::new(),
+            heartbeat: interval_at(Instant::now() + HEARTBEAT, HEARTBEAT),
+        }
+    }
+
+    // ANCHOR: event
+    /// Waits for what comes first. Every branch is cancel-safe: those that lose go on where they were.
+    async fn event(&mut self) -> Event {
+        loop {
+            if self.catch_up.is_some_and(|head| self.reader.cursor.position() >= head) {
+                self.catch_up = None;
+                return Event::Bookmark { caught_up: true };
+            }
+            let may_request = self.publishing.is_none() && self.owed.len() < OWED_RECEIPTS;
+            let event = tokio::select! {
+                () = self.posts.drain.cancelled() => Ok(Some(Event::End(End::Drain))),
+                request = self.requests.message(), if may_request => match request {
+                    Ok(Some(request)) => Ok(Some(Event::Request(request))),
+                    Ok(None) => Ok(Some(Event::End(End::HalfClose))),
+                    Err(status) => Err(error::of_request_message(&status)),
+                },
+                published = ready(&mut self.publishing), if self.publishing.is_some() => {
+                    published.map(|owed| {
+                        self.owed.push_back(owed);
+                        None
+                    })
+                }
+                receipt = next_receipt(&mut self.owed), if !self.owed.is_empty() => {
+                    receipt.map(|receipt| Some(Event::Receipt(receipt)))
+                }
+                page = read(&mut self.reader, self.catch_up), if self.started => {
+                    page.map(|page| self.page_event(page))
+                }
+                _ = self.heartbeat.tick() => Ok(Some(Event::Bookmark { caught_up: false })),
+            };
+            match event {
+                Ok(Some(event)) => return event,
+                Ok(None) => {}
+                Err(status) => return Event::End(End::Status(status)),
+            }
+        }
+    }
+    // ANCHOR_END: event
+
+    fn page_event(&self, page: Page) -> Option<Event> {
+        if !page.posts.is_empty() {
+            Some(Event::Posts(page))
+        } else if self.catch_up.is_some_and(|head| page.position.sequence as u64 >= head) {
+            None // The bookmark that says so comes next.
+        } else {
+            Some(Event::Bookmark { caught_up: false })
+        }
+    }
+
+    // ANCHOR: handle
+    /// Lets a request take effect. An error is the caller's mistake and changes nothing.
+    fn handle(&mut self, request: TagFeedRequest) -> Result<Option<Payload>, Status> {
+        match request.payload {
+            Some(Asked::Join(join)) => self.join(join).map(Some),
+            Some(Asked::Leave(leave)) => self.leave(leave).map(Some),
+            Some(Asked::Publish(publish)) => {
+                let post = publish.post_message.ok_or_else(|| {
+                    error::invalid_field("publish.post_message", "is not set")
+                })?;
+                self.publishing = Some(publish_post(self.posts.clone(), post).boxed());
+                Ok(None)
+            }
+            None => Err(error::invalid_field("payload", "is not set, or unknown to this server")),
+        }
+    }
+    // ANCHOR_END: handle
+
+    fn join(&mut self, join: JoinTags) -> Result<Payload, Status> {
+        let JoinTags { tags, all_tags, resume_after, from_oldest } = join;
+        if tags.is_empty() && !all_tags {
+            return Err(error::invalid_field("join.tags", "names no tag, and all_tags is not set"));
+        }
+        let mut tags = validate::tags("join.tags", tags, FEED_TAGS)?;
+        tags.extend(self.tags.iter().cloned());
+        if tags.len() > FEED_TAGS {
+            let message = format!("follows {} tags with these; at most {FEED_TAGS}", tags.len());
+            return Err(error::invalid_field("join.tags", message));
+        }
+        let start = match (self.started, resume_after, from_oldest) {
+            (true, None, false) => None,
+            (true, ..) => {
+                return Err(error::status(
+                    Code::FailedPrecondition,
+                    reason::START_AFTER_FIRST_JOIN,
+                    "only the first join of a feed may say where to start",
+                ));
+            }
+            (false, Some(_), true) => {
+                return Err(error::invalid_field("join.from_oldest", "resume_after is set too"));
+            }
+            (false, Some(position), false) => {
+                Some(validate::position(Some(position), &*self.posts.log)?)
+            }
+            (false, None, true) => Some(0),
+            (false, None, false) => Some(self.reader.cursor.head()),
+        };
+
+        self.follow(tags, self.all_tags || all_tags);
+        if let Some(start) = start {
+            self.reader.cursor.start_at(start);
+            self.catch_up = Some(self.reader.cursor.head());
+            self.started = true;
+        }
+        let (tags, all_tags, position) = self.followed();
+        Ok(Payload::Joined(Joined { tags, all_tags, position }))
+    }
+
+    fn leave(&mut self, leave: LeaveTags) -> Result<Payload, Status> {
+        let LeaveTags { tags, all_tags } = leave;
+        if tags.is_empty() && !all_tags {
+            return Err(error::invalid_field("leave.tags", "names no tag, and all_tags is not set"));
+        }
+        let gone = validate::tags("leave.tags", tags, FEED_TAGS)?;
+        if self.all_tags && !all_tags {
+            return Err(error::status(
+                Code::FailedPrecondition,
+                reason::ALL_TAGS_FOLLOWED,
+                "all tags are followed; leave them with all_tags",
+            ));
+        }
+        let rest = if all_tags { BTreeSet::new() } else { &self.tags - &gone };
+        self.follow(rest, false);
+        let (tags, all_tags, position) = self.followed();
+        Ok(Payload::Left(Left { tags, all_tags, position }))
+    }
+
+    fn follow(&mut self, tags: BTreeSet<String>, all_tags: bool) {
+        let filter = if all_tags { Tags::All } else { Tags::AnyOf(tags.clone()) };
+        (self.tags, self.all_tags) = (tags, all_tags);
+        self.reader.cursor.change_filter(Filter { tags: filter, user_ids: BTreeSet::new() });
+    }
+
+    fn followed(&self) -> (Vec<String>, bool, Option<LogPosition>) {
+        let sequence = if self.started { self.reader.cursor.position() } else { 0 };
+        let position = Some(self.posts.position(sequence));
+        (self.tags.iter().cloned().collect(), self.all_tags, position)
+    }
+
+    /// The next receipt of what was published before the end, or `None` if none is owed.
+    async fn owed_receipt(&mut self) -> Option<Result<Receipt, Status>> {
+        if self.owed.is_empty() && self.publishing.is_some() {
+            match ready(&mut self.publishing).await {
+                Ok(owed) => self.owed.push_back(owed),
+                Err(status) => return Some(Err(status)),
+            }
+        }
+        if self.owed.is_empty() { None } else { Some(next_receipt(&mut self.owed).await) }
+    }
+
+    /// The next page up to `head`, or `None` if the reader is there.
+    async fn rest(&mut self, head: u64) -> Option<Result<Page, Status>> {
+        let position = self.reader.cursor.position();
+        (position < head).then_some(())?;
+        Some(self.reader.replay(head).await)
+    }
+
+    fn send(&mut self, payload: Payload) -> FeedMessage {
+        self.heartbeat.reset();
+        FeedMessage::Other(TagFeedResponse { payload: Some(payload) })
+    }
+
+    fn send_posts(&mut self, page: Page) -> FeedMessage {
+        if page.posts.is_empty() {
+            return self.bookmark(false);
+        }
+        self.heartbeat.reset();
+        FeedMessage::Posts(page)
+    }
+
+    /// Before the first join there is no start, and nothing that a bookmark could be after.
+    fn bookmark(&mut self, caught_up: bool) -> FeedMessage {
+        let sequence = if self.started { self.reader.cursor.bookmark() } else { 0 };
+        let position = Some(self.posts.position(sequence));
+        self.send(Payload::Bookmark(Bookmark { position, caught_up }))
+    }
+}
+
+/// Reads up to the head of the first join, then what is new.
+async fn read(reader: &mut Reader, catch_up: Option<u64>) -> Result<Page, Status> {
+    match catch_up {
+        Some(head) => reader.replay(head).await,
+        None => reader.follow().await,
+    }
+}
+
+// ANCHOR: publish
+/// Checks a post and gives it its place in the log.
+async fn publish_post(posts: Posts, post: PostMessage) -> Result<Owed, Status> {
+    let post_id = post.post_id.clone();
+    let outcome = match posts.submission(post).await? {
+        Submission::Accepted(post) => Ok(posts.log.append(vec![post]).await?),
+        Submission::Refused(status) => Err(status),
+    };
+    Ok(Owed { post_id, outcome })
+}
+
+/// Waits for the oldest receipt, which is due once its post is on disk. Cancel-safe.
+async fn next_receipt(owed: &mut VecDeque<Owed>) -> Result<Receipt, Status> {
+    let Some(Owed { post_id, outcome }) = owed.front_mut() else {
+        return std::future::pending().await;
+    };
+    let outcome = match outcome {
+        Ok(appending) => appending.await?.first().copied().ok_or_else(error::internal)?,
+        Err(refusal) => {
+            let receipt = refused(post_id, refusal);
+            owed.pop_front();
+            return Ok(receipt);
+        }
+    };
+    let receipt = match outcome {
+        Outcome::Created(sequence) => stored(post_id, sequence, false),
+        Outcome::Duplicate(sequence) => stored(post_id, sequence, true),
+        Outcome::IdTaken => refused(post_id, &id_taken(post_id)),
+    };
+    owed.pop_front();
+    Ok(receipt)
+}
+// ANCHOR_END: publish
+
+fn stored(post_id: &str, sequence: u64, duplicate: bool) -> Receipt {
+    Receipt { post_id: post_id.to_owned(), sequence: sequence as i64, duplicate, status: None }
+}
+
+fn refused(post_id: &str, status: &Status) -> Receipt {
+    Receipt {
+        post_id: wire::truncate(post_id, ID_CHARS).to_owned(),
+        status: Some(error::embedded(status)),
+        ..Receipt::default()
+    }
+}
+
+/// Waits for the future in the slot and empties it. Cancel-safe.
+async fn ready<T>(slot: &mut Option<BoxFuture<'static, T>>) -> T {
+    match slot {
+        Some(future) => {
+            let output = future.await;
+            *slot = None;
+            output
+        }
+        None => std::future::pending().await,
+    }
+}

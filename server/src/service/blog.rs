@@ -1,0 +1,59 @@
+//! The Post service under the blog's own name, `/v1.post.Post`, so that the blog's Go programs work against ours.
+
+use quartet::{
+    blog::post_server::Post,
+    limits::{PAGE_BYTES, PAGE_POSTS},
+    post::v1::{ListPostsByUserIdRequest, ListPostsRequest},
+    reason,
+    wire::Page,
+};
+use tonic::{Code, Request, Response, Status};
+
+use super::{Posts, unary};
+use crate::{
+    error,
+    log::{Limit, Record},
+};
+
+#[tonic::async_trait]
+impl Post for Posts {
+    async fn list_posts_by_user_id(
+        &self,
+        request: Request<ListPostsByUserIdRequest>,
+    ) -> Result<Response<Page>, Status> {
+        unary::list_posts_by_user_id(self, request.into_inner()).await.map(Response::new)
+    }
+
+    /// The unary call that it was in the blog: all posts at once, which a log outgrows.
+    async fn list_posts(&self, _: Request<ListPostsRequest>) -> Result<Response<Page>, Status> {
+        let records = self.everything().await?;
+        let head = records.last().map_or(0, |record| record.sequence);
+        self.page(records, head, false).await.map(Response::new)
+    }
+}
+
+impl Posts {
+    async fn everything(&self) -> Result<Vec<Record>, Status> {
+        let head = *self.log.head().borrow();
+        let mut records: Vec<Record> = Vec::new();
+        let mut bytes = 0;
+        while let after = records.last().map_or(0, |record| record.sequence)
+            && after < head
+        {
+            let more = self.log.read(after, Limit { posts: PAGE_POSTS, bytes: PAGE_BYTES }).await?;
+            bytes += more.iter().map(|record| record.post.len()).sum::<usize>();
+            if bytes > PAGE_BYTES {
+                return Err(error::status(
+                    Code::ResourceExhausted,
+                    reason::RESPONSE_TOO_LARGE,
+                    format!(
+                        "{head} posts are over {PAGE_BYTES} bytes; stream them with \
+                         /post.v1.PostService/ListPosts"
+                    ),
+                ));
+            }
+            records.extend(more);
+        }
+        Ok(records)
+    }
+}

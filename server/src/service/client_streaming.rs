@@ -1,0 +1,178 @@
+//! Client streaming: a stream of requests, one response.
+//!
+//! Posts are stored as they come, not at the end: an upload of any length costs the server the same memory. The
+//! finish exists because a server cannot tell a cancelled upload from an ended one.
+
+use std::collections::VecDeque;
+
+use futures::{FutureExt as _, StreamExt as _};
+use quartet::{
+    limits::{ID_CHARS, LISTED_REJECTS},
+    post::v1::{
+        LogPosition, PostMessage, UploadFinish, UploadPostsRequest, UploadPostsResponse,
+        UploadReject, upload_posts_request::Payload,
+    },
+    wire,
+};
+use tonic::{Status, Streaming};
+
+use super::{Posts, Submission, id_taken};
+use crate::{
+    error,
+    log::{APPEND_BYTES, APPEND_POSTS, Appending, NewPost, Outcome},
+};
+
+/// Appends that may be on their way to the disk while the next posts are received.
+const APPENDS_IN_FLIGHT: usize = 4;
+
+// ANCHOR: upload_posts
+pub(super) async fn upload_posts(
+    posts: &Posts,
+    mut requests: Streaming<UploadPostsRequest>,
+) -> Result<UploadPostsResponse, Status> {
+    let mut upload = Upload::new(posts);
+    while let Some(request) = requests.next().await {
+        upload.receive(request).await?;
+        // Take what else is there already: posts that come together share a trip to the disk.
+        while let Some(Some(request)) = requests.next().now_or_never() {
+            upload.receive(request).await?;
+        }
+        upload.append().await?;
+    }
+    upload.summary().await
+}
+// ANCHOR_END: upload_posts
+
+/// An upload in progress.
+struct Upload<'a> {
+    posts: &'a Posts,
+    /// Posts received, refused ones included: the index of the next.
+    received: i64,
+    finish: Option<UploadFinish>,
+    batch: Sent<Vec<NewPost>>,
+    in_flight: VecDeque<Sent<Appending>>,
+    response: UploadPostsResponse,
+}
+
+/// Posts and the index that each has in the upload.
+#[derive(Default)]
+struct Sent<T> {
+    posts: T,
+    /// Index and id, in the order of the posts.
+    names: Vec<(i64, String)>,
+    bytes: usize,
+}
+
+impl<'a> Upload<'a> {
+    fn new(posts: &'a Posts) -> Self {
+        let response = UploadPostsResponse {
+            position: Some(posts.position(0)),
+            ..UploadPostsResponse::default()
+        };
+        Self {
+            posts,
+            received: 0,
+            finish: None,
+            batch: Sent::default(),
+            in_flight: VecDeque::new(),
+            response,
+        }
+    }
+
+    async fn receive(&mut self, request: Result<UploadPostsRequest, Status>) -> Result<(), Status> {
+        let request = request.map_err(|status| error::of_upload_message(self.received, &status))?;
+        match (request.payload, &self.finish) {
+            (Some(Payload::PostMessage(post)), None) => self.post(post).await,
+            (Some(Payload::Finish(finish)), None) => {
+                self.finish = Some(finish);
+                Ok(())
+            }
+            (Some(Payload::PostMessage(_)), Some(_)) => self.refuse("a post after the finish").await,
+            (Some(Payload::Finish(_)), Some(_)) => self.refuse("a second finish").await,
+            (None, _) => self.refuse("a message without a payload").await,
+        }
+    }
+
+    async fn post(&mut self, post: PostMessage) -> Result<(), Status> {
+        let index = self.received;
+        self.received += 1;
+        let post_id = post.post_id.clone();
+        match self.posts.submission(post).await? {
+            Submission::Refused(status) => self.reject(index, &post_id, &status),
+            Submission::Accepted(post) => {
+                self.batch.bytes += post.stored().len();
+                self.batch.posts.push(post);
+                self.batch.names.push((index, post_id));
+            }
+        }
+        if self.batch.posts.len() >= APPEND_POSTS || self.batch.bytes >= APPEND_BYTES / 2 {
+            self.append().await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the upload. What came before the offending message is stored.
+    async fn refuse(&mut self, what: &str) -> Result<(), Status> {
+        self.append().await?;
+        Err(error::upload_protocol(self.received, what))
+    }
+
+    /// Hands the batch to the log, in order, and does not wait for the disk unless it is far behind.
+    async fn append(&mut self) -> Result<(), Status> {
+        if self.batch.posts.is_empty() {
+            return Ok(());
+        }
+        let Sent { posts, names, bytes } = std::mem::take(&mut self.batch);
+        let posts = self.posts.log.append(posts).await?;
+        self.in_flight.push_back(Sent { posts, names, bytes });
+        while self.in_flight.len() > APPENDS_IN_FLIGHT {
+            self.settle().await?;
+        }
+        Ok(())
+    }
+
+    /// Counts the outcomes of the oldest append.
+    async fn settle(&mut self) -> Result<(), Status> {
+        let Some(Sent { posts, names, .. }) = self.in_flight.pop_front() else { return Ok(()) };
+        for ((index, post_id), outcome) in names.into_iter().zip(posts.await?) {
+            match outcome {
+                Outcome::Created(sequence) => {
+                    self.response.created_count += 1;
+                    self.reached(sequence);
+                }
+                Outcome::Duplicate(sequence) => {
+                    self.response.duplicate_count += 1;
+                    self.reached(sequence);
+                }
+                Outcome::IdTaken => self.reject(index, &post_id, &id_taken(&post_id)),
+            }
+        }
+        Ok(())
+    }
+
+    fn reached(&mut self, sequence: u64) {
+        let position = self.response.position.get_or_insert_with(LogPosition::default);
+        position.sequence = position.sequence.max(sequence as i64);
+    }
+
+    fn reject(&mut self, index: i64, post_id: &str, status: &Status) {
+        self.response.reject_count += 1;
+        self.response.rejects.push(UploadReject {
+            index,
+            post_id: wire::truncate(post_id, ID_CHARS).to_owned(),
+            status: Some(error::embedded(status)),
+        });
+        // An id that is taken is known later than what is invalid: keep the first ones, in the order sent.
+        self.response.rejects.sort_by_key(|reject| reject.index);
+        self.response.rejects.truncate(LISTED_REJECTS);
+    }
+
+    async fn summary(mut self) -> Result<UploadPostsResponse, Status> {
+        while !self.in_flight.is_empty() {
+            self.settle().await?;
+        }
+        self.response.complete =
+            self.finish.is_some_and(|finish| finish.post_count == self.received);
+        Ok(self.response)
+    }
+}

@@ -1,0 +1,68 @@
+//! Server streaming: one request, a stream of responses.
+//!
+//! First the snapshot, everything up to the head that the log had when the call began; then, if the client stays,
+//! new posts as they are stored. The client pulls: HTTP/2 asks for the next message when it has room, and only then
+//! does the cursor read on.
+
+use async_stream::try_stream;
+use futures::Stream;
+use quartet::{
+    limits::{FILTER_TERMS, HEARTBEAT},
+    post::v1::ListPostsRequest,
+    wire::Page,
+};
+use tokio::time::timeout;
+use tonic::Status;
+
+use super::Posts;
+use crate::{
+    error,
+    filter::{Filter, Tags},
+    validate,
+};
+
+// ANCHOR: list_posts
+pub(super) fn list_posts(
+    posts: &Posts,
+    request: ListPostsRequest,
+) -> Result<impl Stream<Item = Result<Page, Status>> + use<>, Status> {
+    let start = validate::position(request.resume_after, &*posts.log)?;
+    let filter = filter(request.tags, request.user_ids)?;
+
+    let mut reader = posts.reader(filter, start);
+    let snapshot = reader.cursor.head();
+    let drain = posts.drain.clone();
+
+    Ok(try_stream! {
+        // The snapshot. Its last page says so: a client that does not see the flag knows that it was cut.
+        loop {
+            let mut page = reader.replay(snapshot).await?;
+            page.flag = page.position.sequence as u64 == snapshot;
+            let complete = page.flag;
+            yield page;
+            if complete {
+                break;
+            }
+        }
+
+        while request.follow {
+            match drain.run_until_cancelled(timeout(HEARTBEAT, reader.follow())).await {
+                Some(Ok(page)) => yield page?,
+                // Nothing for a while: a bookmark keeps proxies from cutting the stream.
+                Some(Err(_)) => yield reader.bookmark(),
+                // The server stops: the client resumes elsewhere, from this position.
+                None => {
+                    yield reader.bookmark();
+                    Err(error::shutdown())?;
+                }
+            }
+        }
+    })
+}
+// ANCHOR_END: list_posts
+
+fn filter(tags: Vec<String>, user_ids: Vec<String>) -> Result<Filter, Status> {
+    let tags = validate::tags("tags", tags, FILTER_TERMS)?;
+    let tags = if tags.is_empty() { Tags::All } else { Tags::AnyOf(tags) };
+    Ok(Filter { tags, user_ids: validate::filter_user_ids(user_ids)? })
+}

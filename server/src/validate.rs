@@ -1,0 +1,127 @@
+//! From request messages to what the server works with: everything that a caller can get wrong is found here.
+
+use std::collections::{BTreeSet, HashSet};
+
+use quartet::{
+    limits::{BODY_BYTES, FILTER_TERMS, ID_CHARS, TAG_CHARS, TAGS_PER_POST, TITLE_CHARS},
+    post::v1::{LogPosition, PostMessage},
+    reason,
+};
+use tonic::{Code, Status};
+use tonic_types::FieldViolation;
+
+use crate::{error, log::PostLog};
+
+/// Checks what the writer of a post chose; all violations at once.
+pub fn post(post: &PostMessage) -> Result<(), Status> {
+    let mut violations = Violations::default();
+    violations.check("post_id", id(&post.post_id));
+    violations.check("user_id", id(&post.user_id));
+    violations.check("title", text(&post.title, TITLE_CHARS));
+    if post.body.len() > BODY_BYTES {
+        violations.add("body", format!("has {} bytes; at most {BODY_BYTES}", post.body.len()));
+    }
+    if post.tags.len() > TAGS_PER_POST {
+        violations.add("tags", format!("has {} tags; at most {TAGS_PER_POST}", post.tags.len()));
+    }
+    let mut seen = HashSet::new();
+    for (index, tag) in post.tags.iter().take(TAGS_PER_POST).enumerate() {
+        violations.check(&format!("tags[{index}]"), text(tag, TAG_CHARS));
+        if !seen.insert(tag) {
+            violations.add(&format!("tags[{index}]"), "stands twice".to_owned());
+        }
+    }
+    violations.into_result(reason::INVALID_POST)
+}
+
+/// Checks a `user_id` that a request names.
+pub fn user_id(user_id: &str) -> Result<(), Status> {
+    let mut violations = Violations::default();
+    violations.check("user_id", id(user_id));
+    violations.into_result(reason::INVALID_REQUEST)
+}
+
+/// Checks the tags that a request names, at most `most` of them.
+pub fn tags(field: &str, tags: Vec<String>, most: usize) -> Result<BTreeSet<String>, Status> {
+    terms(field, tags, most, |tag| text(tag, TAG_CHARS))
+}
+
+/// Checks the user ids of a filter.
+pub fn filter_user_ids(user_ids: Vec<String>) -> Result<BTreeSet<String>, Status> {
+    terms("user_ids", user_ids, FILTER_TERMS, id)
+}
+
+/// Checks a position against the log that shall answer; unset is before the first post.
+pub fn position(position: Option<LogPosition>, log: &dyn PostLog) -> Result<u64, Status> {
+    let LogPosition { log_id, sequence } = position.unwrap_or_default();
+    let Ok(sequence) = u64::try_from(sequence) else {
+        return Err(error::invalid_field("resume_after.sequence", "is negative"));
+    };
+    let reset = |message: String| Err(error::status(Code::OutOfRange, reason::LOG_RESET, message));
+    if !log_id.is_empty() && log_id != log.log_id() {
+        let log_id = quartet::wire::truncate(&log_id, ID_CHARS);
+        return reset(format!("position of log {log_id}, but this is {}", log.log_id()));
+    }
+    let head = *log.head().borrow();
+    if sequence > head {
+        return reset(format!("position {sequence} is beyond the newest post, {head}"));
+    }
+    Ok(sequence)
+}
+
+#[derive(Default)]
+struct Violations(Vec<FieldViolation>);
+
+impl Violations {
+    fn check(&mut self, field: &str, result: Result<(), String>) {
+        if let Err(description) = result {
+            self.add(field, description);
+        }
+    }
+
+    fn add(&mut self, field: &str, description: String) {
+        self.0.push(FieldViolation::new(field, description));
+    }
+
+    fn into_result(self, reason: &str) -> Result<(), Status> {
+        if self.0.is_empty() { Ok(()) } else { Err(error::invalid(reason, self.0)) }
+    }
+}
+
+fn terms(
+    field: &str,
+    terms: Vec<String>,
+    most: usize,
+    check: impl Fn(&str) -> Result<(), String>,
+) -> Result<BTreeSet<String>, Status> {
+    if terms.len() > most {
+        return Err(error::invalid_field(field, format!("names {}; at most {most}", terms.len())));
+    }
+    let mut violations = Violations::default();
+    for (index, term) in terms.iter().enumerate() {
+        violations.check(&format!("{field}[{index}]"), check(term));
+    }
+    violations.into_result(reason::INVALID_REQUEST)?;
+    Ok(terms.into_iter().collect())
+}
+
+fn id(id: &str) -> Result<(), String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if id.is_empty() {
+        Err("is empty".to_owned())
+    } else if id.len() > ID_CHARS {
+        Err(format!("has {} bytes; at most {ID_CHARS}", id.len()))
+    } else if !id.bytes().all(allowed) {
+        Err("has a character other than A-Z, a-z, 0-9, \"_\" and \"-\"".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+fn text(text: &str, most: usize) -> Result<(), String> {
+    match text.chars().count() {
+        0 => Err("is empty".to_owned()),
+        chars if chars > most => Err(format!("has {chars} characters; at most {most}")),
+        _ => Ok(()),
+    }
+}
