@@ -150,7 +150,7 @@ async fn connection(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(error = %chain(&error), "connection ended");
+        tracing::debug!(error = %crate::error::chain(&error), "connection ended");
     }
 }
 
@@ -162,11 +162,4 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tracked {
     fn execute(&self, task: F) {
         self.0.spawn(task);
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }

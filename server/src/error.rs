@@ -146,3 +146,11 @@ pub fn embedded(status: &Status) -> pb::Status {
         details: Vec::new(),
     })
 }
+
+/// An error and its causes, on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

@@ -3,7 +3,7 @@
 //! A map, from the wire to the disk; read it from top to bottom:
 //!
 //! - [`config`]: what a server can be told.
-//! - [`serve`]: puts the parts together, and takes them apart again.
+//! - [`server`]: puts the parts together, and takes them apart again.
 //! - [`connection`]: accept, speak HTTP/2, drain.
 //! - [`recover`]: a panic becomes INTERNAL, and every status gets its reason.
 //! - [`service`]: the Post service, one file per RPC kind; [`users`]: the User service.
@@ -13,12 +13,16 @@
 //! - [`log`]: the ordered log itself, in memory and on disk.
 
 pub mod authors;
+pub mod config;
 pub mod connection;
 pub mod cursor;
 pub mod dispatcher;
 pub mod error;
 pub mod filter;
 pub mod log;
+pub mod recover;
+pub mod seed;
+pub mod server;
 pub mod service;
 pub mod users;
 pub mod validate;

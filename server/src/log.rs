@@ -45,8 +45,15 @@ pub trait PostLog: Send + Sync + std::fmt::Debug + 'static {
     async fn read(&self, after: u64, limit: Limit) -> Result<Vec<Record>, LogError>;
 
     /// Reads the posts of one user with a sequence greater than `after`, in order, through an index.
-    async fn read_user(&self, user_id: &str, after: u64, limit: Limit)
-    -> Result<UserPage, LogError>;
+    async fn read_user(
+        &self,
+        user_id: &str,
+        after: u64,
+        limit: Limit,
+    ) -> Result<UserPage, LogError>;
+
+    /// Stores what was taken in, then takes no more. Returns once nothing runs on behalf of the log.
+    async fn close(&self);
 }
 
 /// Posts that a single append may hold.

@@ -78,6 +78,10 @@ impl PostLog for MemoryLog {
             limit.take(sequences[start..].iter().map(|n| log.records[*n as usize - 1].clone()));
         Ok(UserPage::new(records, sequences.len() - start, log.records.len() as u64))
     }
+
+    async fn close(&self) {
+        // Nothing runs on behalf of memory.
+    }
 }
 
 impl Posts {

@@ -11,8 +11,9 @@ use futures::{FutureExt as _, Stream, future::BoxFuture};
 use quartet::{
     limits::{FEED_TAGS, HEARTBEAT, ID_CHARS, OWED_RECEIPTS},
     post::v1::{
-        Bookmark, JoinTags, Joined, LeaveTags, Left, LogPosition, PostMessage, Receipt, TagFeedRequest,
-        TagFeedResponse, tag_feed_request::Payload as Asked, tag_feed_response::Payload,
+        Bookmark, JoinTags, Joined, LeaveTags, Left, LogPosition, PostMessage, Receipt,
+        TagFeedRequest, TagFeedResponse, tag_feed_request::Payload as Asked,
+        tag_feed_response::Payload,
     },
     reason,
     wire::{self, FeedMessage, Page},
@@ -191,9 +192,9 @@ impl Feed {
             Some(Asked::Join(join)) => self.join(join).map(Some),
             Some(Asked::Leave(leave)) => self.leave(leave).map(Some),
             Some(Asked::Publish(publish)) => {
-                let post = publish.post_message.ok_or_else(|| {
-                    error::invalid_field("publish.post_message", "is not set")
-                })?;
+                let post = publish
+                    .post_message
+                    .ok_or_else(|| error::invalid_field("publish.post_message", "is not set"))?;
                 self.publishing = Some(publish_post(self.posts.clone(), post).boxed());
                 Ok(None)
             }
@@ -245,7 +246,10 @@ impl Feed {
     fn leave(&mut self, leave: LeaveTags) -> Result<Payload, Status> {
         let LeaveTags { tags, all_tags } = leave;
         if tags.is_empty() && !all_tags {
-            return Err(error::invalid_field("leave.tags", "names no tag, and all_tags is not set"));
+            return Err(error::invalid_field(
+                "leave.tags",
+                "names no tag, and all_tags is not set",
+            ));
         }
         let gone = validate::tags("leave.tags", tags, FEED_TAGS)?;
         if self.all_tags && !all_tags {

@@ -87,7 +87,9 @@ impl<'a> Upload<'a> {
                 self.finish = Some(finish);
                 Ok(())
             }
-            (Some(Payload::PostMessage(_)), Some(_)) => self.refuse("a post after the finish").await,
+            (Some(Payload::PostMessage(_)), Some(_)) => {
+                self.refuse("a post after the finish").await
+            }
             (Some(Payload::Finish(_)), Some(_)) => self.refuse("a second finish").await,
             (None, _) => self.refuse("a message without a payload").await,
         }

@@ -1,0 +1,136 @@
+//! The layer around all services: a panic becomes INTERNAL, and a status without a reason gets one.
+//!
+//! Without it a handler that panics after its response headers looks like a stream that ended well. With it the
+//! caller gets INTERNAL, the server's log gets the panic, and the connection lives on.
+//!
+//! Reasons are added to the statuses that tonic makes before a handler runs: unknown methods and request messages
+//! over the limit.
+
+use std::{
+    any::Any,
+    convert::Infallible,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures::{FutureExt as _, future::BoxFuture};
+use http::{HeaderMap, Request, Response};
+use http_body::{Frame, SizeHint};
+use quartet::reason;
+use tonic::{Code, Status, body::Body};
+use tower::{Layer, Service};
+
+use crate::error;
+
+/// Wraps services into [`Recovered`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Recover;
+
+impl<S> Layer<S> for Recover {
+    type Service = Recovered<S>;
+
+    fn layer(&self, inner: S) -> Recovered<S> {
+        Recovered { inner }
+    }
+}
+
+/// A service whose panics are INTERNAL and whose statuses have reasons.
+#[derive(Debug, Clone)]
+pub struct Recovered<S> {
+    inner: S,
+}
+
+impl<S, B> Service<Request<B>> for Recovered<S>
+where
+    S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let method = request.uri().path().to_owned();
+        let response = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+        Box::pin(async move {
+            Ok(match response.await {
+                Ok(Ok(response)) => {
+                    let response = with_reason(&method, response);
+                    response.map(|body| Body::new(RecoveredBody { inner: Some(body), method }))
+                }
+                Err(panic) => {
+                    log_panic(&method, &*panic);
+                    error::internal().into_http()
+                }
+            })
+        })
+    }
+}
+
+/// Gives a reason to a status that tonic made before a handler ran.
+fn with_reason(method: &str, response: Response<Body>) -> Response<Body> {
+    // Not `Status::from_header_map`: every response with posts would pay for the parsing.
+    if !response.headers().contains_key(Status::GRPC_STATUS)
+        || response.headers().contains_key(Status::GRPC_STATUS_DETAILS)
+    {
+        return response;
+    }
+    let Some(status) = Status::from_header_map(response.headers()) else { return response };
+    match status.code() {
+        Code::Unimplemented => {
+            let message = format!("this server has no method {method}");
+            error::status(Code::Unimplemented, reason::UNKNOWN_METHOD, message).into_http()
+        }
+        Code::OutOfRange => error::of_request_message(&status).into_http(),
+        _ => response,
+    }
+}
+
+/// A body whose panics end it with INTERNAL in its trailers.
+struct RecoveredBody {
+    /// `None` after a panic: a stream that panicked is not polled again.
+    inner: Option<Body>,
+    method: String,
+}
+
+impl http_body::Body for RecoveredBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        catch_unwind(AssertUnwindSafe(|| Pin::new(inner).poll_frame(cx))).unwrap_or_else(|panic| {
+            log_panic(&self.method, &*panic);
+            self.inner = None;
+            let mut trailers = HeaderMap::new();
+            Poll::Ready(Some(
+                error::internal().add_header(&mut trailers).map(|()| Frame::trailers(trailers)),
+            ))
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(http_body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map(http_body::Body::size_hint).unwrap_or_default()
+    }
+}
+
+fn log_panic(method: &str, panic: &(dyn Any + Send)) {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
+    tracing::error!(method, message, "a handler panicked");
+}
