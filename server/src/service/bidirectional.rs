@@ -61,7 +61,6 @@ pub(super) fn tag_feed(
                 while let Some(page) = feed.rest(head).await {
                     yield feed.send_posts(page?);
                 }
-                feed.started = true;
                 yield feed.bookmark(true);
             }
             End::Drain => {
@@ -290,8 +289,7 @@ impl Feed {
 
     /// The next page up to `head`, or `None` if the reader is there.
     async fn rest(&mut self, head: u64) -> Option<Result<Page, Status>> {
-        let position = self.reader.cursor.position();
-        (position < head).then_some(())?;
+        (self.reader.cursor.bookmark() < head).then_some(())?;
         Some(self.reader.replay(head).await)
     }
 
@@ -308,9 +306,9 @@ impl Feed {
         FeedMessage::Posts(page)
     }
 
-    /// Before the first join there is no start, and nothing that a bookmark could be after.
+    /// A feed that may still join anywhere says 0: nothing at or before a bookmark may follow it.
     fn bookmark(&mut self, caught_up: bool) -> FeedMessage {
-        let sequence = if self.started { self.reader.cursor.bookmark() } else { 0 };
+        let sequence = if self.started || caught_up { self.reader.cursor.bookmark() } else { 0 };
         let position = Some(self.posts.position(sequence));
         self.send(Payload::Bookmark(Bookmark { position, caught_up }))
     }

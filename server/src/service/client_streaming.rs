@@ -79,19 +79,28 @@ impl<'a> Upload<'a> {
         }
     }
 
+    /// Takes a message in. If it ends the upload, what came before it is stored first.
     async fn receive(&mut self, request: Result<UploadPostsRequest, Status>) -> Result<(), Status> {
+        let taken = self.take(request).await;
+        if taken.is_err() {
+            self.append().await?;
+            self.settle_all().await?;
+        }
+        taken
+    }
+
+    async fn take(&mut self, request: Result<UploadPostsRequest, Status>) -> Result<(), Status> {
         let request = request.map_err(|status| error::of_upload_message(self.received, &status))?;
+        let refuse = |what| Err(error::upload_protocol(self.received, what));
         match (request.payload, &self.finish) {
             (Some(Payload::PostMessage(post)), None) => self.post(post).await,
             (Some(Payload::Finish(finish)), None) => {
                 self.finish = Some(finish);
                 Ok(())
             }
-            (Some(Payload::PostMessage(_)), Some(_)) => {
-                self.refuse("a post after the finish").await
-            }
-            (Some(Payload::Finish(_)), Some(_)) => self.refuse("a second finish").await,
-            (None, _) => self.refuse("a message without a payload").await,
+            (Some(Payload::PostMessage(_)), Some(_)) => refuse("a post after the finish"),
+            (Some(Payload::Finish(_)), Some(_)) => refuse("a second finish"),
+            (None, _) => refuse("no payload is set"),
         }
     }
 
@@ -111,12 +120,6 @@ impl<'a> Upload<'a> {
             self.append().await?;
         }
         Ok(())
-    }
-
-    /// Ends the upload. What came before the offending message is stored.
-    async fn refuse(&mut self, what: &str) -> Result<(), Status> {
-        self.append().await?;
-        Err(error::upload_protocol(self.received, what))
     }
 
     /// Hands the batch to the log, in order, and does not wait for the disk unless it is far behind.
@@ -152,6 +155,13 @@ impl<'a> Upload<'a> {
         Ok(())
     }
 
+    async fn settle_all(&mut self) -> Result<(), Status> {
+        while !self.in_flight.is_empty() {
+            self.settle().await?;
+        }
+        Ok(())
+    }
+
     fn reached(&mut self, sequence: u64) {
         let position = self.response.position.get_or_insert_with(LogPosition::default);
         position.sequence = position.sequence.max(sequence as i64);
@@ -170,9 +180,7 @@ impl<'a> Upload<'a> {
     }
 
     async fn summary(mut self) -> Result<UploadPostsResponse, Status> {
-        while !self.in_flight.is_empty() {
-            self.settle().await?;
-        }
+        self.settle_all().await?;
         self.response.complete =
             self.finish.is_some_and(|finish| finish.post_count == self.received);
         Ok(self.response)
