@@ -20,7 +20,17 @@ use bytes::Bytes;
 use quartet::{post::v1::PostMessage, wire};
 use tokio::sync::{oneshot, watch};
 
+pub mod disk;
+pub mod embedded;
 pub mod memory;
+
+#[cfg(test)]
+mod conformance;
+mod index;
+mod recovery;
+mod ring;
+mod segment;
+mod writer;
 
 /// An ordered log of posts.
 ///
@@ -52,8 +62,10 @@ pub trait PostLog: Send + Sync + std::fmt::Debug + 'static {
         limit: Limit,
     ) -> Result<UserPage, LogError>;
 
-    /// Stores what was taken in, then takes no more. Returns once nothing runs on behalf of the log.
-    async fn close(&self);
+    /// Stores what was taken in, then takes no more; returns why the log had failed, if it had.
+    ///
+    /// Nothing runs on behalf of the log then. Reading goes on to work. May be called again.
+    async fn close(&self) -> Result<(), LogError>;
 }
 
 /// Posts that a single append may hold.
@@ -199,7 +211,7 @@ fn new_log_id() -> String {
 /// Why the log did not do what it was asked for.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogError {
-    /// A write or an fsync failed, now or earlier. Posts in flight may or may not be stored.
+    /// The disk failed, now or earlier. Posts in flight may or may not be stored.
     #[error("the log's disk failed: {0}")]
     Failed(Arc<io::Error>),
     /// The log was closed.
@@ -218,6 +230,12 @@ pub enum LogError {
         /// What is wrong there.
         what: String,
     },
+}
+
+impl From<io::Error> for LogError {
+    fn from(error: io::Error) -> Self {
+        LogError::Failed(Arc::new(error))
+    }
 }
 
 impl LogError {

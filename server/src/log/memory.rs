@@ -79,8 +79,8 @@ impl PostLog for MemoryLog {
         Ok(UserPage::new(records, sequences.len() - start, log.records.len() as u64))
     }
 
-    async fn close(&self) {
-        // Nothing runs on behalf of memory.
+    async fn close(&self) -> Result<(), LogError> {
+        Ok(()) // Nothing runs on behalf of memory.
     }
 }
 

@@ -1,0 +1,342 @@
+//! A disk for tests: it knows what was written from what was synced, and can lose the difference.
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    sync::{Arc, Weak},
+};
+
+use parking_lot::Mutex;
+use rand::{Rng, RngExt};
+
+use super::{Access, Disk, DiskFile, LockGuard};
+
+/// A [`Disk`] in memory. Clones are the same disk. It never blocks, so a log on it runs on one thread in one order.
+///
+/// Not modelled: what a file system promises beyond POSIX. A crash may keep any unsynced change of the directory
+/// without the others, and any sector of an unsynced write.
+#[derive(Clone, Default)]
+pub struct MemoryDisk {
+    state: Arc<Mutex<State>>,
+}
+
+/// What goes wrong, at an operation that changes the disk (reads are not counted).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The operation fails and has no whole effect; later ones work. What a failed sync was to save is never saved,
+    /// as on Linux, where the pages are marked clean.
+    Error(io::ErrorKind),
+    /// Power goes during the operation: it may have had its effect, and everything after it fails.
+    PowerLoss,
+}
+
+/// Disks promise not to tear less than this.
+const SECTOR: usize = 512;
+
+#[derive(Default)]
+struct State {
+    files: Vec<Content>,
+    /// What a process sees: names and indices of `files`.
+    names: BTreeMap<String, usize>,
+    /// What a crash leaves, apart from a choice of `unsynced`.
+    durable_names: BTreeMap<String, usize>,
+    unsynced: Vec<Change>,
+    operations: u64,
+    syncs: u64,
+    fault: Option<(u64, Fault)>,
+    writer: Weak<()>,
+    reader: Weak<()>,
+}
+
+#[derive(Default)]
+struct Content {
+    bytes: Vec<u8>,
+    durable: Vec<u8>,
+    unsynced: Vec<(usize, Vec<u8>)>,
+}
+
+/// A change of the directory: one name goes, one comes.
+#[derive(Debug, Clone)]
+struct Change {
+    gone: Option<String>,
+    come: Option<(String, usize)>,
+}
+
+/// What becomes of an operation.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Works,
+    Fails(io::ErrorKind),
+    PowerGoes,
+    PowerGone,
+}
+
+impl MemoryDisk {
+    /// An empty disk.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Arms a fault for the operation that comes after `operations` others. It replaces one that is armed.
+    pub fn arm(&self, operations: u64, fault: Fault) {
+        let mut state = self.state.lock();
+        state.fault = Some((state.operations + operations, fault));
+    }
+
+    /// How many operations changed the disk, or tried to.
+    pub fn operations(&self) -> u64 {
+        self.state.lock().operations
+    }
+
+    /// How often a file's data was synced.
+    pub fn syncs(&self) -> u64 {
+        self.state.lock().syncs
+    }
+
+    /// What a process sees in a file.
+    pub fn content(&self, name: &str) -> Option<Vec<u8>> {
+        let state = self.state.lock();
+        state.names.get(name).map(|file| state.files[*file].bytes.clone())
+    }
+
+    /// Puts a file there, durably, in place of the one that has its name: damage, as far as the log is concerned.
+    pub fn replace(&self, name: &str, bytes: Vec<u8>) {
+        let mut state = self.state.lock();
+        let file = state.files.len();
+        state.files.push(Content { bytes: bytes.clone(), durable: bytes, unsynced: Vec::new() });
+        state.names.insert(name.to_owned(), file);
+        state.durable_names.insert(name.to_owned(), file);
+    }
+
+    /// The disk as it is found after losing power now. What was synced is there; what was not is there in part.
+    ///
+    /// Whoever still holds this disk goes on with it and does not touch the other.
+    pub fn crash(&self, rng: &mut impl Rng) -> MemoryDisk {
+        let state = self.state.lock();
+        let mut names = state.durable_names.clone();
+        for change in state.unsynced.iter().filter(|_| rng.random()) {
+            change.clone().apply(&mut names);
+        }
+        let files: Vec<_> = state.files.iter().map(|file| file.after_crash(rng)).collect();
+        let found = State { files, durable_names: names.clone(), names, ..State::default() };
+        MemoryDisk { state: Arc::new(Mutex::new(found)) }
+    }
+}
+
+impl fmt::Debug for MemoryDisk {
+    /// Leaves out what the files hold.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        f.debug_struct("MemoryDisk")
+            .field("files", &state.names.keys())
+            .field("operations", &state.operations)
+            .field("fault", &state.fault)
+            .finish_non_exhaustive()
+    }
+}
+
+impl State {
+    fn next_operation(&mut self) -> Fate {
+        let now = self.operations;
+        self.operations += 1;
+        match self.fault {
+            Some((at, Fault::Error(kind))) if at == now => Fate::Fails(kind),
+            Some((at, Fault::PowerLoss)) if at == now => Fate::PowerGoes,
+            Some((at, Fault::PowerLoss)) if at < now => Fate::PowerGone,
+            _ => Fate::Works,
+        }
+    }
+
+    fn change(&mut self, change: Change) -> io::Result<()> {
+        let fate = self.next_operation();
+        if let Fate::Works | Fate::PowerGoes = fate {
+            change.clone().apply(&mut self.names);
+            self.unsynced.push(change);
+        }
+        fate.result()
+    }
+
+    fn sync_directory(&mut self) -> io::Result<()> {
+        let fate = self.next_operation();
+        match fate {
+            Fate::Works => {
+                self.durable_names = self.names.clone();
+                self.unsynced.clear();
+            }
+            Fate::Fails(_) => self.unsynced.clear(),
+            Fate::PowerGoes | Fate::PowerGone => {}
+        }
+        fate.result()
+    }
+
+    fn write(&mut self, file: usize, bytes: &[u8], offset: usize) -> io::Result<()> {
+        let fate = self.next_operation();
+        let reached = match fate {
+            Fate::Works => bytes,
+            Fate::Fails(_) | Fate::PowerGoes => &bytes[..bytes.len() / 2],
+            Fate::PowerGone => &[],
+        };
+        let file = &mut self.files[file];
+        put(&mut file.bytes, offset, reached);
+        file.unsynced.push((offset, reached.to_vec()));
+        fate.result()
+    }
+
+    fn sync(&mut self, file: usize) -> io::Result<()> {
+        self.syncs += 1;
+        let fate = self.next_operation();
+        let file = &mut self.files[file];
+        match fate {
+            Fate::Works => {
+                for (offset, bytes) in file.unsynced.drain(..) {
+                    put(&mut file.durable, offset, &bytes);
+                }
+            }
+            Fate::Fails(_) => file.unsynced.clear(),
+            Fate::PowerGoes | Fate::PowerGone => {}
+        }
+        fate.result()
+    }
+
+    fn find(&self, name: &str) -> io::Result<usize> {
+        self.names.get(name).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Fate {
+    fn result(self) -> io::Result<()> {
+        match self {
+            Fate::Works => Ok(()),
+            Fate::Fails(kind) => Err(kind.into()),
+            Fate::PowerGoes | Fate::PowerGone => Err(io::Error::other("the power is gone")),
+        }
+    }
+}
+
+impl Content {
+    /// Each sector of an unsynced write is on the disk, or not; the length may be there without the data.
+    fn after_crash(&self, rng: &mut impl Rng) -> Content {
+        let mut durable = self.durable.clone();
+        let survival = [0.0, 0.5, 0.9, 1.0][rng.random_range(0..4)];
+        for (offset, bytes) in &self.unsynced {
+            for (n, sector) in bytes.chunks(SECTOR).enumerate() {
+                if rng.random_bool(survival) {
+                    put(&mut durable, offset + n * SECTOR, sector);
+                }
+            }
+            if rng.random_bool(0.2) {
+                put(&mut durable, offset + bytes.len(), &[]);
+            }
+        }
+        Content { bytes: durable.clone(), durable, unsynced: Vec::new() }
+    }
+}
+
+impl Change {
+    fn apply(self, names: &mut BTreeMap<String, usize>) {
+        if let Some(gone) = self.gone {
+            names.remove(&gone);
+        }
+        names.extend(self.come);
+    }
+}
+
+/// Writes into a file that grows, zeros in any hole.
+fn put(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    let end = offset + bytes.len();
+    file.resize(file.len().max(end), 0);
+    file[offset..end].copy_from_slice(bytes);
+}
+
+impl Disk for MemoryDisk {
+    fn name(&self) -> String {
+        "memory".to_owned()
+    }
+
+    fn blocks(&self) -> bool {
+        false
+    }
+
+    fn lock(&self, access: Access) -> io::Result<LockGuard> {
+        let mut state = self.state.lock();
+        let (readers, writers) = (state.reader.strong_count(), state.writer.strong_count());
+        let in_the_way = if access == Access::Write { readers + writers } else { writers };
+        if in_the_way > 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let guard = match access {
+            Access::Read => state.reader.upgrade().unwrap_or_default(),
+            Access::Write => Arc::default(),
+        };
+        match access {
+            Access::Read => state.reader = Arc::downgrade(&guard),
+            Access::Write => state.writer = Arc::downgrade(&guard),
+        }
+        Ok(Box::new(guard))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.state.lock().names.keys().cloned().collect())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let mut state = self.state.lock();
+        if state.names.contains_key(name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let file = state.files.len();
+        state.files.push(Content::default());
+        state.change(Change { gone: None, come: Some((name.to_owned(), file)) })?;
+        Ok(Arc::new(MemoryFile { disk: self.clone(), file }))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.state.lock().find(name)?;
+        Ok(Arc::new(MemoryFile { disk: self.clone(), file }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let file = state.find(from)?;
+        state.change(Change { gone: Some(from.to_owned()), come: Some((to.to_owned(), file)) })
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.find(name)?;
+        state.change(Change { gone: Some(name.to_owned()), come: None })
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.state.lock().sync_directory()
+    }
+}
+
+/// An open file: it stays open whatever becomes of its name.
+#[derive(Debug)]
+struct MemoryFile {
+    disk: MemoryDisk,
+    file: usize,
+}
+
+impl DiskFile for MemoryFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.disk.state.lock().files[self.file].bytes.len() as u64)
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let state = self.disk.state.lock();
+        let start = offset as usize;
+        let found = state.files[self.file].bytes.get(start..start + buf.len());
+        buf.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.disk.state.lock().write(self.file, bytes, offset as usize)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.disk.state.lock().sync(self.file)
+    }
+}

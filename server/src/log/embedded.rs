@@ -1,0 +1,357 @@
+//! The log on disk: append-only segment files of checksummed records, one fsync per group of concurrent appends.
+//!
+//! Guarantees beyond those of [`PostLog`]: whatever a crash or a failing disk does, a log that opens holds every post
+//! that was acknowledged or read, and no post that was not sent. Damage is an error with a place, never a gap.
+//!
+//! One task writes (`writer.rs`). Readers share an index (`index.rs`) and the newest posts (`ring.rs`) with it, behind
+//! one lock that nobody holds while the disk works. `recovery.rs` opens, `segment.rs` is the format.
+//!
+//! Not here: deleting posts. The log keeps everything, and its index grows with it.
+
+use std::{fmt, io, ops::Range, path::Path, sync::Arc};
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+use tokio::{
+    sync::{Mutex, Semaphore, mpsc, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+pub use super::segment::Identity;
+use super::{
+    Appending, Limit, LogError, NewPost, PostLog, Record, UserPage,
+    disk::{self, Access, Disk, LockGuard, RealDisk},
+    index::{self, HashId, Index, Run},
+    recovery::{Recovered, recover},
+    ring::{Ring, RingLimits},
+    segment,
+    writer::{self, Append, Writer},
+};
+
+/// Appends that may wait for the writer. Their bytes are what counts; this bounds the bookkeeping.
+const PENDING_APPENDS: usize = 1024;
+/// Bytes of posts that may wait for the writer: four full commits, so that it never waits for them.
+const PENDING_BYTES: usize = 16 * 1024 * 1024;
+
+/// How to open a log.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// [`Access::Read`] changes nothing on disk, refuses appends, and serves what precedes any damage.
+    pub access: Access,
+    /// Where a segment ends, in bytes. Opening copies the last segment once: 64 MiB take about 0.1 s. At most 1 GiB.
+    pub segment_bytes: u64,
+    /// What makes a new log unlike others. A log that is there keeps its own.
+    pub identity: Identity,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let segment_bytes = 64 * 1024 * 1024;
+        Self { access: Access::Write, segment_bytes, identity: Identity::random() }
+    }
+}
+
+/// Why a log was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process, or another log of this one, has it open.
+    #[error("the log in {directory} is in use by another process")]
+    InUse {
+        /// Where.
+        directory: String,
+    },
+    /// There is nothing to read, and reading makes nothing.
+    #[error("there is no log in {directory}")]
+    NoLog {
+        /// Where.
+        directory: String,
+    },
+    /// It cannot be read, or is damaged.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        OpenError::Log(error.into())
+    }
+}
+
+/// What only tests change, to reach with a few posts what takes millions.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tuning {
+    hash: HashId,
+    ring: RingLimits,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { hash: index::hash_id, ring: RingLimits::default() }
+    }
+}
+
+/// A [`PostLog`] on a disk.
+///
+/// Close it before dropping it: dropping alone gives up what waits to be written, and its appends end `Closed`.
+#[derive(Debug)]
+pub struct EmbeddedLog {
+    log_id: String,
+    shared: Arc<Shared>,
+    /// None on a log that is only read.
+    queue: Option<mpsc::Sender<Append>>,
+    room: Arc<Semaphore>,
+    closing: CancellationToken,
+    /// The writer, until somebody has seen it end.
+    writer: Mutex<JoinSet<()>>,
+    /// Keeps writers out of a log that is only read.
+    _reader_lock: Option<LockGuard>,
+}
+
+impl EmbeddedLog {
+    /// Opens the log in a directory, which is made if there is none and [`Options::access`] allows it.
+    ///
+    /// Call it on a tokio runtime; the log writes on a task of its own. Takes about 0.5 s per million posts.
+    pub async fn open_directory(
+        path: impl AsRef<Path>,
+        options: Options,
+    ) -> Result<Self, OpenError> {
+        Self::open(Arc::new(RealDisk::new(path.as_ref())), options).await
+    }
+
+    /// Opens the log on a disk.
+    pub async fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Self, OpenError> {
+        Self::open_tuned(disk, options, Tuning::default()).await
+    }
+
+    async fn open_tuned(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        tuning: Tuning,
+    ) -> Result<Self, OpenError> {
+        let segment_bytes = options.segment_bytes.min(MAX_SEGMENT_BYTES);
+        let files = disk.clone();
+        let found = move || recover(&*files, &options, tuning.hash);
+        let Recovered { identity, index, ids, tail, mut lock } = disk::run(&*disk, found).await?;
+        let shared = Arc::new(Shared::new(disk, index, tuning.ring));
+        let closing = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let queue = tail.map(|tail| {
+            let (queue, appends) = mpsc::channel(PENDING_APPENDS);
+            let (shared, buffer, _lock) = (shared.clone(), Vec::new(), lock.take());
+            let writer = Writer { shared, identity, ids, tail, segment_bytes, buffer, _lock };
+            tasks.spawn(writer::run(writer, appends, closing.clone()));
+            queue
+        });
+        Ok(Self {
+            log_id: format!("{:032x}", identity.log_id),
+            shared,
+            queue,
+            room: Arc::new(Semaphore::new(PENDING_BYTES)),
+            closing,
+            writer: Mutex::new(tasks),
+            _reader_lock: lock,
+        })
+    }
+
+    /// Why the log takes no more posts, once a write has failed. It never recovers: open it anew.
+    pub fn failure(&self) -> watch::Receiver<Option<LogError>> {
+        self.shared.failure.subscribe()
+    }
+
+    /// Why an append was not taken in.
+    fn refusal(&self) -> LogError {
+        self.shared.failure.borrow().clone().unwrap_or(LogError::Closed)
+    }
+
+    /// Reads what was found, where it was found.
+    async fn fetch(&self, found: Found) -> Result<Vec<Record>, LogError> {
+        match found {
+            Found::InMemory(records) => Ok(records),
+            Found::OnDisk(runs) => {
+                let disk = self.shared.disk.clone();
+                disk::run(&*self.shared.disk, move || read_runs(&*disk, &runs)).await
+            }
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl PostLog for EmbeddedLog {
+    fn log_id(&self) -> &str {
+        &self.log_id
+    }
+
+    fn head(&self) -> watch::Receiver<u64> {
+        self.shared.head.subscribe()
+    }
+
+    async fn append(&self, posts: Vec<NewPost>) -> Result<Appending, LogError> {
+        let queue = self.queue.as_ref().ok_or(LogError::ReadOnly)?;
+        // One append alone must not wait for more room than there is.
+        let bytes = writer::size(&posts).min(PENDING_BYTES) as u32;
+        let room = self.room.clone().acquire_many_owned(bytes).await;
+        let room = room.expect("invariant: the semaphore is never closed");
+        let (promise, appending) = Appending::new();
+        let append = Append { posts, promise, room };
+        queue.send(append).await.map_err(|_| self.refusal())?;
+        Ok(appending)
+    }
+
+    async fn read(&self, after: u64, limit: Limit) -> Result<Vec<Record>, LogError> {
+        let found = {
+            let posts = self.shared.posts.read();
+            posts.find(after.saturating_add(1)..posts.index.last() + 1, limit)
+        };
+        self.fetch(found).await
+    }
+
+    async fn read_user(
+        &self,
+        user_id: &str,
+        after: u64,
+        limit: Limit,
+    ) -> Result<UserPage, LogError> {
+        let (found, matching, head) = {
+            let posts = self.shared.posts.read();
+            let sequences = posts.index.of_user(user_id, after);
+            let found = posts.find(sequences.iter().map(|n| u64::from(*n)), limit);
+            (found, sequences.len(), posts.index.last())
+        };
+        Ok(UserPage::new(self.fetch(found).await?, matching, head))
+    }
+
+    async fn close(&self) -> Result<(), LogError> {
+        self.closing.cancel();
+        let mut writer = self.writer.lock().await;
+        while let Some(ended) = writer.join_next().await {
+            ended.map_err(|error| LogError::from(io::Error::other(error)))?;
+        }
+        self.shared.failure.borrow().clone().map_or(Ok(()), Err)
+    }
+}
+
+/// Offsets are kept in 32 bits, and a commit may come on top.
+const MAX_SEGMENT_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// What the writer and the readers share.
+pub(super) struct Shared {
+    pub(super) disk: Arc<dyn Disk>,
+    posts: RwLock<Posts>,
+    head: watch::Sender<u64>,
+    pub(super) failure: watch::Sender<Option<LogError>>,
+}
+
+/// The durable posts: all of them on disk, the newest in memory too.
+struct Posts {
+    index: Index,
+    ring: Ring,
+}
+
+/// Posts that were asked for.
+#[derive(Debug)]
+enum Found {
+    InMemory(Vec<Record>),
+    OnDisk(Vec<Run>),
+}
+
+impl fmt::Debug for Shared {
+    /// Leaves out what grows with the log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { disk, posts: _, head, failure } = self;
+        let (head, failure) = (&*head.borrow(), &*failure.borrow());
+        f.debug_struct("Shared")
+            .field("disk", disk)
+            .field("head", head)
+            .field("failure", failure)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn new(disk: Arc<dyn Disk>, index: Index, ring: RingLimits) -> Self {
+        let head = index.last();
+        let posts = RwLock::new(Posts { index, ring: Ring::new(head + 1, ring) });
+        let (head, failure) = (watch::Sender::new(head), watch::Sender::new(None));
+        Self { disk, posts, head, failure }
+    }
+
+    /// The newest durable sequence.
+    pub(super) fn last(&self) -> u64 {
+        *self.head.borrow()
+    }
+
+    /// Lets readers see posts that are durable, with their places in the segment that starts with `base`.
+    pub(super) fn publish<'a>(
+        &self,
+        base: u64,
+        posts: impl Iterator<Item = (&'a NewPost, Range<u64>)>,
+    ) {
+        let mut log = self.posts.write();
+        for (post, place) in posts {
+            log.index.push(base, place, &post.user_id);
+            log.ring.push(post.stored().clone());
+        }
+        // Under the lock: whoever looks a post up finds a head that counts it.
+        self.head.send_replace(log.index.last());
+    }
+
+    /// Reads one post. Blocks.
+    pub(super) fn read_one(&self, sequence: u64) -> Result<Bytes, LogError> {
+        let limit = Limit { posts: 1, bytes: usize::MAX };
+        let found = self.posts.read().find(std::iter::once(sequence), limit);
+        let mut records = match found {
+            Found::InMemory(records) => records,
+            Found::OnDisk(runs) => read_runs(&*self.disk, &runs)?,
+        };
+        Ok(records.remove(0).post)
+    }
+}
+
+impl Posts {
+    /// Finds posts with these sequences, which are in order: all in memory if the first one is, else all on disk.
+    fn find(&self, sequences: impl Iterator<Item = u64>, limit: Limit) -> Found {
+        let mut sequences = sequences.peekable();
+        match sequences.peek() {
+            Some(first) if !self.ring.holds(*first) => {
+                Found::OnDisk(self.index.runs(sequences, limit))
+            }
+            _ => Found::InMemory(limit.take(sequences.map(|sequence| self.ring.get(sequence)))),
+        }
+    }
+}
+
+/// Reads records, a read per run, up to the first one that is damaged. That one is an error if nothing precedes it.
+fn read_runs(disk: &dyn Disk, runs: &[Run]) -> Result<Vec<Record>, LogError> {
+    let mut records = Vec::new();
+    for run in runs {
+        match read_run(disk, run, &mut records) {
+            Err(damage @ LogError::Damaged { .. }) => {
+                tracing::error!(%damage, "a read met damage");
+                return if records.is_empty() { Err(damage) } else { Ok(records) };
+            }
+            result => result?,
+        }
+    }
+    Ok(records)
+}
+
+fn read_run(disk: &dyn Disk, run: &Run, records: &mut Vec<Record>) -> Result<(), LogError> {
+    let name = segment::file_name(run.base);
+    let start = run.offsets[0];
+    let mut bytes = vec![0; (run.end - start) as usize];
+    disk.open(&name)?.read_exact_at(&mut bytes, u64::from(start))?;
+    let bytes = Bytes::from(bytes);
+    for (sequence, offset) in (run.first..).zip(&run.offsets) {
+        let record = bytes.slice((offset - start) as usize..);
+        let Some(post) = segment::decode_record(&record, sequence) else {
+            let what = "a record does not match its checksum".to_owned();
+            return Err(LogError::Damaged { file: name, offset: u64::from(*offset), what });
+        };
+        records.push(Record { sequence, post: record.slice(post) });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,184 @@
+//! What is kept in memory for every post: where it stands, whose it is, and that its id is taken.
+//!
+//! Nothing here is stored; it is built again from the segments when the log opens. `docs/reference/log-format.md` says
+//! what it costs per post.
+
+use std::{hash::RandomState, ops::Range};
+
+use hashbrown::{HashMap, HashTable};
+
+use super::{Limit, segment::Identity};
+
+/// Posts that a log can hold. The index counts in 32 bits, which halves it; it would fill 100 GiB by then.
+pub(super) const MAX_POSTS: u64 = u32::MAX as u64;
+
+/// Bytes that one read takes from the disk, whatever its caller would accept (one post alone may be larger).
+const READ_BYTES: usize = 1024 * 1024;
+
+/// Where posts stand, and whose they are.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    segments: Vec<Segment>,
+    users: HashMap<String, Vec<u32>, RandomState>,
+}
+
+/// A segment that holds posts.
+#[derive(Debug)]
+struct Segment {
+    base: u64,
+    /// Where the records start, in the order of their sequences.
+    offsets: Vec<u32>,
+    /// Where the last record ends.
+    end: u32,
+}
+
+/// Posts with adjacent sequences in one segment.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    /// The first sequence of the segment, which names its file.
+    pub(super) base: u64,
+    /// The sequence of the first post.
+    pub(super) first: u64,
+    /// Where the records start in the file.
+    pub(super) offsets: Vec<u32>,
+    /// Where they end. Between two records may stand the header of a batch.
+    pub(super) end: u32,
+}
+
+impl Index {
+    /// Takes the next post in: its record stands at `place` of the segment that starts with sequence `base`.
+    pub(super) fn push(&mut self, base: u64, place: Range<u64>, user_id: &str) {
+        let sequence = self.last() + 1;
+        self.segment(base).push(narrow(place.start), narrow(place.end));
+        self.users.entry_ref(user_id).or_default().push(narrow(sequence));
+    }
+
+    /// The newest segment, which is begun if it is another one than before.
+    fn segment(&mut self, base: u64) -> &mut Segment {
+        if self.segments.last().is_none_or(|newest| newest.base != base) {
+            if let Some(full) = self.segments.last_mut() {
+                full.offsets.shrink_to_fit();
+            }
+            self.segments.push(Segment { base, offsets: Vec::new(), end: 0 });
+        }
+        self.segments.last_mut().expect("invariant: it was begun above")
+    }
+
+    /// The newest sequence.
+    pub(super) fn last(&self) -> u64 {
+        self.segments.last().map_or(0, Segment::last)
+    }
+
+    /// The sequences of a user's posts after `after`.
+    pub(super) fn of_user(&self, user_id: &str, after: u64) -> &[u32] {
+        let sequences = self.users.get(user_id).map(Vec::as_slice).unwrap_or_default();
+        &sequences[sequences.partition_point(|sequence| u64::from(*sequence) <= after)..]
+    }
+
+    /// Where to read these posts, which are in order: as many as the limit allows, and at least one.
+    pub(super) fn runs(&self, sequences: impl Iterator<Item = u64>, limit: Limit) -> Vec<Run> {
+        let (mut runs, mut bytes) = (Vec::<Run>::new(), 0);
+        for sequence in sequences.take(limit.posts) {
+            let (base, place) = self.place(sequence);
+            bytes += place.len();
+            if bytes > limit.bytes.min(READ_BYTES) && !runs.is_empty() {
+                break;
+            }
+            match runs.last_mut() {
+                Some(run) if run.base == base && run.next() == sequence => run.extend(place),
+                _ => runs.push(Run {
+                    base,
+                    first: sequence,
+                    offsets: vec![place.start],
+                    end: place.end,
+                }),
+            }
+        }
+        runs
+    }
+
+    /// The segment of a stored post, and the bytes up to the record that follows it there.
+    fn place(&self, sequence: u64) -> (u64, Range<u32>) {
+        let n = self.segments.partition_point(|segment| segment.base <= sequence) - 1;
+        let segment = &self.segments[n];
+        let n = (sequence - segment.base) as usize;
+        let end = segment.offsets.get(n + 1).copied().unwrap_or(segment.end);
+        (segment.base, segment.offsets[n]..end)
+    }
+}
+
+impl Segment {
+    fn push(&mut self, start: u32, end: u32) {
+        self.offsets.push(start);
+        self.end = end;
+    }
+
+    fn last(&self) -> u64 {
+        self.base + self.offsets.len() as u64 - 1
+    }
+}
+
+impl Run {
+    fn next(&self) -> u64 {
+        self.first + self.offsets.len() as u64
+    }
+
+    fn extend(&mut self, place: Range<u32>) {
+        self.offsets.push(place.start);
+        self.end = place.end;
+    }
+}
+
+/// Hashes a post's id. A parameter, so that tests can choose one that collides.
+pub(super) type HashId = fn(&Identity, &str) -> u32;
+
+/// The hash that logs use. 32 bits halve the table; among a million posts one new id in 4,000 finds a stranger's hash
+/// and costs a look at that record.
+pub(super) fn hash_id(identity: &Identity, post_id: &str) -> u32 {
+    identity.keyed_hash(post_id.as_bytes()) as u32
+}
+
+/// Which ids are taken, up to their hash.
+#[derive(Debug)]
+pub(super) struct Ids {
+    identity: Identity,
+    hash: HashId,
+    table: HashTable<Id>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Id {
+    hash: u32,
+    sequence: u32,
+}
+
+impl Ids {
+    /// No ids, for the log with this identity.
+    pub(super) fn new(identity: Identity, hash: HashId) -> Self {
+        Self { identity, hash, table: HashTable::new() }
+    }
+
+    /// The posts that may have this id; the record knows.
+    pub(super) fn candidates(&self, post_id: &str) -> impl Iterator<Item = u64> {
+        let hash = (self.hash)(&self.identity, post_id);
+        let same = self.table.iter_hash(widen(hash)).filter(move |id| id.hash == hash);
+        same.map(|id| u64::from(id.sequence))
+    }
+
+    /// Takes an id.
+    pub(super) fn insert(&mut self, post_id: &str, sequence: u64) {
+        let hash = (self.hash)(&self.identity, post_id);
+        let id = Id { hash, sequence: narrow(sequence) };
+        self.table.insert_unique(widen(hash), id, |id| widen(id.hash));
+    }
+}
+
+/// The table picks a slot by the low bits and tells neighbours apart by the high ones.
+fn widen(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}
+
+fn narrow(number: u64) -> u32 {
+    u32::try_from(number)
+        .expect("invariant: sequences and offsets are checked before they are stored")
+}

@@ -1,0 +1,210 @@
+//! What happens when a log opens: its segments are read from the first byte to the last, and trusted or refused.
+//!
+//! A batch is written only after the one before it was synced, and a segment gets its name only after it was synced. A
+//! crash can therefore tear the last batch of the last segment and nothing else. Such a tail is cut off: nobody was
+//! told about it. Everything else that does not fit is damage, and an error that names file and offset; a log that is
+//! opened to be read serves what precedes it.
+//!
+//! The last segment is copied to a new file before anything is served. What a process reads may be pages that an
+//! earlier, failed fsync left marked clean and never wrote; only bytes that are written again can be synced again.
+
+use std::{io, sync::Arc};
+
+use quartet::wire::PostView;
+
+use super::{
+    LogError,
+    disk::{self, Access, Disk, DiskFile, LockGuard},
+    embedded::{OpenError, Options},
+    index::{HashId, Ids, Index},
+    segment::{self, Identity},
+};
+
+/// A log, as it was found.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    pub(super) identity: Identity,
+    pub(super) index: Index,
+    pub(super) ids: Ids,
+    /// Where to go on writing, unless the log is only read.
+    pub(super) tail: Option<Tail>,
+    /// None on a disk where a reader cannot have one.
+    pub(super) lock: Option<LockGuard>,
+}
+
+/// Offsets are kept in 32 bits. Segments are begun anew long before.
+const MAX_FILE: u64 = u32::MAX as u64;
+
+/// The segment that is written to.
+#[derive(Debug)]
+pub(super) struct Tail {
+    pub(super) base: u64,
+    /// Bytes that are whole and synced.
+    pub(super) length: u64,
+    pub(super) file: Arc<dyn DiskFile>,
+}
+
+impl Tail {
+    /// Puts a segment in its place, durably.
+    fn install(disk: &dyn Disk, base: u64, content: &[u8]) -> io::Result<Self> {
+        let file = disk::install(disk, &segment::file_name(base), content)?;
+        Ok(Self { base, length: content.len() as u64, file })
+    }
+
+    /// Begins a segment.
+    pub(super) fn begin(disk: &dyn Disk, identity: &Identity, base: u64) -> io::Result<Self> {
+        Self::install(disk, base, &segment::encode_header(identity, base))
+    }
+}
+
+/// Reads the log on this disk, or makes one if there is none.
+pub(super) fn recover(
+    disk: &dyn Disk,
+    options: &Options,
+    hash: HashId,
+) -> Result<Recovered, OpenError> {
+    let write = options.access == Access::Write;
+    let lock = lock(disk, options.access)?;
+    let files = disk.list()?;
+    if write {
+        remove_temporary(disk, &files)?;
+    }
+    let mut bases: Vec<u64> = files.iter().filter_map(|name| segment::base_of(name)).collect();
+    bases.sort_unstable();
+    let identity = match bases.first() {
+        Some(base) => identity_of(disk, *base)?,
+        None if write => options.identity,
+        None => return Err(OpenError::NoLog { directory: disk.name() }),
+    };
+    let mut log = Recovered::new(identity, hash, lock);
+    match log.read_segments(disk, &bases, write) {
+        Err(damage @ LogError::Damaged { .. }) if !write => {
+            tracing::error!(%damage, head = log.index.last(), "only what precedes it is served");
+        }
+        result => result?,
+    }
+    if write && bases.is_empty() {
+        log.tail = Some(Tail::begin(disk, &identity, 1)?);
+    }
+    Ok(log)
+}
+
+impl Recovered {
+    fn new(identity: Identity, hash: HashId, lock: Option<LockGuard>) -> Self {
+        let ids = Ids::new(identity, hash);
+        Self { identity, index: Index::default(), ids, tail: None, lock }
+    }
+
+    /// Takes in the segments, and copies the last one if it is to be written to.
+    fn read_segments(
+        &mut self,
+        disk: &dyn Disk,
+        bases: &[u64],
+        write: bool,
+    ) -> Result<(), LogError> {
+        let mut bytes = Vec::new();
+        for base in bases {
+            let file = segment::file_name(*base);
+            let last = bases.last() == Some(base);
+            read_file(disk, &file, &mut bytes)?;
+            self.check_header(&file, *base, &bytes)?;
+            let end = self.read_batches(&file, *base, &bytes, last)?;
+            if last && write {
+                self.tail = Some(Tail::install(disk, *base, &bytes[..end])?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this is the segment that belongs here.
+    fn check_header(&self, file: &str, base: u64, bytes: &[u8]) -> Result<(), LogError> {
+        let (identity, header_base) = decode_header(file, bytes)?;
+        let next = self.index.last() + 1;
+        if identity != self.identity {
+            return Err(damaged(file, 16, "the segment belongs to another log"));
+        }
+        if header_base != base {
+            let what = format!("the segment starts with sequence {header_base}, unlike its name");
+            return Err(damaged(file, 48, what));
+        }
+        if base != next {
+            let what = format!("posts are missing: sequence {next} should come here, not {base}");
+            return Err(damaged(file, 48, what));
+        }
+        Ok(())
+    }
+
+    /// Takes in the posts of a segment and returns where they end.
+    fn read_batches(
+        &mut self,
+        file: &str,
+        base: u64,
+        bytes: &[u8],
+        last: bool,
+    ) -> Result<usize, LogError> {
+        let identity = self.identity;
+        let scan = segment::scan(&identity, base, bytes, |sequence, place, post| {
+            let post = PostView(post);
+            self.index.push(base, place, post.user_id());
+            self.ids.insert(post.post_id(), sequence);
+        });
+        match scan.flaw {
+            None => {}
+            Some(flaw) if last && flaw.torn => {
+                let (offset, bytes) = (scan.end, bytes.len() - scan.end);
+                tracing::warn!(file, offset, bytes, "a write that never ended is cut off");
+            }
+            Some(flaw) => return Err(damaged(file, flaw.offset, flaw.what)),
+        }
+        Ok(scan.end)
+    }
+}
+
+fn lock(disk: &dyn Disk, access: Access) -> Result<Option<LockGuard>, OpenError> {
+    match disk.lock(access) {
+        Ok(guard) => Ok(Some(guard)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(OpenError::InUse { directory: disk.name() })
+        }
+        // A reader makes no lock file: without one, no writer is there either.
+        Err(error) if access == Access::Read => {
+            tracing::debug!(%error, "reading without a lock");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes what a crash left of files that never came to their place.
+fn remove_temporary(disk: &dyn Disk, files: &[String]) -> io::Result<()> {
+    let is_segment = |name: &str| segment::base_of(name).is_some();
+    let ours = |name: &&String| name.strip_suffix(disk::TEMPORARY).is_some_and(is_segment);
+    files.iter().filter(ours).try_for_each(|name| disk.remove(name))
+}
+
+fn identity_of(disk: &dyn Disk, base: u64) -> Result<Identity, LogError> {
+    let file = segment::file_name(base);
+    let open = disk.open(&file)?;
+    let mut header = vec![0; open.size()?.min(segment::HEADER_LEN as u64) as usize];
+    open.read_exact_at(&mut header, 0)?;
+    Ok(decode_header(&file, &header)?.0)
+}
+
+/// Reads a whole file into a buffer that is used again.
+fn read_file(disk: &dyn Disk, file: &str, bytes: &mut Vec<u8>) -> Result<(), LogError> {
+    let open = disk.open(file)?;
+    let size = open.size()?;
+    if size > MAX_FILE {
+        return Err(damaged(file, MAX_FILE as usize, "no segment is that long"));
+    }
+    bytes.resize(size as usize, 0);
+    Ok(open.read_exact_at(bytes, 0)?)
+}
+
+fn decode_header(file: &str, bytes: &[u8]) -> Result<(Identity, u64), LogError> {
+    segment::decode_header(bytes).map_err(|what| damaged(file, 0, what))
+}
+
+fn damaged(file: &str, offset: usize, what: impl Into<String>) -> LogError {
+    LogError::Damaged { file: file.to_owned(), offset: offset as u64, what: what.into() }
+}

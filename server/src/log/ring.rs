@@ -1,0 +1,66 @@
+//! The newest posts in memory, for readers that are caught up.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::Record;
+
+/// What a ring holds at most.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RingLimits {
+    pub(super) posts: usize,
+    pub(super) bytes: usize,
+}
+
+impl Default for RingLimits {
+    /// 2 MiB of handles, and 32 MiB of posts: about 65,536 of 330 B, or 450 of the largest.
+    fn default() -> Self {
+        Self { posts: 65_536, bytes: 32 * 1024 * 1024 }
+    }
+}
+
+/// What a post costs in memory beside its bytes: the handle in the ring, the reference count, the allocator's share.
+const POST_OVERHEAD: usize = 96;
+
+/// A dense run of posts up to the newest.
+///
+/// Every post is an allocation of its own, so a reader that holds one keeps that one alive and no more.
+#[derive(Debug)]
+pub(super) struct Ring {
+    /// The sequence of the oldest post.
+    first: u64,
+    posts: VecDeque<Bytes>,
+    bytes: usize,
+    limits: RingLimits,
+}
+
+impl Ring {
+    /// An empty ring on a log whose next post is `next`.
+    pub(super) fn new(next: u64, limits: RingLimits) -> Self {
+        Self { first: next, posts: VecDeque::new(), bytes: 0, limits }
+    }
+
+    /// Adds the newest post; the oldest give way.
+    pub(super) fn push(&mut self, post: Bytes) {
+        self.bytes += post.len() + POST_OVERHEAD;
+        self.posts.push_back(post);
+        while self.posts.len() > self.limits.posts || self.bytes > self.limits.bytes {
+            let oldest =
+                self.posts.pop_front().expect("invariant: a ring over its limits holds posts");
+            self.bytes -= oldest.len() + POST_OVERHEAD;
+            self.first += 1;
+        }
+    }
+
+    /// Whether the post is here.
+    pub(super) fn holds(&self, sequence: u64) -> bool {
+        (self.first..self.first + self.posts.len() as u64).contains(&sequence)
+    }
+
+    /// The post of a sequence that the ring [holds](Ring::holds).
+    pub(super) fn get(&self, sequence: u64) -> Record {
+        let post = self.posts[(sequence - self.first) as usize].clone();
+        Record { sequence, post }
+    }
+}

@@ -1,0 +1,258 @@
+//! The format of a segment file: how posts become bytes, and how bytes are trusted again.
+//!
+//! A segment is a header and batches; a batch is a header and records; a record is one post. All numbers are
+//! little-endian. `docs/reference/log-format.md` draws it byte by byte.
+//!
+//! - A header carries a keyed checksum. The key is the log's salt, which no client ever sees, so that nothing inside a
+//!   post can pass for a header.
+//! - A record carries a CRC-32C over its sequence, its length and its post: it can be read and trusted alone, and not
+//!   in another place.
+//!
+//! Not here: files (`disk.rs`), and what to do about damage (`recovery.rs`).
+
+use std::{hash::Hasher, ops::Range};
+
+use siphasher::sip::SipHasher13;
+
+/// Bytes before the first batch.
+pub(super) const HEADER_LEN: usize = 64;
+const BATCH_HEADER_LEN: usize = 32;
+const RECORD_HEADER_LEN: usize = 8;
+
+const MAGIC: &[u8; 8] = b"QUARTET\n";
+const BATCH_MAGIC: &[u8; 4] = b"BTCH";
+const VERSION: u32 = 1;
+
+/// What makes a log this one and no other: the same in all of its segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The log's public name.
+    pub log_id: u128,
+    /// The key of its checksums and of its index. It stays secret, so that nobody can choose colliding ids.
+    pub salt: u128,
+}
+
+impl Identity {
+    /// A new log's.
+    pub fn random() -> Self {
+        Self { log_id: rand::random(), salt: rand::random() }
+    }
+
+    /// A hash that only those who know the salt can compute.
+    pub(super) fn keyed_hash(&self, bytes: &[u8]) -> u64 {
+        let mut hasher = SipHasher13::new_with_key(&self.salt.to_le_bytes());
+        hasher.write(bytes);
+        hasher.finish()
+    }
+}
+
+/// The file that starts with this sequence.
+pub(super) fn file_name(base: u64) -> String {
+    format!("{base:020}.log")
+}
+
+/// The sequence that a file of this name starts with, if it is a segment.
+pub(super) fn base_of(file_name: &str) -> Option<u64> {
+    let digits = file_name.strip_suffix(".log")?;
+    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+}
+
+/// The first bytes of a segment.
+pub(super) fn encode_header(identity: &Identity, base: u64) -> Vec<u8> {
+    let mut header = Vec::with_capacity(HEADER_LEN);
+    header.extend_from_slice(MAGIC);
+    header.extend_from_slice(&VERSION.to_le_bytes());
+    header.extend_from_slice(&[0; 4]);
+    header.extend_from_slice(&identity.log_id.to_be_bytes()); // reads like its hex in a dump
+    header.extend_from_slice(&identity.salt.to_le_bytes());
+    header.extend_from_slice(&base.to_le_bytes());
+    header.extend_from_slice(&identity.keyed_hash(&header).to_le_bytes());
+    header
+}
+
+/// Whose segment this is and where it starts, or what is wrong with its header.
+pub(super) fn decode_header(segment: &[u8]) -> Result<(Identity, u64), String> {
+    let header: &[u8; HEADER_LEN] = segment.first_chunk().ok_or("the segment header is cut off")?;
+    if !header.starts_with(MAGIC) {
+        return Err("this is not a segment of a log".to_owned());
+    }
+    let version = u32::from_le_bytes(array(header, 8));
+    if version != VERSION {
+        return Err(format!("format version {version}, where only {VERSION} is known"));
+    }
+    let log_id = u128::from_be_bytes(array(header, 16));
+    let identity = Identity { log_id, salt: u128::from_le_bytes(array(header, 32)) };
+    if identity.keyed_hash(&header[..56]) != u64::from_le_bytes(array(header, 56)) {
+        return Err("the segment header does not match its checksum".to_owned());
+    }
+    Ok((identity, u64::from_le_bytes(array(header, 48))))
+}
+
+/// Appends a batch to `out` and returns where its records stand, from the start of the batch.
+pub(super) fn encode_batch<'a>(
+    identity: &Identity,
+    first: u64,
+    posts: impl ExactSizeIterator<Item = &'a [u8]>,
+    out: &mut Vec<u8>,
+) -> Vec<Range<u64>> {
+    let start = out.len();
+    let count = posts.len() as u32;
+    out.resize(start + BATCH_HEADER_LEN, 0);
+    let records = (first..).zip(posts).map(|(sequence, post)| {
+        let offset = out.len() - start;
+        put_record(sequence, post, out);
+        offset as u64..(out.len() - start) as u64
+    });
+    let records = records.collect();
+    let length = (out.len() - start - BATCH_HEADER_LEN) as u64;
+    let header = BatchHeader { count, first, length }.encode(identity);
+    out[start..start + BATCH_HEADER_LEN].copy_from_slice(&header);
+    records
+}
+
+/// What precedes the records of a batch.
+#[derive(Debug, Clone, Copy)]
+struct BatchHeader {
+    count: u32,
+    first: u64,
+    /// Bytes of the records.
+    length: u64,
+}
+
+impl BatchHeader {
+    fn encode(&self, identity: &Identity) -> [u8; BATCH_HEADER_LEN] {
+        let mut header = [0; BATCH_HEADER_LEN];
+        header[..4].copy_from_slice(BATCH_MAGIC);
+        header[4..8].copy_from_slice(&self.count.to_le_bytes());
+        header[8..16].copy_from_slice(&self.first.to_le_bytes());
+        header[16..24].copy_from_slice(&self.length.to_le_bytes());
+        let checksum = identity.keyed_hash(&header[..24]);
+        header[24..].copy_from_slice(&checksum.to_le_bytes());
+        header
+    }
+
+    /// The header at the start of `bytes`, if there is one that this log wrote.
+    fn decode(identity: &Identity, bytes: &[u8]) -> Option<Self> {
+        let header: &[u8; BATCH_HEADER_LEN] = bytes.first_chunk()?;
+        let ours = header.starts_with(BATCH_MAGIC)
+            && identity.keyed_hash(&header[..24]) == u64::from_le_bytes(array(header, 24));
+        ours.then(|| Self {
+            count: u32::from_le_bytes(array(header, 4)),
+            first: u64::from_le_bytes(array(header, 8)),
+            length: u64::from_le_bytes(array(header, 16)),
+        })
+    }
+}
+
+fn put_record(sequence: u64, post: &[u8], out: &mut Vec<u8>) {
+    let length = post.len() as u32;
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(&record_checksum(sequence, length, post).to_le_bytes());
+    out.extend_from_slice(post);
+}
+
+/// Where the post of this sequence stands in a record at the start of `bytes`, if that is what is there.
+pub(super) fn decode_record(bytes: &[u8], sequence: u64) -> Option<Range<usize>> {
+    let header: &[u8; RECORD_HEADER_LEN] = bytes.first_chunk()?;
+    let length = u32::from_le_bytes(array(header, 0));
+    let range = RECORD_HEADER_LEN..RECORD_HEADER_LEN.checked_add(length as usize)?;
+    let post = bytes.get(range.clone())?;
+    let checksum = u32::from_le_bytes(array(header, 4));
+    (record_checksum(sequence, length, post) == checksum).then_some(range)
+}
+
+fn record_checksum(sequence: u64, length: u32, post: &[u8]) -> u32 {
+    let mut place = [0; 12];
+    place[..8].copy_from_slice(&sequence.to_le_bytes());
+    place[8..].copy_from_slice(&length.to_le_bytes());
+    crc32c::crc32c_append(crc32c::crc32c(&place), post)
+}
+
+/// How far a segment can be trusted.
+#[derive(Debug)]
+pub(super) struct Scan {
+    /// Where the whole batches end.
+    pub(super) end: usize,
+    /// What is wrong there, if anything follows.
+    pub(super) flaw: Option<Flaw>,
+}
+
+/// Why a batch cannot be trusted.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Flaw {
+    /// Where it shows, from the start of the segment.
+    pub(super) offset: usize,
+    pub(super) what: &'static str,
+    /// Whether a write that a crash interrupted explains it: nothing whole and nothing foreign follows.
+    pub(super) torn: bool,
+}
+
+/// Shows `visit` the sequence, place and post of every record, batch by batch, up to the first flaw.
+pub(super) fn scan(
+    identity: &Identity,
+    base: u64,
+    segment: &[u8],
+    mut visit: impl FnMut(u64, Range<u64>, &[u8]),
+) -> Scan {
+    let (mut next, mut end) = (base, HEADER_LEN);
+    while end < segment.len() {
+        match check_batch(identity, next, &segment[end..]) {
+            Ok(posts) => {
+                for post in &posts {
+                    let place = end + post.start - RECORD_HEADER_LEN..end + post.end;
+                    let bytes = &segment[end + post.start..place.end];
+                    visit(next, place.start as u64..place.end as u64, bytes);
+                    next += 1;
+                }
+                end += posts.last().map_or(0, |post| post.end);
+            }
+            Err(flaw) => {
+                let flaw = Flaw { offset: end + flaw.offset, ..flaw };
+                return Scan { end, flaw: Some(flaw) };
+            }
+        }
+    }
+    Scan { end, flaw: None }
+}
+
+/// Where the posts of the batch at the start of `bytes` stand. `bytes` go on to the end of the segment.
+fn check_batch(identity: &Identity, next: u64, bytes: &[u8]) -> Result<Vec<Range<usize>>, Flaw> {
+    let Some(header) = BatchHeader::decode(identity, bytes) else {
+        let torn = !holds_batch_header(identity, &bytes[1..]);
+        return Err(Flaw { offset: 0, what: "no batch starts here", torn });
+    };
+    if header.first != next || header.count == 0 {
+        let what = "a batch with other sequences stands here";
+        return Err(Flaw { offset: 0, what, torn: false });
+    }
+    let end = usize::try_from(header.length).ok().and_then(|n| n.checked_add(BATCH_HEADER_LEN));
+    let end = end.unwrap_or(usize::MAX);
+    let (batch, rest) = bytes.split_at(end.min(bytes.len()));
+    let mut posts = Vec::with_capacity(batch.len() / 64);
+    let mut at = BATCH_HEADER_LEN;
+    for sequence in next..next + u64::from(header.count) {
+        let Some(post) = decode_record(&batch[at..], sequence) else {
+            // Whoever tore this batch had not begun another one: only unwritten bytes may follow it.
+            let torn = rest.iter().all(|byte| *byte == 0);
+            return Err(Flaw { offset: at, what: "a record does not match its checksum", torn });
+        };
+        posts.push(at + post.start..at + post.end);
+        at += post.end;
+    }
+    match at == end {
+        true => Ok(posts),
+        false => {
+            Err(Flaw { offset: 0, what: "a batch is not as long as its records", torn: false })
+        }
+    }
+}
+
+fn holds_batch_header(identity: &Identity, bytes: &[u8]) -> bool {
+    let starts = bytes.windows(BATCH_MAGIC.len()).enumerate().filter(|(_, w)| w == BATCH_MAGIC);
+    starts.into_iter().any(|(at, _)| BatchHeader::decode(identity, &bytes[at..]).is_some())
+}
+
+/// The `N` bytes at `offset` of a header that is long enough.
+fn array<const N: usize>(header: &[u8], offset: usize) -> [u8; N] {
+    std::array::from_fn(|n| header[offset + n])
+}
