@@ -1,0 +1,9 @@
+//! Unary: one request, one answer. See [`quartet_client::command::unary`].
+
+use std::process::ExitCode;
+
+use quartet_client::command::{start, unary};
+
+fn main() -> ExitCode {
+    start(unary::run)
+}

@@ -1,0 +1,250 @@
+//! The four binaries, as functions: [`unary::run`], [`server_streaming::run`], [`client_streaming::run`] and
+//! [`bidirectional::run`].
+//!
+//! Each takes its parsed arguments and an [`Io`], makes its one call, and prints every event as it comes. A `main` adds
+//! the process: [`start`]. Whoever runs a command without one brings an `Io` of its own.
+//!
+//! Output is written in place and may block: a command has nothing else to do than what it prints, and a reader of its
+//! output that is slow shall slow it down.
+
+use std::{
+    fmt::{self, Display},
+    future,
+    io::{self, BufWriter, IsTerminal as _, Read, Write},
+    pin::{Pin, pin},
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anstream::{AutoStream, ColorChoice};
+use async_stream::try_stream;
+use clap::Parser;
+use futures::{Stream, StreamExt as _};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+use crate::{
+    Error,
+    backoff::Disconnected,
+    connect,
+    output::{Clean, Printer},
+};
+
+pub mod bidirectional;
+pub mod client_streaming;
+pub mod server_streaming;
+pub mod unary;
+
+/// The options that all four share.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Common {
+    /// The server: http://HOST:PORT or unix:PATH
+    #[arg(long, value_name = "URL", default_value = connect::DEFAULT_ENDPOINT, value_parser = endpoint)]
+    pub endpoint: String,
+    /// Give up after this time, resumes included (500ms, 30s, 5m)
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub timeout: Option<Duration>,
+    /// Print one JSON object per line, for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Common {
+    fn failed(&self, rpc: &'static str, error: Error) -> Failure {
+        Failure::Call { rpc, endpoint: self.endpoint.clone(), error }
+    }
+}
+
+fn endpoint(url: &str) -> Result<String, Error> {
+    connect::endpoint(url).map(|_| url.to_owned())
+}
+
+/// Where a command reads and writes, and how it is stopped.
+pub struct Io {
+    /// What is typed or piped in.
+    pub input: Box<dyn Read + Send>,
+    /// Data. Writes are small: it should buffer. It is flushed after every event.
+    pub out: Box<dyn Write + Send>,
+    /// Talk: what goes wrong, what happens next.
+    pub err: Box<dyn Write + Send>,
+    /// Resolves when the user wants to stop.
+    pub interrupt: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Whether `out` is a terminal that shows colours.
+    pub color: bool,
+    /// Whether `input` is a terminal, which has shown what was typed.
+    pub echo: bool,
+    /// Whether stderr is a terminal, on which a progress bar can move.
+    pub progress: bool,
+}
+
+impl fmt::Debug for Io {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Io").field("color", &self.color).field("echo", &self.echo).finish()
+    }
+}
+
+impl Io {
+    /// No terminal, and never interrupted.
+    pub fn new(
+        input: impl Read + Send + 'static,
+        out: impl Write + Send + 'static,
+        err: impl Write + Send + 'static,
+    ) -> Self {
+        Self {
+            input: Box::new(input),
+            out: Box::new(out),
+            err: Box::new(err),
+            interrupt: Box::pin(future::pending()),
+            color: false,
+            echo: false,
+            progress: false,
+        }
+    }
+
+    /// The process's own, interrupted by Ctrl-C.
+    pub fn process() -> Self {
+        Self {
+            interrupt: Box::pin(ctrl_c()),
+            color: AutoStream::choice(&io::stdout()) != ColorChoice::Never,
+            echo: io::stdin().is_terminal(),
+            progress: io::stderr().is_terminal(),
+            ..Self::new(io::stdin(), BufWriter::new(io::stdout()), io::stderr())
+        }
+    }
+}
+
+async fn ctrl_c() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        // Without a handler the signal ends the process by itself.
+        future::pending::<()>().await;
+    }
+}
+
+/// Why a command failed, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A call failed.
+    #[error("{rpc} at {endpoint}: {error}")]
+    Call {
+        /// The RPC's name.
+        rpc: &'static str,
+        /// Where it was made.
+        endpoint: String,
+        /// Why it failed.
+        #[source]
+        error: Error,
+    },
+    /// The time that `--timeout` gave is over.
+    #[error("timed out after {}", humantime::format_duration(*.0))]
+    TimedOut(Duration),
+    /// The user stopped what was not complete.
+    #[error("interrupted")]
+    Interrupted,
+    /// The output cannot be written.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+    /// The input cannot be read.
+    #[error("cannot read {0}: {1}")]
+    Input(String, #[source] io::Error),
+    /// The command did what it could, and not all of it worked.
+    #[error("{0}")]
+    Partial(String),
+}
+
+/// A binary: parses the arguments, runs the command, turns its result into an exit code.
+///
+/// 0: done; 1: failed, with one line on stderr; 2: wrong usage. `RUST_LOG=h2=debug` shows the frames.
+pub fn start<A: Parser, R>(run: impl FnOnce(A, Io) -> R) -> ExitCode
+where
+    R: Future<Output = Result<(), Failure>>,
+{
+    let args = A::parse();
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::OFF.into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.from_env_lossy())
+        .with_writer(io::stderr)
+        .init();
+    let finished = tokio::runtime::Runtime::new().map_err(Failure::from).and_then(|runtime| {
+        let finished = runtime.block_on(run(args, Io::process()));
+        // A thread may still wait for a file or a terminal; the process need not wait for the thread.
+        runtime.shutdown_background();
+        finished
+    });
+    match finished {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            Talk::new(io::stderr()).say(format_args!("error: {failure}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A command's output: data and talk.
+struct Console {
+    printer: Printer,
+    talk: Talk,
+}
+
+impl Console {
+    fn disconnected(&mut self, Disconnected { cause, delay }: &Disconnected) {
+        self.talk.say(format_args!("{cause}; trying again in {delay:.0?}"));
+    }
+}
+
+/// Lines for people on stderr.
+#[derive(Clone)]
+struct Talk(Arc<Mutex<Box<dyn Write + Send>>>);
+
+impl Talk {
+    fn new(err: impl Write + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Box::new(err))))
+    }
+
+    fn say(&self, line: impl Display) {
+        let mut err = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // If stderr is gone there is nobody left to tell.
+        let _ = writeln!(err, "{}", Clean(&line.to_string())).and_then(|()| err.flush());
+    }
+}
+
+/// The events of a call until they end, the user interrupts (then they just end), or the time is up.
+fn bounded<T: Send>(
+    rpc: &'static str,
+    common: &Common,
+    interrupt: impl Future<Output = ()> + Send,
+    events: impl Stream<Item = Result<T, Error>> + Send,
+) -> impl Stream<Item = Result<T, Failure>> + Send {
+    try_stream! {
+        let mut time_up = pin!(time_up(common.timeout));
+        let mut events = pin!(events.take_until(interrupt));
+        loop {
+            let event = tokio::select! {
+                biased; // a stream that never pauses must end in time, too
+                failure = &mut time_up => Some(Err(failure)),
+                event = events.next() => {
+                    event.map(|event| event.map_err(|error| common.failed(rpc, error)))
+                }
+            };
+            match event {
+                Some(event) => yield event?,
+                None => return,
+            }
+        }
+    }
+}
+
+async fn time_up(timeout: Option<Duration>) -> Failure {
+    match timeout {
+        Some(timeout) => {
+            tokio::time::sleep(timeout).await;
+            Failure::TimedOut(timeout)
+        }
+        None => future::pending().await,
+    }
+}
+
+/// `1 post`, `2 posts`.
+fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}

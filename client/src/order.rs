@@ -1,0 +1,75 @@
+//! Checks, as a reader goes, that the log's order holds: over all streams of one reader sequences strictly increase,
+//! and a position comes after everything up to it.
+
+use quartet::post::v1::{LogPosition, PostMessage};
+
+use crate::Error;
+
+/// The last sequence that is behind a reader.
+#[derive(Debug, Default)]
+pub(crate) struct Order(i64);
+
+impl Order {
+    /// A reader that starts after `position`; without one, before the first post.
+    pub(crate) fn after(position: Option<&LogPosition>) -> Self {
+        Self(position.map_or(0, |position| position.sequence))
+    }
+
+    /// Moves on over a batch and returns its position.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] if the batch cannot come next.
+    pub(crate) fn advance(
+        &mut self,
+        posts: &[PostMessage],
+        position: Option<LogPosition>,
+    ) -> Result<LogPosition, Error> {
+        for post in posts {
+            if post.sequence <= self.0 {
+                return Err(broken(format_args!("post {} came after {}", post.sequence, self.0)));
+            }
+            self.0 = post.sequence;
+        }
+        let position = position.ok_or_else(|| broken(format_args!("a position is missing")))?;
+        if position.sequence < self.0 {
+            return Err(broken(format_args!("position {} after {}", position.sequence, self.0)));
+        }
+        self.0 = position.sequence;
+        Ok(position)
+    }
+}
+
+fn broken(what: std::fmt::Arguments<'_>) -> Error {
+    Error::Protocol(what.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn advance(order: &mut Order, sequences: &[i64], position: i64) -> Result<(), Error> {
+        let post = |&sequence| PostMessage { sequence, ..Default::default() };
+        let posts: Vec<_> = sequences.iter().map(post).collect();
+        order.advance(&posts, Some(LogPosition { sequence: position, ..Default::default() }))?;
+        Ok(())
+    }
+
+    #[test]
+    fn increasing_batches_with_gaps_and_bookmarks_pass() {
+        let mut order = Order::default();
+        for (posts, position) in [(&[1, 2, 5][..], 7), (&[], 7), (&[], 9), (&[10], 10)] {
+            advance(&mut order, posts, position).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_the_log_can_never_send_is_refused() {
+        for (posts, position) in
+            [(&[4][..], 9), (&[3], 9), (&[5, 5], 9), (&[6, 5], 9), (&[7], 6), (&[], 3)]
+        {
+            let mut order = Order(4);
+            assert!(advance(&mut order, posts, position).is_err(), "{posts:?} up to {position}");
+        }
+        assert!(Order::default().advance(&[], None).is_err(), "no position");
+    }
+}

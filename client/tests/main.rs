@@ -1,0 +1,1 @@
+//! The library and the four binaries against a scripted server.
