@@ -1,0 +1,137 @@
+//! The documentation is true: its commands do what it shows, its links lead somewhere, its lists are complete.
+//!
+//! `console.rs` says how a page writes down a terminal session, `stage.rs` plays it with the binaries that `cargo build`
+//! made, and `book.rs` reads links, anchors and includes.
+//!
+//! After a change of what the binaries print, `UPDATE_DOCS=1 cargo test --test suite docs::` writes the new output into
+//! the pages; read the difference before you commit it.
+
+use std::{collections::BTreeSet, env, fs, path::Path};
+
+use book::{Page, Pointer, files, pages, read, root};
+use stage::Stage;
+
+mod book;
+mod console;
+mod stage;
+
+#[test]
+#[ignore = "until the binaries and the outputs on the pages are there"]
+fn every_page_does_what_it_shows() {
+    let update = env::var_os("UPDATE_DOCS").is_some();
+    let mut played = 0;
+    let mut drifted = Vec::new();
+    for page in pages() {
+        if console::blocks(&page.text) == Ok(Vec::new()) {
+            continue;
+        }
+        played += 1;
+        let result = if update { update_page(&page) } else { stage().play(&page.text) };
+        drifted.extend(result.err().map(|drift| format!("{}, {drift}", page.path.display())));
+    }
+    assert!(drifted.is_empty(), "{}", drifted.join("\n\n"));
+    assert!(played >= 7, "the README, the quickstart, the four walkthroughs and two services");
+}
+
+fn update_page(page: &Page) -> Result<(), String> {
+    let text = stage().rewrite(&page.text)?;
+    fs::write(root().join(&page.path), text).map_err(|error| error.to_string())
+}
+
+/// A stage with the binaries of the profile that this test was built with.
+fn stage() -> Stage {
+    let suite = env::current_exe().unwrap();
+    let binaries = suite.ancestors().nth(2).unwrap(); // target/debug/deps/suite
+    assert!(binaries.join("server").exists(), "no binaries: `cargo build --workspace` first");
+    Stage::new(binaries).unwrap()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let pages = pages();
+    let leads =
+        |link: &Pointer| match (&link.anchor, pages.iter().find(|page| page.path == link.path)) {
+            (Some(anchor), page) => page.is_some_and(|page| page.anchors().contains(anchor)),
+            (None, _) => root().join(&link.path).exists(),
+        };
+    for page in &pages {
+        for link in page.links() {
+            assert!(leads(&link), "{}: {link:?}", page.path.display());
+            let leaves_the_book = page.path.starts_with("docs") && !link.path.starts_with("docs");
+            assert!(!leaves_the_book, "{}: {link:?} is not in the book", page.path.display());
+        }
+    }
+}
+
+#[test]
+fn every_page_of_the_book_is_in_its_summary() {
+    let (summary, pages): (Vec<_>, Vec<_>) =
+        pages().into_iter().partition(|page| page.path.ends_with("SUMMARY.md"));
+    let listed: Vec<_> = summary[0].links().into_iter().map(|link| link.path).collect();
+    for page in pages.iter().filter(|page| page.path.starts_with("docs")) {
+        assert!(listed.contains(&page.path), "{}", page.path.display());
+    }
+}
+
+#[test]
+fn every_include_finds_its_anchor_and_every_anchor_its_page() {
+    let includes: Vec<_> = pages().iter().flat_map(Page::includes).collect();
+    for include in &includes {
+        let text = read(&include.path).unwrap_or_else(|error| panic!("{include:?}: {error}"));
+        let anchors = anchors(&text);
+        let found = include.anchor.as_ref().is_none_or(|name| anchors.contains(name.as_str()));
+        assert!(found, "{include:?}");
+    }
+    for path in sources() {
+        for anchor in anchors(&read(&path).unwrap()) {
+            let pointer = Pointer { path: path.clone(), anchor: Some(anchor.to_owned()) };
+            assert!(includes.contains(&pointer), "no page shows {pointer:?}");
+        }
+    }
+}
+
+/// The anchors of a source file: `// ANCHOR: NAME` with its `// ANCHOR_END: NAME`.
+fn anchors(text: &str) -> BTreeSet<&str> {
+    let names = |mark| text.lines().filter_map(move |line| line.trim().strip_prefix(mark));
+    let begun: BTreeSet<_> = names("// ANCHOR: ").collect();
+    assert_eq!(begun, names("// ANCHOR_END: ").collect(), "an anchor without its end");
+    begun
+}
+
+fn sources() -> impl Iterator<Item = std::path::PathBuf> {
+    ["proto", "server", "client", "tests"].into_iter().flat_map(|folder| files(folder, "rs"))
+}
+
+#[test]
+fn every_file_that_the_documentation_names_exists() {
+    for page in pages() {
+        for file in page.named_files() {
+            assert!(root().join(&file).exists(), "{}: {}", page.path.display(), file.display());
+        }
+    }
+}
+
+#[test]
+fn every_reason_is_explained_in_order() {
+    let errors =
+        Page { path: "docs/errors.md".into(), text: read(Path::new("docs/errors.md")).unwrap() };
+    let headings = errors.headings();
+    let is_reason = |heading: &&str| heading.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    let explained: Vec<_> = headings.into_iter().filter(is_reason).collect();
+    assert_eq!(explained, quartet::reason::ALL);
+}
+
+#[test]
+fn every_test_that_the_guarantees_name_exists() {
+    let guarantees = read(Path::new("docs/guarantees.md")).unwrap();
+    let sources: String = sources().map(|path| read(&path).unwrap()).collect();
+    let named = guarantees.split('`').skip(1).step_by(2);
+    let is_test = |name: &&str| {
+        name.contains('_') && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+    };
+    // Fields of the contract are named there too.
+    let protos: String = files("proto", "proto").iter().map(|path| read(path).unwrap()).collect();
+    for name in named.filter(is_test).filter(|name| !protos.contains(name)) {
+        assert!(sources.contains(&format!("fn {name}(")), "no test is called {name}");
+    }
+}

@@ -1,0 +1,531 @@
+//! Plays a page: types its commands into real terminals and compares what is printed.
+//!
+//! A page is played in a directory of its own, by bash, with two stand-ins that a reader does not notice: `cargo run
+//! --bin NAME` starts a binary that is built already, and the servers listen on free ports instead of the ones shown.
+//! Compared are stdout, the exit codes, and that nothing is printed which the page does not show; addresses, log ids,
+//! times and rates are masked on both sides. Every program gets a process group, and is gone when the stage is.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Write},
+    ops::Range,
+    os::unix::{fs::PermissionsExt, fs::symlink, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{
+        LazyLock,
+        mpsc::{Receiver, RecvTimeoutError, sync_channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use regex::{Captures, Regex};
+
+use super::console::{self, Action, Block, LEFT_OUT, Step};
+
+/// A line that does not come within it is missing. Only a page that fails takes so long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// When a page is rewritten, nobody knows how many lines will come: so long a silence ends a step.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// The port that the clients call, and the server listens on, when the command does not say.
+const DEFAULT_PORT: &str = "9001";
+
+/// Stands in for cargo: `run [-q] [--release] --bin NAME [-- ARGUMENTS]` starts what is built already.
+const CARGO: &str = r#"#!/bin/sh
+while [ $# -gt 0 ]; do
+    case $1 in
+        run | -q | --quiet | --release) shift ;;
+        --bin) name=$2; shift 2 ;;
+        --) shift; break ;;
+        *) echo "the stage does not know: cargo $*" >&2; exit 64 ;;
+    esac
+done
+case "$name $*" in
+    *--listen* | *--endpoint* | *--help* | tour*) ;;
+    server*) set -- --listen "127.0.0.1:$STAGE_PORT" "$@" ;;
+    *) set -- --endpoint "http://127.0.0.1:$STAGE_PORT" "$@" ;;
+esac
+exec "$STAGE_BINARIES/$name" "$@"
+"#;
+
+/// Where a page is played.
+pub(super) struct Stage {
+    dir: tempfile::TempDir,
+    binaries: PathBuf,
+    /// The port that a server got, by the port that the page shows for it.
+    ports: BTreeMap<String, String>,
+    /// The programs that run, in the order in which they were started, by their terminal.
+    programs: Vec<(String, Program)>,
+    /// What to write into the page and where, if it is rewritten.
+    rewritten: Option<Vec<(Range<usize>, Vec<String>)>>,
+}
+
+impl Stage {
+    /// A stage for one page: an empty directory, but for `tests`, the repository's own.
+    pub(super) fn new(binaries: &Path) -> io::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let bin = dir.path().join("bin");
+        fs::create_dir(&bin)?;
+        fs::write(bin.join("cargo"), CARGO)?;
+        fs::set_permissions(bin.join("cargo"), fs::Permissions::from_mode(0o755))?;
+        symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"), dir.path().join("tests"))?;
+        let binaries = binaries.to_owned();
+        Ok(Self { dir, binaries, ports: BTreeMap::new(), programs: Vec::new(), rewritten: None })
+    }
+
+    /// Plays all blocks of a page and compares. The error names the line of the page and shows what was printed instead.
+    pub(super) fn play(mut self, page: &str) -> Result<(), String> {
+        for block in console::blocks(page)? {
+            self.play_block(&block).map_err(|drift| format!("line {}: {drift}", block.line))?;
+        }
+        self.close()
+    }
+
+    /// Plays all blocks of a page and returns the page with what was printed in place of what it showed. Output that
+    /// differs in nothing but what is masked stays as it was, and so does output with something left out.
+    pub(super) fn rewrite(mut self, page: &str) -> Result<String, String> {
+        let mut lines: Vec<_> = page.lines().map(str::to_owned).collect();
+        self.rewritten = Some(Vec::new());
+        for block in console::blocks(page)? {
+            self.play_block(&block).map_err(|drift| format!("line {}: {drift}", block.line))?;
+        }
+        let rewritten = self.rewritten.take().unwrap_or_default();
+        self.close()?;
+        for (output_lines, output) in rewritten.into_iter().rev() {
+            lines.splice(output_lines, output);
+        }
+        Ok(lines.join("\n") + "\n")
+    }
+
+    fn play_block(&mut self, block: &Block) -> Result<(), String> {
+        // The nameless terminal is the one of the blocks that wait for their program.
+        let terminal = block.terminal.as_deref().unwrap_or_default();
+        for step in &block.steps {
+            self.act(terminal, block, step)?;
+            let compare =
+                self.rewritten.is_none() || step.output.iter().any(|line| line == LEFT_OUT);
+            let program = self.program(terminal)?;
+            let printed = match compare {
+                true => program.expect(&step.output, block.by_kind)?,
+                false => program.read_until_quiet(),
+            };
+            self.learn_ports(&step.output, &printed);
+            if !compare {
+                self.rewrite_output(step, &printed);
+            }
+        }
+        match block.terminal {
+            None => self.end(terminal, block.exit.unwrap_or(0)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn rewrite_output(&mut self, step: &Step, printed: &[String]) {
+        let masked = |lines: &[String]| lines.iter().map(|line| mask(line)).collect::<Vec<_>>();
+        if masked(&step.output) != masked(printed) {
+            let lines = printed.iter().map(|line| self.with_shown_ports(line)).collect();
+            self.rewritten.get_or_insert_default().push((step.output_lines.clone(), lines));
+        }
+    }
+
+    fn act(&mut self, terminal: &str, block: &Block, step: &Step) -> Result<(), String> {
+        match &step.action {
+            Action::Run(command) => {
+                self.end(terminal, 0)?;
+                let program = self.start(command, block.exit.is_some());
+                let program = program.map_err(|error| format!("`{command}`: {error}"))?;
+                self.programs.push((terminal.to_owned(), program));
+                Ok(())
+            }
+            Action::Type(text) => self.program(terminal)?.type_line(text),
+            Action::EndInput => Ok(self.program(terminal)?.end_input()),
+            Action::Interrupt => Ok(self.program(terminal)?.signal("INT")),
+            Action::Watch => Ok(()),
+        }
+    }
+
+    fn start(&self, command: &str, with_stderr: bool) -> io::Result<Program> {
+        let command = self.with_real_ports(command);
+        let stderr = self.dir.path().join(format!("stderr-{}", self.programs.len()));
+        let path = format!(
+            "{}:{}",
+            self.dir.path().join("bin").display(),
+            std::env::var("PATH").unwrap_or_default()
+        );
+        let mut bash = Command::new("bash");
+        bash.arg("-c")
+            .arg(if with_stderr { format!("exec 2>&1\n{command}") } else { command })
+            .current_dir(self.dir.path())
+            .env("PATH", path)
+            .env("STAGE_BINARIES", &self.binaries)
+            .env("STAGE_PORT", self.real_port(DEFAULT_PORT))
+            .env_remove("RUST_LOG");
+        Program::start(bash, stderr)
+    }
+
+    fn program(&mut self, terminal: &str) -> Result<&mut Program, String> {
+        let mut programs = self.programs.iter_mut();
+        let found = programs.find(|(name, _)| name == terminal).map(|(_, program)| program);
+        found.ok_or_else(|| format!("nothing runs in terminal `{terminal}`"))
+    }
+
+    /// Waits for the end of what runs in a terminal, if anything does.
+    fn end(&mut self, terminal: &str, exit: i32) -> Result<(), String> {
+        match self.programs.iter().position(|(name, _)| name == terminal) {
+            Some(at) => self.programs.remove(at).1.end(exit),
+            None => Ok(()),
+        }
+    }
+
+    /// Interrupts what still runs, the newest first, so that no client sees its server go.
+    fn close(mut self) -> Result<(), String> {
+        while let Some((terminal, program)) = self.programs.pop() {
+            program.signal("INT");
+            program.end(0).map_err(|drift| format!("at the end, in `{terminal}`: {drift}"))?;
+        }
+        Ok(())
+    }
+
+    /// A server that listens on a free port says so where the page shows another.
+    fn learn_ports(&mut self, expected: &[String], printed: &[String]) {
+        let port = |line: &String| {
+            let address = line.strip_prefix("listening on http://")?;
+            address.rsplit_once(':').map(|(_, port)| port.to_owned())
+        };
+        let pairs = expected.iter().filter_map(port).zip(printed.iter().filter_map(port));
+        self.ports.extend(pairs);
+    }
+
+    fn real_port(&self, shown: &str) -> &str {
+        self.ports.get(shown).map_or("0", String::as_str)
+    }
+
+    fn with_real_ports(&self, command: &str) -> String {
+        static PORT: LazyLock<Regex> = LazyLock::new(|| regex(r"127\.0\.0\.1:([0-9]+)"));
+        let real = |shown: &Captures<'_>| format!("127.0.0.1:{}", self.real_port(&shown[1]));
+        PORT.replace_all(command, real).into_owned()
+    }
+
+    fn with_shown_ports(&self, line: &str) -> String {
+        let address = |port| format!("127.0.0.1:{port}");
+        let shown = |line: String, (shown, real)| line.replace(&address(real), &address(shown));
+        self.ports.iter().fold(line.to_owned(), shown)
+    }
+}
+
+/// A command that was started, with its process group. Dropping it kills the group.
+struct Program {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<String>,
+    reader: Option<thread::JoinHandle<()>>,
+    stderr: PathBuf,
+    /// Whether the page leaves out what comes after the lines that it shows.
+    rest_left_out: bool,
+}
+
+impl Program {
+    fn start(mut command: Command, stderr: PathBuf) -> io::Result<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(&stderr)?);
+        let mut child = command.process_group(0).spawn()?;
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take().expect("stdout: piped above");
+        // Enough for any page; a program that prints more waits until the page reads on.
+        let (printed, lines) = sync_channel(1024);
+        let reader = thread::spawn(move || {
+            let mut stdout = BufReader::new(stdout).lines().map_while(Result::ok);
+            while stdout.next().is_some_and(|line| printed.send(line).is_ok()) {}
+        });
+        Ok(Self { child, stdin, lines, reader: Some(reader), stderr, rest_left_out: false })
+    }
+
+    fn type_line(&mut self, text: &str) -> Result<(), String> {
+        let stdin = self.stdin.as_mut().ok_or("its input has ended")?;
+        writeln!(stdin, "{text}").map_err(|error| format!("it does not read `{text}`: {error}"))
+    }
+
+    fn end_input(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Sends a signal to the whole group, as a terminal does. That it is gone already is no failure.
+    fn signal(&self, name: &str) {
+        let group = format!("-{}", self.child.id());
+        let kill =
+            Command::new("kill").args(["-s", name, "--", &group]).stderr(Stdio::null()).status();
+        kill.expect("kill: every system has it");
+    }
+
+    /// Reads the lines that the page shows next, and returns what was printed.
+    fn expect(&mut self, expected: &[String], by_kind: bool) -> Result<Vec<String>, String> {
+        let mut printed = Vec::new();
+        let read = if by_kind { Self::read_by_kind } else { Self::read_in_order };
+        match read(self, expected, &mut printed) {
+            Ok(()) => Ok(printed),
+            Err(why) => {
+                // What follows the difference tells the reader of the failure more than the difference.
+                printed.extend(self.lines.try_iter());
+                Err(self.drift(why, expected, &printed))
+            }
+        }
+    }
+
+    fn read_in_order(
+        &mut self,
+        expected: &[String],
+        printed: &mut Vec<String>,
+    ) -> Result<(), &'static str> {
+        let mut leaving_out = self.rest_left_out;
+        for line in expected {
+            if line == LEFT_OUT {
+                leaving_out = true;
+                continue;
+            }
+            printed.push(self.next_line()?);
+            while !printed.last().is_some_and(|last| mask(last) == mask(line)) {
+                if !leaving_out {
+                    return Err("another line was printed");
+                }
+                printed.push(self.next_line()?);
+            }
+            leaving_out = false;
+        }
+        self.rest_left_out = leaving_out;
+        Ok(())
+    }
+
+    fn read_by_kind(
+        &mut self,
+        expected: &[String],
+        printed: &mut Vec<String>,
+    ) -> Result<(), &'static str> {
+        for _ in expected {
+            printed.push(self.next_line()?);
+        }
+        self.rest_left_out = false;
+        let same = sorted_by_kind(expected) == sorted_by_kind(printed);
+        if same { Ok(()) } else { Err("other lines were printed") }
+    }
+
+    /// Reads what is printed until nothing has come for a while, or the program ends.
+    fn read_until_quiet(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.lines.recv_timeout(QUIET).ok()).collect()
+    }
+
+    fn next_line(&self) -> Result<String, &'static str> {
+        self.lines.recv_timeout(PATIENCE).map_err(|error| match error {
+            RecvTimeoutError::Timeout => "a line did not come in time",
+            RecvTimeoutError::Disconnected => {
+                "the program ended before it printed all that is shown"
+            }
+        })
+    }
+
+    /// Waits for the program's end: nothing may come any more, and its exit code is as expected.
+    fn end(mut self, exit: i32) -> Result<(), String> {
+        let mut rest = Vec::new();
+        let why = loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => rest.push(line),
+                Err(RecvTimeoutError::Disconnected) => break None,
+                Err(RecvTimeoutError::Timeout) => break Some("the program did not end in time"),
+            }
+        };
+        if let Some(why) = why {
+            return Err(self.drift(why, &[], &rest));
+        }
+        let status = self.child.wait().map_err(|error| error.to_string())?;
+        if status.code() != Some(exit) {
+            return Err(self.drift(&format!("{status}, not {exit}"), &[], &rest));
+        }
+        if !rest.is_empty() && !self.rest_left_out {
+            return Err(self.drift("more was printed than is shown", &[], &rest));
+        }
+        Ok(())
+    }
+
+    fn drift(&self, why: &str, expected: &[String], printed: &[String]) -> String {
+        let stderr = fs::read_to_string(&self.stderr).unwrap_or_default();
+        let (expected, printed) = (expected.join("\n"), printed.join("\n"));
+        format!("{why}\n--- shown\n{expected}\n--- printed\n{printed}\n--- on stderr\n{stderr}")
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.signal("KILL");
+        // Its end is what matters, and `end` has judged its code; the reader ends with the pipe.
+        let _ = self.child.wait();
+        if let Some(reader) = self.reader.take() {
+            while self.lines.recv().is_ok() {}
+            let _ = reader.join();
+        }
+    }
+}
+
+/// A line without what is different in every run.
+fn mask(line: &str) -> String {
+    static MASKS: LazyLock<[(Regex, &str); 5]> = LazyLock::new(|| {
+        [
+            (regex(r"127\.0\.0\.1:[0-9]+"), "ADDRESS"),
+            (regex(r"[0-9a-f]{32}"), "ID"),
+            (regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z"), "TIME"),
+            (regex(r" *[0-9][0-9,.]* ?([kKMG]i?B|posts)/s"), " RATE"),
+            (regex(r" *\b[0-9][0-9.]* ?(ns|µs|us|ms|s|m|h)\b"), " DURATION"),
+        ]
+    });
+    MASKS
+        .iter()
+        .fold(line.to_owned(), |line, (what, name)| what.replace_all(&line, *name).into_owned())
+}
+
+fn sorted_by_kind(lines: &[String]) -> Vec<String> {
+    let mut lines: Vec<_> = lines.iter().map(|line| mask(line)).collect();
+    lines.sort_by_key(|line| kind(line)); // stable: the order within a kind stays
+    lines
+}
+
+fn kind(line: &str) -> String {
+    let json: Option<serde_json::Value> = serde_json::from_str(line).ok();
+    let event = json.as_ref().and_then(|json| json["event"].as_str());
+    event.or_else(|| line.split_whitespace().next()).unwrap_or_default().to_owned()
+}
+
+fn regex(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("pattern: constant")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn play(scripts: &[(&str, &str)], page: &str) -> Result<(), String> {
+        let (_binaries, stage) = stage(scripts);
+        stage.play(page)
+    }
+
+    /// A stage whose binaries are the given shell scripts.
+    fn stage(scripts: &[(&str, &str)]) -> (tempfile::TempDir, Stage) {
+        let binaries = tempfile::tempdir().unwrap();
+        for (name, script) in scripts {
+            let path = binaries.path().join(name);
+            fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let stage = Stage::new(binaries.path()).unwrap();
+        (binaries, stage)
+    }
+
+    /// Listens, as far as anybody can see, until it is interrupted.
+    const SERVER: (&str, &str) = (
+        "server",
+        "trap 'exit 0' INT\necho listening on http://127.0.0.1:4242\necho log >&2\nwhile read -r line; do :; done",
+    );
+    const SAY: (&str, &str) = ("say", "echo \"$*\"; exit 3");
+    const ECHO: (&str, &str) =
+        ("echo", "while read -r line; do echo \"receipt $line\"; echo \"post $line\"; done");
+
+    #[test]
+    fn a_page_that_is_true_plays_to_its_end() {
+        play(
+            &[SERVER, SAY, ECHO],
+            "
+```console,terminal=server
+$ cargo run --release --bin server
+listening on http://127.0.0.1:9001
+```
+```console,terminal=other
+$ cargo run --release --bin server -- --listen 127.0.0.1:9000
+listening on http://127.0.0.1:9000
+^C
+```
+```console,exit=3
+$ cargo run --bin say -- one \\
+    two >&2
+--endpoint http://127.0.0.1:9001 one two
+```
+```console,terminal=echo,by-kind
+$ cargo run --bin echo
+> a
+post a
+receipt a
+```
+```console,terminal=echo
+> b
+receipt b
+...
+^D
+```
+```console
+$ echo took 12.5 ms at 3,000 posts/s
+took 3 s at 1 posts/s
+$ seq 5
+1
+...
+4
+5
+```
+",
+        )
+        .unwrap();
+    }
+
+    #[test]
+    fn a_page_that_drifted_is_caught() {
+        let pages = [
+            ("$ echo one\ntwo", "another line"),
+            ("$ seq 2\n1", "more was printed"),
+            ("$ seq 1\n1\n2", "ended before"),
+            ("$ seq 3\n1\n...\n4", "ended before"),
+            ("$ false", "exit status: 1"),
+            ("$ cargo test", "exit status: 64"),
+        ];
+        for (block, why) in pages {
+            let drift = play(&[], &format!("```console\n{block}\n```\n")).unwrap_err();
+            assert!(drift.starts_with("line 1: ") && drift.contains(why), "{block}:\n{drift}");
+        }
+        let drift =
+            play(&[], "```console,by-kind\n$ printf 'b 1\\nb 2\\na 1\\n'\na 1\nb 2\nb 1\n```\n");
+        assert!(drift.unwrap_err().contains("other lines"), "the order within a kind counts");
+    }
+
+    #[test]
+    fn what_a_background_program_prints_unseen_is_caught() {
+        let page = "```console,terminal=a\n$ cargo run --bin chatty\none\n```\n";
+        let chatty = ("chatty", "trap 'exit 0' INT\necho one\necho two\nread -r line");
+        let drift = play(&[chatty], page).unwrap_err();
+        assert!(drift.contains("at the end, in `a`: more was printed"), "{drift}");
+        let failing = ("chatty", "echo one\nexit 1");
+        let drift = play(&[failing], page).unwrap_err();
+        assert!(drift.contains("exit status: 1"), "{drift}");
+    }
+
+    #[test]
+    fn a_page_that_drifted_can_be_rewritten() {
+        let page = "```console,terminal=a\n$ cargo run --bin server\nlistening on http://127.0.0.1:9001\n```\n\
+                    ```console\n$ echo 127.0.0.1:9001\nold\n$ seq 2\n```\nend\n";
+        let (_binaries, server) = stage(&[SERVER]);
+        let rewritten = server.rewrite(page).unwrap();
+        assert_eq!(
+            rewritten,
+            page.replace("old\n", "127.0.0.1:9001\n").replace("2\n```", "2\n1\n2\n```")
+        );
+        assert_eq!(play(&[SERVER], &rewritten), Ok(()));
+    }
+
+    #[test]
+    fn no_program_outlives_its_stage() {
+        let stubborn =
+            ("stubborn", "trap '' INT TERM\necho $$\nwhile :; do read -r line || sleep 1; done");
+        let page = "```console,terminal=a\n$ cargo run --bin stubborn\nnot a number\n```\n";
+        let drift = play(&[stubborn], page).unwrap_err();
+        let pid = drift.split("--- printed\n").nth(1).unwrap().lines().next().unwrap();
+        assert!(pid.parse::<u32>().is_ok(), "{drift}");
+        let alive = Command::new("kill").args(["-0", pid]).stderr(Stdio::null()).status().unwrap();
+        assert!(!alive.success(), "process {pid} outlived its stage");
+    }
+}
