@@ -9,6 +9,8 @@ use std::{
 
 use regex::Regex;
 
+use super::regex;
+
 /// The top of the repository.
 pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -147,10 +149,6 @@ fn slug(heading: &str) -> String {
     let kept = heading.to_lowercase();
     let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | ' '));
     kept.map(|c| if c == ' ' { '-' } else { c }).collect()
-}
-
-fn regex(pattern: &str) -> Regex {
-    Regex::new(pattern).expect("pattern: constant")
 }
 
 #[cfg(test)]

@@ -91,6 +91,11 @@ fn block(at: usize, info: &str, body: &[(usize, &str)]) -> Result<Block, String>
             _ => return Err(format!("line {line}: unknown attribute `{attribute}`")),
         }
     }
+    if block.by_kind
+        && block.steps.iter().any(|step| step.output.iter().any(|line| line == LEFT_OUT))
+    {
+        return Err(format!("line {line}: by-kind needs every line"));
+    }
     if block.terminal.is_some() && block.exit.is_some() {
         return Err(format!("line {line}: a program that runs on has no exit code to show"));
     }
@@ -187,6 +192,7 @@ $ not a command
     #[test]
     fn what_nobody_plays_is_refused() {
         assert!(blocks("```console,terminl=a\n```\n").unwrap_err().contains("terminl=a"));
+        assert!(blocks("```console,by-kind\n...\n```\n").unwrap_err().contains("every line"));
         assert!(blocks("```sh\nls\n```\n").unwrap_err().contains("not played"));
     }
 }

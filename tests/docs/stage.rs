@@ -7,6 +7,7 @@
 
 use std::{
     collections::BTreeMap,
+    env,
     fs::{self, File},
     io::{self, BufRead, BufReader, Write},
     ops::Range,
@@ -23,7 +24,10 @@ use std::{
 
 use regex::{Captures, Regex};
 
-use super::console::{self, Action, Block, LEFT_OUT, Step};
+use super::{
+    console::{self, Action, Block, LEFT_OUT, Step},
+    regex,
+};
 
 /// A line that does not come within it is missing. Only a page that fails takes so long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -58,6 +62,7 @@ pub(super) struct Stage {
     binaries: PathBuf,
     /// The port that a server got, by the port that the page shows for it.
     ports: BTreeMap<String, String>,
+    started: usize,
     /// The programs that run, in the order in which they were started, by their terminal.
     programs: Vec<(String, Program)>,
     /// What to write into the page and where, if it is rewritten.
@@ -74,14 +79,19 @@ impl Stage {
         fs::set_permissions(bin.join("cargo"), fs::Permissions::from_mode(0o755))?;
         symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"), dir.path().join("tests"))?;
         let binaries = binaries.to_owned();
-        Ok(Self { dir, binaries, ports: BTreeMap::new(), programs: Vec::new(), rewritten: None })
+        Ok(Self {
+            dir,
+            binaries,
+            ports: BTreeMap::new(),
+            started: 0,
+            programs: Vec::new(),
+            rewritten: None,
+        })
     }
 
     /// Plays all blocks of a page and compares. The error names the line of the page and shows what was printed instead.
     pub(super) fn play(mut self, page: &str) -> Result<(), String> {
-        for block in console::blocks(page)? {
-            self.play_block(&block).map_err(|drift| format!("line {}: {drift}", block.line))?;
-        }
+        self.play_blocks(page)?;
         self.close()
     }
 
@@ -90,9 +100,7 @@ impl Stage {
     pub(super) fn rewrite(mut self, page: &str) -> Result<String, String> {
         let mut lines: Vec<_> = page.lines().map(str::to_owned).collect();
         self.rewritten = Some(Vec::new());
-        for block in console::blocks(page)? {
-            self.play_block(&block).map_err(|drift| format!("line {}: {drift}", block.line))?;
-        }
+        self.play_blocks(page)?;
         let rewritten = self.rewritten.take().unwrap_or_default();
         self.close()?;
         for (output_lines, output) in rewritten.into_iter().rev() {
@@ -101,20 +109,25 @@ impl Stage {
         Ok(lines.join("\n") + "\n")
     }
 
+    fn play_blocks(&mut self, page: &str) -> Result<(), String> {
+        for block in console::blocks(page)? {
+            self.play_block(&block).map_err(|drift| format!("line {}: {drift}", block.line))?;
+        }
+        Ok(())
+    }
+
     fn play_block(&mut self, block: &Block) -> Result<(), String> {
         // The nameless terminal is the one of the blocks that wait for their program.
         let terminal = block.terminal.as_deref().unwrap_or_default();
-        for step in &block.steps {
+        for (at, step) in block.steps.iter().enumerate() {
             self.act(terminal, block, step)?;
-            let compare =
-                self.rewritten.is_none() || step.output.iter().any(|line| line == LEFT_OUT);
-            let program = self.program(terminal)?;
-            let printed = match compare {
-                true => program.expect(&step.output, block.by_kind)?,
-                false => program.read_until_quiet(),
-            };
-            self.learn_ports(&step.output, &printed);
-            if !compare {
+            if self.rewritten.is_none() || step.output.iter().any(|line| line == LEFT_OUT) {
+                let printed = self.program(terminal)?.expect(&step.output, block.by_kind)?;
+                self.learn_ports(&step.output, &printed);
+            } else {
+                let ends = block.terminal.is_none() && at + 1 == block.steps.len();
+                let printed = self.program(terminal)?.read_all(if ends { PATIENCE } else { QUIET });
+                self.learn_ports(&step.output, &printed);
                 self.rewrite_output(step, &printed);
             }
         }
@@ -139,23 +152,21 @@ impl Stage {
                 let program = self.start(command, block.exit.is_some());
                 let program = program.map_err(|error| format!("`{command}`: {error}"))?;
                 self.programs.push((terminal.to_owned(), program));
-                Ok(())
             }
-            Action::Type(text) => self.program(terminal)?.type_line(text),
-            Action::EndInput => Ok(self.program(terminal)?.end_input()),
-            Action::Interrupt => Ok(self.program(terminal)?.signal("INT")),
-            Action::Watch => Ok(()),
+            Action::Type(text) => self.program(terminal)?.type_line(text)?,
+            Action::EndInput => self.program(terminal)?.end_input(),
+            Action::Interrupt => self.program(terminal)?.signal("INT"),
+            Action::Watch => {}
         }
+        Ok(())
     }
 
-    fn start(&self, command: &str, with_stderr: bool) -> io::Result<Program> {
+    fn start(&mut self, command: &str, with_stderr: bool) -> io::Result<Program> {
+        self.started += 1;
+        let stderr = self.dir.path().join(format!("stderr-{}", self.started));
         let command = self.with_real_ports(command);
-        let stderr = self.dir.path().join(format!("stderr-{}", self.programs.len()));
-        let path = format!(
-            "{}:{}",
-            self.dir.path().join("bin").display(),
-            std::env::var("PATH").unwrap_or_default()
-        );
+        let bin = self.dir.path().join("bin");
+        let path = format!("{}:{}", bin.display(), env::var("PATH").unwrap_or_default());
         let mut bash = Command::new("bash");
         bash.arg("-c")
             .arg(if with_stderr { format!("exec 2>&1\n{command}") } else { command })
@@ -226,6 +237,8 @@ struct Program {
     stderr: PathBuf,
     /// Whether the page leaves out what comes after the lines that it shows.
     rest_left_out: bool,
+    /// Whether its end was waited for: then its process id may be another's already.
+    ended: bool,
 }
 
 impl Program {
@@ -240,7 +253,8 @@ impl Program {
             let mut stdout = BufReader::new(stdout).lines().map_while(Result::ok);
             while stdout.next().is_some_and(|line| printed.send(line).is_ok()) {}
         });
-        Ok(Self { child, stdin, lines, reader: Some(reader), stderr, rest_left_out: false })
+        let reader = Some(reader);
+        Ok(Self { child, stdin, lines, reader, stderr, rest_left_out: false, ended: false })
     }
 
     fn type_line(&mut self, text: &str) -> Result<(), String> {
@@ -286,7 +300,7 @@ impl Program {
                 continue;
             }
             printed.push(self.next_line()?);
-            while !printed.last().is_some_and(|last| mask(last) == mask(line)) {
+            while printed.last().is_none_or(|last| mask(last) != mask(line)) {
                 if !leaving_out {
                     return Err("another line was printed");
                 }
@@ -311,9 +325,9 @@ impl Program {
         if same { Ok(()) } else { Err("other lines were printed") }
     }
 
-    /// Reads what is printed until nothing has come for a while, or the program ends.
-    fn read_until_quiet(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.lines.recv_timeout(QUIET).ok()).collect()
+    /// Reads what is printed until the program ends, or nothing has come for so long.
+    fn read_all(&self, quiet: Duration) -> Vec<String> {
+        std::iter::from_fn(|| self.lines.recv_timeout(quiet).ok()).collect()
     }
 
     fn next_line(&self) -> Result<String, &'static str> {
@@ -339,6 +353,7 @@ impl Program {
             return Err(self.drift(why, &[], &rest));
         }
         let status = self.child.wait().map_err(|error| error.to_string())?;
+        self.ended = true;
         if status.code() != Some(exit) {
             return Err(self.drift(&format!("{status}, not {exit}"), &[], &rest));
         }
@@ -357,9 +372,11 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        self.signal("KILL");
-        // Its end is what matters, and `end` has judged its code; the reader ends with the pipe.
-        let _ = self.child.wait();
+        if !self.ended {
+            self.signal("KILL");
+            // How it ended does not matter any more, only that it did.
+            let _ = self.child.wait();
+        }
         if let Some(reader) = self.reader.take() {
             while self.lines.recv().is_ok() {}
             let _ = reader.join();
@@ -393,10 +410,6 @@ fn kind(line: &str) -> String {
     let json: Option<serde_json::Value> = serde_json::from_str(line).ok();
     let event = json.as_ref().and_then(|json| json["event"].as_str());
     event.or_else(|| line.split_whitespace().next()).unwrap_or_default().to_owned()
-}
-
-fn regex(pattern: &str) -> Regex {
-    Regex::new(pattern).expect("pattern: constant")
 }
 
 #[cfg(test)]
