@@ -34,6 +34,14 @@ fn every_page_does_what_it_shows() {
     assert!(played >= 7, "the README, the quickstart, the four walkthroughs and two services");
 }
 
+#[test]
+fn every_walkthrough_has_the_same_five_parts() {
+    let parts = ["What you will see", "Run it", "Expected output", "How it works", "Break it"];
+    for page in pages().iter().filter(|page| page.path.starts_with("docs/walkthrough")) {
+        assert_eq!(page.headings()[1..], parts, "{}", page.path.display());
+    }
+}
+
 fn update_page(page: &Page) -> Result<(), String> {
     let text = stage().rewrite(&page.text)?;
     fs::write(root().join(&page.path), text).map_err(|error| error.to_string())

@@ -103,17 +103,15 @@ fn block(at: usize, info: &str, body: &[(usize, &str)]) -> Result<Block, String>
 }
 
 fn steps(first: usize, body: &[(usize, &str)]) -> Vec<Step> {
-    let mut steps: Vec<Step> = Vec::new();
+    // A block that does not start with a command goes on with what its terminal prints meanwhile.
+    let goes_on = body.first().is_some_and(|(_, line)| !line.starts_with("$ "));
+    let mut steps: Vec<_> = goes_on.then(|| Step::new(Action::Watch, first)).into_iter().collect();
     for (at, line) in body {
         match (action(line), steps.last_mut()) {
             (_, Some(step)) if step.is_continued() => step.continue_with(line),
             (Some(action), _) => steps.push(Step::new(action, at + 1)),
             (None, Some(step)) => step.show(line),
-            (None, None) => {
-                let mut watch = Step::new(Action::Watch, first);
-                watch.show(line);
-                steps.push(watch);
-            }
+            (None, None) => unreachable!("the first line is a command, or there is a step before"),
         }
     }
     steps
