@@ -19,7 +19,7 @@
 //! |---|---|
 //! | nothing | the block is over when its program has ended |
 //! | `terminal=NAME` | the program runs on beside the rest of the page; a later block of that name goes on with it |
-//! | `by-kind` | only lines of one kind have an order: those with the same first word, or the same JSON `event` |
+//! | `by-kind` | only lines of one kind have an order: those with the same first word (arrows are no words) or JSON `event` |
 //! | `exit=N` | the last command ends with exit code N instead of 0, and stderr is shown too |
 
 use std::ops::Range;

@@ -1,7 +1,8 @@
-//! Plays a page: types its commands into real terminals and compares what is printed.
+//! Plays a page: types its commands and their input, and compares what is printed.
 //!
 //! A page is played in a directory of its own, by bash, with two stand-ins that a reader does not notice: `cargo run
 //! --bin NAME` starts a binary that is built already, and the servers listen on free ports instead of the ones shown.
+//! What is typed comes from a terminal; what is printed goes into a pipe, so that it has no colours and no progress bars.
 //! Compared are stdout, the exit codes, and that nothing is printed which the page does not show; addresses, log ids,
 //! times and rates are masked on both sides. Every program gets a process group, and is gone when the stage is.
 
@@ -9,11 +10,14 @@ use std::{
     collections::BTreeMap,
     env,
     fs::{self, File},
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Write as _},
     ops::Range,
-    os::unix::{fs::PermissionsExt, fs::symlink, process::CommandExt},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::PermissionsExt, fs::symlink, process::CommandExt},
+    },
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::{
         LazyLock,
         mpsc::{Receiver, RecvTimeoutError, sync_channel},
@@ -23,6 +27,12 @@ use std::{
 };
 
 use regex::{Captures, Regex};
+use rustix::{
+    fs::{Mode, OFlags},
+    io::{FdFlags, fcntl_setfd},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr},
+};
 
 use super::{
     console::{self, Action, Block, LEFT_OUT, Step},
@@ -153,8 +163,8 @@ impl Stage {
                 let program = program.map_err(|error| format!("`{command}`: {error}"))?;
                 self.programs.push((terminal.to_owned(), program));
             }
-            Action::Type(text) => self.program(terminal)?.type_line(text)?,
-            Action::EndInput => self.program(terminal)?.end_input(),
+            Action::Type(text) => self.program(terminal)?.type_keys(&format!("{text}\n"))?,
+            Action::EndInput => self.program(terminal)?.type_keys("\u{4}")?,
             Action::Interrupt => self.program(terminal)?.signal("INT"),
             Action::Watch => {}
         }
@@ -231,7 +241,8 @@ impl Stage {
 /// A command that was started, with its process group. Dropping it kills the group.
 struct Program {
     child: Child,
-    stdin: Option<ChildStdin>,
+    /// The keyboard of the terminal that it reads from.
+    keyboard: File,
     lines: Receiver<String>,
     reader: Option<thread::JoinHandle<()>>,
     stderr: PathBuf,
@@ -243,9 +254,9 @@ struct Program {
 
 impl Program {
     fn start(mut command: Command, stderr: PathBuf) -> io::Result<Self> {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(&stderr)?);
+        let (keyboard, stdin) = terminal()?;
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(File::create(&stderr)?);
         let mut child = command.process_group(0).spawn()?;
-        let stdin = child.stdin.take();
         let stdout = child.stdout.take().expect("stdout: piped above");
         // Enough for any page; a program that prints more waits until the page reads on.
         let (printed, lines) = sync_channel(1024);
@@ -254,16 +265,12 @@ impl Program {
             while stdout.next().is_some_and(|line| printed.send(line).is_ok()) {}
         });
         let reader = Some(reader);
-        Ok(Self { child, stdin, lines, reader, stderr, rest_left_out: false, ended: false })
+        Ok(Self { child, keyboard, lines, reader, stderr, rest_left_out: false, ended: false })
     }
 
-    fn type_line(&mut self, text: &str) -> Result<(), String> {
-        let stdin = self.stdin.as_mut().ok_or("its input has ended")?;
-        writeln!(stdin, "{text}").map_err(|error| format!("it does not read `{text}`: {error}"))
-    }
-
-    fn end_input(&mut self) {
-        self.stdin = None;
+    fn type_keys(&mut self, keys: &str) -> Result<(), String> {
+        let typed = self.keyboard.write_all(keys.as_bytes());
+        typed.map_err(|error| format!("cannot type {keys:?}: {error}"))
     }
 
     /// Sends a signal to the whole group, as a terminal does. That it is gone already is no failure.
@@ -384,6 +391,21 @@ impl Drop for Program {
     }
 }
 
+/// A terminal to read from, as a program sees it that a person types to, and its keyboard. Nothing is echoed.
+fn terminal() -> io::Result<(File, OwnedFd)> {
+    let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+    fcntl_setfd(&keyboard, FdFlags::CLOEXEC)?; // no program holds another's keyboard
+    grantpt(&keyboard)?;
+    unlockpt(&keyboard)?;
+    let name = ptsname(&keyboard, Vec::new())?;
+    let stdin =
+        rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut modes = tcgetattr(&stdin)?;
+    modes.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(&stdin, OptionalActions::Now, &modes)?;
+    Ok((keyboard.into(), stdin))
+}
+
 /// A line without what is different in every run.
 fn mask(line: &str) -> String {
     static MASKS: LazyLock<[(Regex, &str); 5]> = LazyLock::new(|| {
@@ -406,10 +428,13 @@ fn sorted_by_kind(lines: &[String]) -> Vec<String> {
     lines
 }
 
+/// The `event` of a JSON line, or the first word of another: arrows are not words.
 fn kind(line: &str) -> String {
     let json: Option<serde_json::Value> = serde_json::from_str(line).ok();
     let event = json.as_ref().and_then(|json| json["event"].as_str());
-    event.or_else(|| line.split_whitespace().next()).unwrap_or_default().to_owned()
+    let mut words = line.split_whitespace();
+    let word = words.find(|word| word.contains(char::is_alphanumeric));
+    event.or(word).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -439,8 +464,10 @@ mod tests {
         "trap 'exit 0' INT\necho listening on http://127.0.0.1:4242\necho log >&2\nwhile read -r line; do :; done",
     );
     const SAY: (&str, &str) = ("say", "echo \"$*\"; exit 3");
-    const ECHO: (&str, &str) =
-        ("echo", "while read -r line; do echo \"receipt $line\"; echo \"post $line\"; done");
+    const ECHO: (&str, &str) = (
+        "echo",
+        "while read -r line; do echo \"← receipt $line\"; echo \"← post $line\"; done; test -t 0",
+    );
 
     #[test]
     fn a_page_that_is_true_plays_to_its_end() {
@@ -464,12 +491,12 @@ $ cargo run --bin say -- one \\
 ```console,terminal=echo,by-kind
 $ cargo run --bin echo
 > a
-post a
-receipt a
+← post a
+← receipt a
 ```
 ```console,terminal=echo
 > b
-receipt b
+← receipt b
 ...
 ^D
 ```
