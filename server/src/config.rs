@@ -3,7 +3,6 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, ValueEnum};
-use tonic::transport::Uri;
 
 /// The server of Quartet: an ordered log of posts behind the four gRPC RPC kinds.
 ///
@@ -54,7 +53,7 @@ pub struct Config {
 
     /// Where the User service is, if it is not in this process.
     #[arg(long, value_name = "URL")]
-    pub user_endpoint: Option<Uri>,
+    pub user_endpoint: Option<String>,
 
     /// The users: JSON lines of {"user_id", "name", "phone_number"?, "age"?}. Without it, five sample users, and an
     /// empty log starts with eight posts of theirs.

@@ -22,7 +22,12 @@ use crate::{
     config::{Config, Role},
     connection::{self, HttpService, Listener},
     dispatcher::Dispatcher,
-    log::{LogError, PostLog, memory::MemoryLog},
+    log::{
+        LogError, PostLog,
+        disk::Access,
+        embedded::{EmbeddedLog, OpenError, Options},
+        memory::MemoryLog,
+    },
     recover::Recover,
     seed,
     service::Posts,
@@ -40,7 +45,13 @@ pub enum ServerError {
     Users(#[from] UsersError),
     /// The log cannot be opened.
     #[error("cannot open the post log")]
+    Open(#[from] OpenError),
+    /// The log failed while the server started or stopped.
+    #[error(transparent)]
     Log(#[from] LogError),
+    /// The User service cannot be where `--user-endpoint` says.
+    #[error(transparent)]
+    UserEndpoint(#[from] quartet_client::Error),
     /// The Post service does not know where the User service is.
     #[error("--serve post needs --user-endpoint, or --serve user,post")]
     NoUserService,
@@ -72,7 +83,7 @@ impl Server {
         };
         let posts = if config.runs(Role::Post) {
             let channel = match (&config.user_endpoint, &users) {
-                (Some(uri), _) => Endpoint::from(uri.clone()).connect_lazy(),
+                (Some(url), _) => quartet_client::connect(url)?,
                 (None, Some(_)) => pipe_channel(connector),
                 (None, None) => return Err(ServerError::NoUserService),
             };
@@ -121,7 +132,7 @@ impl Server {
         tasks.wait().await;
         if let Some(posts) = posts {
             posts.authors.close().await;
-            posts.log.close().await;
+            posts.log.close().await?;
         }
         result
     }
@@ -136,9 +147,13 @@ pub async fn serve(
     Server::open(config).await?.serve(listener, shutdown).await
 }
 
-async fn open_log(config: &Config) -> Result<Arc<dyn PostLog>, ServerError> {
-    let _ = config;
-    Ok(Arc::new(MemoryLog::new()))
+async fn open_log(config: &Config) -> Result<Arc<dyn PostLog>, OpenError> {
+    if config.ephemeral {
+        return Ok(Arc::new(MemoryLog::new()));
+    }
+    let access = if config.read_only { Access::Read } else { Access::Write };
+    let options = Options { access, ..Options::default() };
+    Ok(Arc::new(EmbeddedLog::open_directory(&config.data, options).await?))
 }
 
 async fn run_dispatcher(dispatcher: Option<Arc<Dispatcher>>, stop: CancellationToken) {

@@ -24,7 +24,9 @@ async fn main() -> ExitCode {
         Err(error) => {
             tracing::error!("{}", quartet_server::error::chain(&*error));
             match error.downcast_ref() {
-                Some(ServerError::NoUserService) => ExitCode::from(2),
+                Some(ServerError::NoUserService | ServerError::UserEndpoint(_)) => {
+                    ExitCode::from(2)
+                }
                 _ => ExitCode::FAILURE,
             }
         }
