@@ -59,7 +59,7 @@ fn ids(records: &[Record]) -> Vec<String> {
 
 /// Nothing in this suite takes long; what does not end is a failure.
 pub(super) async fn soon<T>(work: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(30), work).await.expect("it never ended")
+    timeout(Duration::from_secs(60), work).await.expect("it never ended")
 }
 
 async fn sequences_count_from_1_in_the_order_of_the_appends(log: Arc<dyn PostLog>) {

@@ -18,16 +18,16 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use super::segment::Identity;
 use super::{
     Appending, Limit, LogError, NewPost, PostLog, Record, UserPage,
-    disk::{self, Access, Disk, LockGuard, RealDisk},
+    disk::{self, Disk, LockGuard, RealDisk},
     index::{self, HashId, Index, Run},
     recovery::{Recovered, recover},
     ring::{Ring, RingLimits},
     segment,
-    writer::{self, Append, Writer},
+    writer::{self, Append, Ticket, Writer},
 };
+pub use super::{disk::Access, segment::Identity};
 
 /// Appends that may wait for the writer. Their bytes are what counts; this bounds the bookkeeping.
 const PENDING_APPENDS: usize = 1024;
@@ -193,7 +193,7 @@ impl PostLog for EmbeddedLog {
         let room = self.room.clone().acquire_many_owned(bytes).await;
         let room = room.expect("invariant: the semaphore is never closed");
         let (promise, appending) = Appending::new();
-        let append = Append { posts, promise, room };
+        let append = Append { posts, ticket: Ticket { promise, _room: room } };
         queue.send(append).await.map_err(|_| self.refusal())?;
         Ok(appending)
     }
@@ -337,17 +337,24 @@ fn read_runs(disk: &dyn Disk, runs: &[Run]) -> Result<Vec<Record>, LogError> {
 }
 
 fn read_run(disk: &dyn Disk, run: &Run, records: &mut Vec<Record>) -> Result<(), LogError> {
-    let name = segment::file_name(run.base);
     let start = run.offsets[0];
+    let damaged = |offset: u32, what: String| LogError::Damaged {
+        file: segment::file_name(run.base),
+        offset: u64::from(offset),
+        what,
+    };
     let mut bytes = vec![0; (run.end - start) as usize];
-    disk.open(&name)?.read_exact_at(&mut bytes, u64::from(start))?;
+    let file = disk.open(&segment::file_name(run.base));
+    let read = file.and_then(|file| file.read_exact_at(&mut bytes, u64::from(start)));
+    read.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => damaged(start, error.to_string()),
+        _ => error.into(),
+    })?;
     let bytes = Bytes::from(bytes);
     for (sequence, offset) in (run.first..).zip(&run.offsets) {
         let record = bytes.slice((offset - start) as usize..);
-        let Some(post) = segment::decode_record(&record, sequence) else {
-            let what = "a record does not match its checksum".to_owned();
-            return Err(LogError::Damaged { file: name, offset: u64::from(*offset), what });
-        };
+        let post = segment::decode_record(&record, sequence)
+            .ok_or_else(|| damaged(*offset, segment::BAD_RECORD.to_owned()))?;
         records.push(Record { sequence, post: record.slice(post) });
     }
     Ok(())

@@ -65,7 +65,10 @@ pub(super) fn recover(
 ) -> Result<Recovered, OpenError> {
     let write = options.access == Access::Write;
     let lock = lock(disk, options.access)?;
-    let files = disk.list()?;
+    let files = match disk.list() {
+        Err(error) if !write && error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        files => files?,
+    };
     if write {
         remove_temporary(disk, &files)?;
     }

@@ -10,7 +10,7 @@
 //!
 //! Not here: files (`disk.rs`), and what to do about damage (`recovery.rs`).
 
-use std::{hash::Hasher, ops::Range};
+use std::{fmt, hash::Hasher, ops::Range};
 
 use siphasher::sip::SipHasher13;
 
@@ -23,13 +23,23 @@ const MAGIC: &[u8; 8] = b"QUARTET\n";
 const BATCH_MAGIC: &[u8; 4] = b"BTCH";
 const VERSION: u32 = 1;
 
+/// What is said of a record that is not what was written.
+pub(super) const BAD_RECORD: &str = "a record does not match its checksum";
+
 /// What makes a log this one and no other: the same in all of its segments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     /// The log's public name.
     pub log_id: u128,
     /// The key of its checksums and of its index. It stays secret, so that nobody can choose colliding ids.
     pub salt: u128,
+}
+
+impl fmt::Debug for Identity {
+    /// Leaves the salt out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("log_id", &self.log_id).finish_non_exhaustive()
+    }
 }
 
 impl Identity {
@@ -234,7 +244,7 @@ fn check_batch(identity: &Identity, next: u64, bytes: &[u8]) -> Result<Vec<Range
         let Some(post) = decode_record(&batch[at..], sequence) else {
             // Whoever tore this batch had not begun another one: only unwritten bytes may follow it.
             let torn = rest.iter().all(|byte| *byte == 0);
-            return Err(Flaw { offset: at, what: "a record does not match its checksum", torn });
+            return Err(Flaw { offset: at, what: BAD_RECORD, torn });
         };
         posts.push(at + post.start..at + post.end);
         at += post.end;
@@ -248,8 +258,7 @@ fn check_batch(identity: &Identity, next: u64, bytes: &[u8]) -> Result<Vec<Range
 }
 
 fn holds_batch_header(identity: &Identity, bytes: &[u8]) -> bool {
-    let starts = bytes.windows(BATCH_MAGIC.len()).enumerate().filter(|(_, w)| w == BATCH_MAGIC);
-    starts.into_iter().any(|(at, _)| BatchHeader::decode(identity, &bytes[at..]).is_some())
+    (0..bytes.len()).any(|at| BatchHeader::decode(identity, &bytes[at..]).is_some())
 }
 
 /// The `N` bytes at `offset` of a header that is long enough.

@@ -29,12 +29,22 @@ const COMMIT_BYTES: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Append {
     pub(super) posts: Vec<NewPost>,
-    pub(super) promise: Promise,
-    /// The room that they take until they are answered.
-    pub(super) room: OwnedSemaphorePermit,
+    pub(super) ticket: Ticket,
 }
 
-type Promise = oneshot::Sender<Result<Vec<Outcome>, LogError>>;
+/// Who waits for the outcome, and the room that the posts take until then.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    pub(super) promise: oneshot::Sender<Result<Vec<Outcome>, LogError>>,
+    pub(super) _room: OwnedSemaphorePermit,
+}
+
+impl Ticket {
+    fn answer(self, outcome: Result<Vec<Outcome>, LogError>) {
+        // Nobody may be waiting any more; what was stored is stored all the same.
+        let _ = self.promise.send(outcome);
+    }
+}
 
 /// What only the writer has.
 #[derive(Debug)]
@@ -63,7 +73,7 @@ pub(super) async fn run(
         }
     };
     while let Some(append) = next(&mut queue, &closing).await {
-        answer(append.promise, Err(failure.clone()));
+        append.ticket.answer(Err(failure.clone()));
     }
 }
 
@@ -71,12 +81,12 @@ pub(super) async fn run(
 async fn next(queue: &mut mpsc::Receiver<Append>, closing: &CancellationToken) -> Option<Append> {
     tokio::select! {
         biased;
-        append = queue.recv() => append,
-        // Nothing more comes in; what was taken in is still to be written.
+        // First, or a busy log would never end. Nothing more comes in; what was taken in is still to be written.
         () = closing.cancelled() => {
             queue.close();
             queue.recv().await
         }
+        append = queue.recv() => append,
     }
 }
 
@@ -98,21 +108,12 @@ pub(super) fn size(posts: &[NewPost]) -> usize {
     posts.iter().map(|post| post.stored().len()).sum()
 }
 
-fn answer(promise: Promise, outcome: Result<Vec<Outcome>, LogError>) {
-    // Nobody may be waiting any more; what was stored is stored all the same.
-    let _ = promise.send(outcome);
-}
-
 impl Writer {
     /// Stores a group of appends and answers them. After a failure there is no writer any more.
     async fn commit(mut self, group: Vec<Append>) -> Result<Self, LogError> {
         let shared = self.shared.clone();
-        let mut promises = Vec::with_capacity(group.len());
-        let mut posts = Vec::with_capacity(group.len());
-        for append in group {
-            promises.push((append.promise, append.room));
-            posts.push(append.posts);
-        }
+        let (posts, tickets): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|append| (append.posts, append.ticket)).unzip();
         let stored: Result<_, LogError> = disk::run(&*shared.disk, move || {
             let outcomes = self.store(&posts)?;
             Ok((self, outcomes))
@@ -120,17 +121,16 @@ impl Writer {
         .await;
         match stored {
             Ok((writer, outcomes)) => {
-                for ((promise, _room), outcomes) in promises.into_iter().zip(outcomes) {
-                    answer(promise, Ok(outcomes));
-                }
+                tickets
+                    .into_iter()
+                    .zip(outcomes)
+                    .for_each(|(ticket, outcomes)| ticket.answer(Ok(outcomes)));
                 Ok(writer)
             }
             Err(failure) => {
                 tracing::error!(%failure, "the log takes no more posts");
                 shared.failure.send_replace(Some(failure.clone()));
-                for (promise, _room) in promises {
-                    answer(promise, Err(failure.clone()));
-                }
+                tickets.into_iter().for_each(|ticket| ticket.answer(Err(failure.clone())));
                 Err(failure)
             }
         }
