@@ -62,9 +62,9 @@ pub(super) fn file_name(base: u64) -> String {
 }
 
 /// The sequence that a file of this name starts with, if it is a segment.
-pub(super) fn base_of(file_name: &str) -> Option<u64> {
-    let digits = file_name.strip_suffix(".log")?;
-    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+pub(super) fn base_of(name: &str) -> Option<u64> {
+    let base = name.strip_suffix(".log")?.parse().ok()?;
+    (name == file_name(base)).then_some(base)
 }
 
 /// The first bytes of a segment.
@@ -139,6 +139,11 @@ impl BatchHeader {
         let checksum = identity.keyed_hash(&header[..24]);
         header[24..].copy_from_slice(&checksum.to_le_bytes());
         header
+    }
+
+    /// Bytes of the whole batch.
+    fn batch_len(&self) -> usize {
+        usize::try_from(self.length).unwrap_or(usize::MAX).saturating_add(BATCH_HEADER_LEN)
     }
 
     /// The header at the start of `bytes`, if there is one that this log wrote.
@@ -235,26 +240,24 @@ fn check_batch(identity: &Identity, next: u64, bytes: &[u8]) -> Result<Vec<Range
         let what = "a batch with other sequences stands here";
         return Err(Flaw { offset: 0, what, torn: false });
     }
-    let end = usize::try_from(header.length).ok().and_then(|n| n.checked_add(BATCH_HEADER_LEN));
-    let end = end.unwrap_or(usize::MAX);
-    let (batch, rest) = bytes.split_at(end.min(bytes.len()));
+    let (batch, rest) = bytes.split_at(header.batch_len().min(bytes.len()));
+    check_records(&header, batch).map_err(|offset| {
+        // Whoever tore this batch had not begun another one: only unwritten bytes may follow it.
+        let torn = rest.iter().all(|byte| *byte == 0);
+        Flaw { offset, what: BAD_RECORD, torn }
+    })
+}
+
+/// Where the posts of a batch stand, or where the first bad record starts.
+fn check_records(header: &BatchHeader, batch: &[u8]) -> Result<Vec<Range<usize>>, usize> {
     let mut posts = Vec::with_capacity(batch.len() / 64);
     let mut at = BATCH_HEADER_LEN;
-    for sequence in next..next + u64::from(header.count) {
-        let Some(post) = decode_record(&batch[at..], sequence) else {
-            // Whoever tore this batch had not begun another one: only unwritten bytes may follow it.
-            let torn = rest.iter().all(|byte| *byte == 0);
-            return Err(Flaw { offset: at, what: BAD_RECORD, torn });
-        };
+    for sequence in (header.first..).take(header.count as usize) {
+        let post = decode_record(&batch[at..], sequence).ok_or(at)?;
         posts.push(at + post.start..at + post.end);
         at += post.end;
     }
-    match at == end {
-        true => Ok(posts),
-        false => {
-            Err(Flaw { offset: 0, what: "a batch is not as long as its records", torn: false })
-        }
-    }
+    if at == header.batch_len() { Ok(posts) } else { Err(at) }
 }
 
 fn holds_batch_header(identity: &Identity, bytes: &[u8]) -> bool {
