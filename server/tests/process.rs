@@ -1,0 +1,330 @@
+//! The real server process: what it says, how it ends, and what it keeps when it is killed.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)] // test code
+
+use std::{
+    collections::HashMap,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt as _, stream};
+use quartet::post::v1::{ListPostsRequest, PostMessage};
+use quartet_client::{
+    FeedEvent, FeedRequest, FeedStart, ListEvent, UploadEvent, connect, list_posts, tag_feed,
+    upload_posts,
+};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::timeout,
+};
+
+/// Longer than anything here takes.
+const SOON: Duration = Duration::from_secs(60);
+
+/// A server process. It is killed when it is dropped.
+struct Server {
+    child: Child,
+    endpoint: String,
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Server {
+    fn start(args: &[&str]) -> Self {
+        let mut child = command(args).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let endpoint = line.trim().strip_prefix("listening on ");
+        let endpoint = endpoint.unwrap_or_else(|| panic!("no server: {line:?}")).to_owned();
+        Self { child, endpoint, _stdout: stdout }
+    }
+
+    fn on(data: &Path, address: &str) -> Self {
+        Self::start(&["--data", data.to_str().unwrap(), "--listen", address, "--no-seed"])
+    }
+
+    fn address(&self) -> String {
+        self.endpoint.strip_prefix("http://").unwrap().to_owned()
+    }
+
+    fn signal(&self, signal: &str) {
+        let kill = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+    }
+
+    fn wait(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+}
+
+/// The exit code and stderr of a server that does not start.
+fn refused(args: &[&str]) -> (i32, String) {
+    let output = command(args).stderr(Stdio::piped()).output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_signal_ends_the_server_well() {
+    for signal in ["-INT", "-TERM"] {
+        let server = Server::start(&["--ephemeral", "--listen", "127.0.0.1:0"]);
+        server.signal(signal);
+        assert!(server.wait().success(), "{signal}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_2_and_says_what_is_wrong() {
+    for (args, problem) in [
+        (vec!["--lisen", "127.0.0.1:0"], "--listen"),
+        (vec!["--listen", "127.0.0.1:0", "--serve", "post", "--ephemeral"], "--user-endpoint"),
+        (vec!["--ephemeral", "--read-only"], "--read-only"),
+    ] {
+        let (code, stderr) = refused(&args);
+        assert_eq!(code, 2, "{stderr}");
+        assert!(stderr.contains(problem), "{stderr}");
+    }
+}
+
+#[test]
+fn what_cannot_be_used_is_1_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users.jsonl");
+    std::fs::write(
+        &users,
+        "{\"user_id\":\"1\",\"name\":\"A\"}\n{\"user_id\":\"1\",\"name\":\"B\"}\n",
+    )
+    .unwrap();
+    let (code, stderr) =
+        refused(&["--ephemeral", "--listen", "127.0.0.1:0", "--users", users.to_str().unwrap()]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("users.jsonl, line 2") && stderr.contains("twice"), "{stderr}");
+
+    let server = Server::start(&["--ephemeral", "--listen", "127.0.0.1:0"]);
+    let (code, stderr) = refused(&["--ephemeral", "--listen", &server.address()]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("cannot listen on"), "{stderr}");
+}
+
+#[test]
+fn a_log_has_one_server_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let server = Server::on(folder.path(), "127.0.0.1:0");
+    let (code, stderr) = refused(&["--listen", "127.0.0.1:0", "--data", data]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("in use") && stderr.contains(data), "{stderr}");
+    drop(server);
+    drop(Server::on(folder.path(), "127.0.0.1:0"));
+}
+
+#[test]
+fn the_tour_finds_everything_in_order() {
+    let output = Command::new(env!("CARGO_BIN_EXE_tour")).output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{stdout}");
+    assert!(stdout.contains("All in order."), "{stdout}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_server_shows_the_log_and_takes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    drop(Server::start(&["--listen", "127.0.0.1:0", "--data", data]));
+    let before = std::fs::read(folder.path().join("00000000000000000001.log")).unwrap();
+    let server = Server::start(&["--listen", "127.0.0.1:0", "--data", data, "--read-only"]);
+    assert_eq!(log(&server).await.len(), 8);
+    let posts = || stream::iter([Ok(post("new", 0))]).boxed();
+    let mut upload = Box::pin(upload_posts(connect(&server.endpoint).unwrap(), posts));
+    let error = loop {
+        match upload.next().await.unwrap() {
+            Ok(UploadEvent::Done(response)) => panic!("{response:?}"),
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.reason().as_deref(), Some("LOG_READ_ONLY"));
+    drop(server);
+    assert_eq!(before, std::fs::read(folder.path().join("00000000000000000001.log")).unwrap());
+}
+
+const KILLS: usize = 5;
+/// Posts that each writer sends between two kills.
+const POSTS_PER_KILL: usize = 200;
+const FEEDS: usize = 3;
+const UPLOADS: usize = 3;
+
+/// Uploads, feeds and a reader go on while the server is killed and started again, each with the client library.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::on(folder.path(), "127.0.0.1:0");
+    let address = server.address();
+    let endpoint = server.endpoint.clone();
+
+    let names =
+        || (0..FEEDS).map(|n| format!("feed{n}")).chain((0..UPLOADS).map(|n| format!("upload{n}")));
+    let paces: Vec<_> = names().map(|_| Arc::new(Semaphore::new(0))).collect();
+    let release = || paces.iter().for_each(|pace| pace.add_permits(POSTS_PER_KILL));
+    let mut writers = JoinSet::new();
+    for (name, pace) in names().zip(&paces) {
+        match name.starts_with("feed") {
+            true => writers.spawn(publish(endpoint.clone(), name, pace.clone())),
+            false => writers.spawn(upload(endpoint.clone(), name, pace.clone())),
+        };
+    }
+    let all = (FEEDS + UPLOADS) * POSTS_PER_KILL * (KILLS + 1);
+    let (seen, mut reader_saw) = watch::channel(HashMap::new());
+    let reader = tokio::task::spawn(follow(endpoint, all, seen));
+
+    for kill in 0..KILLS {
+        release();
+        // Somewhere in the middle: everybody has got further, and hardly anybody is done.
+        let enough = |seen: &HashMap<String, usize>| {
+            names().all(|name| {
+                seen.get(&name).is_some_and(|posts| *posts > kill * POSTS_PER_KILL + 20)
+            })
+        };
+        timeout(SOON, reader_saw.wait_for(enough)).await.unwrap().unwrap();
+        server.signal("-KILL");
+        server.wait();
+        server = Server::on(folder.path(), &address);
+    }
+    release();
+
+    let mut acknowledged = Vec::new();
+    while let Some(writer) = timeout(SOON, writers.join_next()).await.unwrap() {
+        acknowledged.extend(writer.unwrap());
+    }
+    let (read, resumes) = timeout(SOON, reader).await.unwrap().unwrap();
+    let log = log(&server).await;
+
+    assert!(resumes >= KILLS, "the reader was cut {resumes} times only");
+    assert_eq!(log.len(), all, "every post is stored once");
+    let sequences: Vec<i64> = log.iter().map(|post| post.sequence).collect();
+    assert_eq!(sequences, (1..=all as i64).collect::<Vec<_>>(), "without a hole");
+    assert_eq!(read, log, "the reader saw the log, each post once and in order");
+    for (post_id, sequence) in acknowledged {
+        assert_eq!(log[sequence as usize - 1].post_id, post_id, "a receipt names the post's place");
+    }
+    for writer in
+        (0..FEEDS).map(|n| format!("feed{n}")).chain((0..UPLOADS).map(|n| format!("upload{n}")))
+    {
+        let numbers =
+            log.iter().filter_map(|post| post.post_id.strip_prefix(&format!("{writer}-")));
+        let numbers: Vec<usize> = numbers.map(|number| number.parse().unwrap()).collect();
+        assert_eq!(numbers, (0..POSTS_PER_KILL * (KILLS + 1)).collect::<Vec<_>>(), "{writer}");
+    }
+}
+
+fn post(writer: &str, number: usize) -> PostMessage {
+    PostMessage {
+        post_id: format!("{writer}-{number}"),
+        title: format!("post {number} of {writer}"),
+        user_id: "1".to_owned(),
+        tags: vec!["killed".to_owned()],
+        ..PostMessage::default()
+    }
+}
+
+/// A writer's posts, as fast as the pace allows. What was allowed once needs no permit again.
+fn paced(
+    writer: String,
+    pace: Arc<Semaphore>,
+    sent: Arc<Semaphore>,
+) -> impl Stream<Item = PostMessage> {
+    stream::iter(0..POSTS_PER_KILL * (KILLS + 1)).then(move |number| {
+        let (writer, pace, sent) = (writer.clone(), pace.clone(), sent.clone());
+        async move {
+            if sent.available_permits() <= number {
+                pace.acquire().await.unwrap().forget();
+                sent.add_permits(1);
+            }
+            post(&writer, number)
+        }
+    })
+}
+
+/// Publishes on a feed and returns what its receipts say.
+async fn publish(endpoint: String, writer: String, pace: Arc<Semaphore>) -> Vec<(String, i64)> {
+    let posts = paced(writer, pace, Arc::new(Semaphore::new(0)));
+    let requests = posts.map(FeedRequest::Publish);
+    let mut feed = Box::pin(tag_feed(connect(&endpoint).unwrap(), FeedStart::Now, requests));
+    let mut receipts = Vec::new();
+    while let Some(event) = feed.next().await {
+        if let FeedEvent::Receipt(receipt) = event.unwrap() {
+            assert_eq!(receipt.status, None);
+            receipts.push((receipt.post_id, receipt.sequence));
+        }
+    }
+    receipts
+}
+
+async fn upload(endpoint: String, writer: String, pace: Arc<Semaphore>) -> Vec<(String, i64)> {
+    let sent = Arc::new(Semaphore::new(0));
+    let open = move || paced(writer.clone(), pace.clone(), sent.clone()).map(Ok).boxed();
+    let mut upload = Box::pin(upload_posts(connect(&endpoint).unwrap(), open));
+    while let Some(event) = upload.next().await {
+        if let UploadEvent::Done(response) = event.unwrap() {
+            assert!(response.complete && response.reject_count == 0, "{response:?}");
+        }
+    }
+    Vec::new()
+}
+
+/// Follows the log until it has seen so many posts, counts them by writer, and returns them and how often it was cut.
+async fn follow(
+    endpoint: String,
+    posts: usize,
+    seen: watch::Sender<HashMap<String, usize>>,
+) -> (Vec<PostMessage>, usize) {
+    let request = ListPostsRequest { follow: true, ..ListPostsRequest::default() };
+    let mut events = Box::pin(list_posts(connect(&endpoint).unwrap(), request));
+    let (mut read, mut cuts) = (Vec::new(), 0);
+    while read.len() < posts {
+        match events.next().await.unwrap().unwrap() {
+            ListEvent::Batch(batch) => {
+                let writers =
+                    batch.post_messages.iter().filter_map(|p| p.post_id.split('-').next());
+                seen.send_modify(|seen| {
+                    writers.for_each(|name| *seen.entry(name.to_owned()).or_default() += 1);
+                });
+                read.extend(batch.post_messages);
+            }
+            ListEvent::Disconnected(_) => {}
+            ListEvent::Reconnected(_) => cuts += 1,
+        }
+    }
+    (read, cuts)
+}
+
+/// The whole log.
+async fn log(server: &Server) -> Vec<PostMessage> {
+    let channel = connect(&server.endpoint).unwrap();
+    let mut events = Box::pin(list_posts(channel, ListPostsRequest::default()));
+    let mut posts = Vec::new();
+    while let Some(event) = events.next().await {
+        if let ListEvent::Batch(batch) = event.unwrap() {
+            posts.extend(batch.post_messages);
+        }
+    }
+    posts
+}
