@@ -1,7 +1,7 @@
 //! The documentation is true: its commands do what it shows, its links lead somewhere, its lists are complete.
 //!
 //! `console.rs` says how a page writes down a terminal session, `stage.rs` plays it with the binaries that `cargo build`
-//! made, and `book.rs` reads links, anchors and includes.
+//! made, each of them a `program.rs`, and `book.rs` reads links, anchors and includes.
 //!
 //! After a change of what the binaries print, `UPDATE_DOCS=1 cargo test --test suite docs::` writes the new output into
 //! the pages; read the difference before you commit it.
@@ -14,6 +14,7 @@ use stage::Stage;
 
 mod book;
 mod console;
+mod program;
 mod stage;
 
 #[test]
@@ -32,6 +33,15 @@ fn every_page_does_what_it_shows() {
     }
     assert!(drifted.is_empty(), "{}", drifted.join("\n\n"));
     assert!(played >= 7, "the README, the quickstart, the four walkthroughs and two services");
+}
+
+#[test]
+fn every_shell_block_of_the_book_is_played() {
+    for page in pages().iter().filter(|page| page.path.starts_with("docs")) {
+        for shell in ["```sh", "```bash", "```shell"] {
+            assert!(!page.text.contains(shell), "{}: {shell}", page.path.display());
+        }
+    }
 }
 
 #[test]

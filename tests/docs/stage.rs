@@ -2,45 +2,26 @@
 //!
 //! A page is played in a directory of its own, by bash, with two stand-ins that a reader does not notice: `cargo run
 //! --bin NAME` starts a binary that is built already, and the servers listen on free ports instead of the ones shown.
-//! What is typed comes from a terminal; what is printed goes into a pipe, so that it has no colours and no progress bars.
-//! Compared are stdout, the exit codes, and that nothing is printed which the page does not show; addresses, log ids,
-//! times and rates are masked on both sides. Every program gets a process group, and is gone when the stage is.
+//! Every program is gone when the stage is.
 
 use std::{
     collections::BTreeMap,
-    env,
-    fs::{self, File},
-    io::{self, BufRead, BufReader, Write as _},
+    env, fs, io,
     ops::Range,
-    os::{
-        fd::OwnedFd,
-        unix::{fs::PermissionsExt, fs::symlink, process::CommandExt},
-    },
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{
-        LazyLock,
-        mpsc::{Receiver, RecvTimeoutError, sync_channel},
-    },
-    thread,
+    process::Command,
+    sync::LazyLock,
     time::Duration,
 };
 
 use regex::{Captures, Regex};
-use rustix::{
-    fs::{Mode, OFlags},
-    io::{FdFlags, fcntl_setfd},
-    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr},
-};
 
 use super::{
     console::{self, Action, Block, LEFT_OUT, Step},
+    program::{PATIENCE, Program, mask},
     regex,
 };
-
-/// A line that does not come within it is missing. Only a page that fails takes so long.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// When a page is rewritten, nobody knows how many lines will come: so long a silence ends a step.
 const QUIET: Duration = Duration::from_secs(2);
@@ -60,7 +41,7 @@ while [ $# -gt 0 ]; do
 done
 case "$name $*" in
     *--listen* | *--endpoint* | *--help* | tour*) ;;
-    server*) set -- --listen "127.0.0.1:$STAGE_PORT" "$@" ;;
+    "server "*) set -- --listen "127.0.0.1:$STAGE_PORT" "$@" ;;
     *) set -- --endpoint "http://127.0.0.1:$STAGE_PORT" "$@" ;;
 esac
 exec "$STAGE_BINARIES/$name" "$@"
@@ -165,7 +146,7 @@ impl Stage {
             }
             Action::Type(text) => self.program(terminal)?.type_keys(&format!("{text}\n"))?,
             Action::EndInput => self.program(terminal)?.type_keys("\u{4}")?,
-            Action::Interrupt => self.program(terminal)?.signal("INT"),
+            Action::Interrupt => self.program(terminal)?.interrupt(),
             Action::Watch => {}
         }
         Ok(())
@@ -204,8 +185,8 @@ impl Stage {
 
     /// Interrupts what still runs, the newest first, so that no client sees its server go.
     fn close(mut self) -> Result<(), String> {
-        while let Some((terminal, program)) = self.programs.pop() {
-            program.signal("INT");
+        while let Some((terminal, mut program)) = self.programs.pop() {
+            program.interrupt();
             program.end(0).map_err(|drift| format!("at the end, in `{terminal}`: {drift}"))?;
         }
         Ok(())
@@ -238,207 +219,10 @@ impl Stage {
     }
 }
 
-/// A command that was started, with its process group. Dropping it kills the group.
-struct Program {
-    child: Child,
-    /// The keyboard of the terminal that it reads from.
-    keyboard: File,
-    lines: Receiver<String>,
-    reader: Option<thread::JoinHandle<()>>,
-    stderr: PathBuf,
-    /// Whether the page leaves out what comes after the lines that it shows.
-    rest_left_out: bool,
-    /// Whether its end was waited for: then its process id may be another's already.
-    ended: bool,
-}
-
-impl Program {
-    fn start(mut command: Command, stderr: PathBuf) -> io::Result<Self> {
-        let (keyboard, stdin) = terminal()?;
-        command.stdin(stdin).stdout(Stdio::piped()).stderr(File::create(&stderr)?);
-        let mut child = command.process_group(0).spawn()?;
-        let stdout = child.stdout.take().expect("stdout: piped above");
-        // Enough for any page; a program that prints more waits until the page reads on.
-        let (printed, lines) = sync_channel(1024);
-        let reader = thread::spawn(move || {
-            let mut stdout = BufReader::new(stdout).lines().map_while(Result::ok);
-            while stdout.next().is_some_and(|line| printed.send(line).is_ok()) {}
-        });
-        let reader = Some(reader);
-        Ok(Self { child, keyboard, lines, reader, stderr, rest_left_out: false, ended: false })
-    }
-
-    fn type_keys(&mut self, keys: &str) -> Result<(), String> {
-        let typed = self.keyboard.write_all(keys.as_bytes());
-        typed.map_err(|error| format!("cannot type {keys:?}: {error}"))
-    }
-
-    /// Sends a signal to the whole group, as a terminal does. That it is gone already is no failure.
-    fn signal(&self, name: &str) {
-        let group = format!("-{}", self.child.id());
-        let kill =
-            Command::new("kill").args(["-s", name, "--", &group]).stderr(Stdio::null()).status();
-        kill.expect("kill: every system has it");
-    }
-
-    /// Reads the lines that the page shows next, and returns what was printed.
-    fn expect(&mut self, expected: &[String], by_kind: bool) -> Result<Vec<String>, String> {
-        let mut printed = Vec::new();
-        let read = if by_kind { Self::read_by_kind } else { Self::read_in_order };
-        match read(self, expected, &mut printed) {
-            Ok(()) => Ok(printed),
-            Err(why) => {
-                // What follows the difference tells the reader of the failure more than the difference.
-                printed.extend(self.lines.try_iter());
-                Err(self.drift(why, expected, &printed))
-            }
-        }
-    }
-
-    fn read_in_order(
-        &mut self,
-        expected: &[String],
-        printed: &mut Vec<String>,
-    ) -> Result<(), &'static str> {
-        let mut leaving_out = self.rest_left_out;
-        for line in expected {
-            if line == LEFT_OUT {
-                leaving_out = true;
-                continue;
-            }
-            printed.push(self.next_line()?);
-            while printed.last().is_none_or(|last| mask(last) != mask(line)) {
-                if !leaving_out {
-                    return Err("another line was printed");
-                }
-                printed.push(self.next_line()?);
-            }
-            leaving_out = false;
-        }
-        self.rest_left_out = leaving_out;
-        Ok(())
-    }
-
-    fn read_by_kind(
-        &mut self,
-        expected: &[String],
-        printed: &mut Vec<String>,
-    ) -> Result<(), &'static str> {
-        for _ in expected {
-            printed.push(self.next_line()?);
-        }
-        self.rest_left_out = false;
-        let same = sorted_by_kind(expected) == sorted_by_kind(printed);
-        if same { Ok(()) } else { Err("other lines were printed") }
-    }
-
-    /// Reads what is printed until the program ends, or nothing has come for so long.
-    fn read_all(&self, quiet: Duration) -> Vec<String> {
-        std::iter::from_fn(|| self.lines.recv_timeout(quiet).ok()).collect()
-    }
-
-    fn next_line(&self) -> Result<String, &'static str> {
-        self.lines.recv_timeout(PATIENCE).map_err(|error| match error {
-            RecvTimeoutError::Timeout => "a line did not come in time",
-            RecvTimeoutError::Disconnected => {
-                "the program ended before it printed all that is shown"
-            }
-        })
-    }
-
-    /// Waits for the program's end: nothing may come any more, and its exit code is as expected.
-    fn end(mut self, exit: i32) -> Result<(), String> {
-        let mut rest = Vec::new();
-        let why = loop {
-            match self.lines.recv_timeout(PATIENCE) {
-                Ok(line) => rest.push(line),
-                Err(RecvTimeoutError::Disconnected) => break None,
-                Err(RecvTimeoutError::Timeout) => break Some("the program did not end in time"),
-            }
-        };
-        if let Some(why) = why {
-            return Err(self.drift(why, &[], &rest));
-        }
-        let status = self.child.wait().map_err(|error| error.to_string())?;
-        self.ended = true;
-        if status.code() != Some(exit) {
-            return Err(self.drift(&format!("{status}, not {exit}"), &[], &rest));
-        }
-        if !rest.is_empty() && !self.rest_left_out {
-            return Err(self.drift("more was printed than is shown", &[], &rest));
-        }
-        Ok(())
-    }
-
-    fn drift(&self, why: &str, expected: &[String], printed: &[String]) -> String {
-        let stderr = fs::read_to_string(&self.stderr).unwrap_or_default();
-        let (expected, printed) = (expected.join("\n"), printed.join("\n"));
-        format!("{why}\n--- shown\n{expected}\n--- printed\n{printed}\n--- on stderr\n{stderr}")
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.signal("KILL");
-            // How it ended does not matter any more, only that it did.
-            let _ = self.child.wait();
-        }
-        if let Some(reader) = self.reader.take() {
-            while self.lines.recv().is_ok() {}
-            let _ = reader.join();
-        }
-    }
-}
-
-/// A terminal to read from, as a program sees it that a person types to, and its keyboard. Nothing is echoed.
-fn terminal() -> io::Result<(File, OwnedFd)> {
-    let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
-    fcntl_setfd(&keyboard, FdFlags::CLOEXEC)?; // no program holds another's keyboard
-    grantpt(&keyboard)?;
-    unlockpt(&keyboard)?;
-    let name = ptsname(&keyboard, Vec::new())?;
-    let stdin =
-        rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut modes = tcgetattr(&stdin)?;
-    modes.local_modes.remove(LocalModes::ECHO);
-    tcsetattr(&stdin, OptionalActions::Now, &modes)?;
-    Ok((keyboard.into(), stdin))
-}
-
-/// A line without what is different in every run.
-fn mask(line: &str) -> String {
-    static MASKS: LazyLock<[(Regex, &str); 5]> = LazyLock::new(|| {
-        [
-            (regex(r"127\.0\.0\.1:[0-9]+"), "ADDRESS"),
-            (regex(r"[0-9a-f]{32}"), "ID"),
-            (regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z"), "TIME"),
-            (regex(r" *[0-9][0-9,.]* ?([kKMG]i?B|posts)/s"), " RATE"),
-            (regex(r" *\b[0-9][0-9.]* ?(ns|µs|us|ms|s|m|h)\b"), " DURATION"),
-        ]
-    });
-    MASKS
-        .iter()
-        .fold(line.to_owned(), |line, (what, name)| what.replace_all(&line, *name).into_owned())
-}
-
-fn sorted_by_kind(lines: &[String]) -> Vec<String> {
-    let mut lines: Vec<_> = lines.iter().map(|line| mask(line)).collect();
-    lines.sort_by_key(|line| kind(line)); // stable: the order within a kind stays
-    lines
-}
-
-/// The `event` of a JSON line, or the first word of another: arrows are not words.
-fn kind(line: &str) -> String {
-    let json: Option<serde_json::Value> = serde_json::from_str(line).ok();
-    let event = json.as_ref().and_then(|json| json["event"].as_str());
-    let mut words = line.split_whitespace();
-    let word = words.find(|word| word.contains(char::is_alphanumeric));
-    event.or(word).unwrap_or_default().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::process::Stdio;
+
     use super::*;
 
     fn play(scripts: &[(&str, &str)], page: &str) -> Result<(), String> {
@@ -463,7 +247,7 @@ mod tests {
         "server",
         "trap 'exit 0' INT\necho listening on http://127.0.0.1:4242\necho log >&2\nwhile read -r line; do :; done",
     );
-    const SAY: (&str, &str) = ("say", "echo \"$*\"; exit 3");
+    const SAY: (&str, &str) = ("server-say", "echo \"$*\"; exit 3");
     const ECHO: (&str, &str) = (
         "echo",
         "while read -r line; do echo \"← receipt $line\"; echo \"← post $line\"; done; test -t 0",
@@ -484,7 +268,7 @@ listening on http://127.0.0.1:9000
 ^C
 ```
 ```console,exit=3
-$ cargo run --bin say -- one \\
+$ cargo run --bin server-say -- one \\
     two >&2
 --endpoint http://127.0.0.1:9001 one two
 ```

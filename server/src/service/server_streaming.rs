@@ -45,15 +45,17 @@ pub(super) fn list_posts(
             }
         }
 
-        while request.follow {
-            match drain.run_until_cancelled(timeout(HEARTBEAT, reader.follow())).await {
-                Some(Ok(page)) => yield page?,
-                // Nothing for a while: a bookmark keeps proxies from cutting the stream.
-                Some(Err(_)) => yield reader.bookmark(),
-                // The server stops: the client resumes elsewhere, from this position.
-                None => {
-                    yield reader.bookmark();
-                    Err(error::shutdown())?;
+        if request.follow {
+            loop {
+                match drain.run_until_cancelled(timeout(HEARTBEAT, reader.follow())).await {
+                    Some(Ok(page)) => yield page?,
+                    // Nothing for a while: a bookmark keeps proxies from cutting the stream.
+                    Some(Err(_)) => yield reader.bookmark(),
+                    // The server stops: the client resumes elsewhere, from this position.
+                    None => {
+                        yield reader.bookmark();
+                        Err(error::shutdown())?;
+                    }
                 }
             }
         }
