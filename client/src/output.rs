@@ -184,7 +184,7 @@ impl Display for Event<'_> {
             Event::Post { sequence, user_id, author, title, tags, .. } => {
                 let name = if author.is_empty() { user_id } else { author };
                 let name = Padded(Clean(name), AUTHOR_COLUMNS);
-                write!(f, "post     {sequence:>6}  {name}  {}{}", Clean(title), Tags(tags))
+                write!(f, "post     {sequence:>6}  {name}  {}", Headline(title, tags))
             }
             Event::SnapshotComplete { position } => write!(f, "complete up to {position}"),
             Event::Uploaded {
@@ -203,10 +203,10 @@ impl Display for Event<'_> {
                 )
             }
             Event::Joined { tags, all_tags, position } => {
-                write!(f, "joined  {} after {position}", Followed(tags, *all_tags))
+                write!(f, "joined   {} after {position}", Followed(tags, *all_tags))
             }
             Event::Left { tags, all_tags, position } => {
-                write!(f, "left    {} after {position}", Followed(tags, *all_tags))
+                write!(f, "left     {} after {position}", Followed(tags, *all_tags))
             }
             Event::Receipt { status: Some(status), title, .. } => {
                 write!(f, "receipt  refused  {}: {status}", Clean(title))
@@ -275,15 +275,27 @@ impl Display for Padded<'_> {
     }
 }
 
-/// Each tag with its `#`, after a gap.
+/// Each tag with its `#`.
 #[derive(Debug, Clone, Copy)]
 pub struct Tags<'a>(pub &'a [String]);
 
 impl Display for Tags<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let gap = if self.0.is_empty() { "" } else { " " };
-        f.write_str(gap)?;
-        self.0.iter().try_for_each(|tag| write!(f, " #{}", Clean(tag)))
+        let Some((first, others)) = self.0.split_first() else { return Ok(()) };
+        write!(f, "#{}", Clean(first))?;
+        others.iter().try_for_each(|tag| write!(f, " #{}", Clean(tag)))
+    }
+}
+
+/// A title with its tags behind it.
+#[derive(Debug, Clone, Copy)]
+pub struct Headline<'a>(pub &'a str, pub &'a [String]);
+
+impl Display for Headline<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Headline(title, tags) = *self;
+        let gap = if tags.is_empty() { "" } else { "  " };
+        write!(f, "{}{gap}{}", Clean(title), Tags(tags))
     }
 }
 
@@ -293,10 +305,10 @@ pub struct Followed<'a>(pub &'a [String], pub bool);
 
 impl Display for Followed<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Followed(_, true) => f.write_str(" all tags"),
-            Followed([], false) => f.write_str(" no tags"),
-            Followed(tags, false) => tags.iter().try_for_each(|tag| write!(f, " #{}", Clean(tag))),
+        match *self {
+            Followed(_, true) => f.write_str("all tags"),
+            Followed([], false) => f.write_str("no tags"),
+            Followed(tags, false) => Tags(tags).fmt(f),
         }
     }
 }

@@ -1,1 +1,17 @@
-//! The library and the four binaries against a scripted server.
+//! The library and the four binaries against a server whose every answer is scripted by the test.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+#![allow(unreachable_pub, reason = "a test binary has no users")]
+
+mod fake;
+
+mod bidirectional;
+mod client_streaming;
+mod command_line;
+mod server_streaming;
+mod unary;

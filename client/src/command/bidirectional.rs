@@ -19,7 +19,7 @@ use super::{Common, Console, Failure, Io, Talk, bounded, counted};
 use crate::{
     FeedEvent, FeedRequest, FeedStart, connect,
     lines::{Line, read_in_background},
-    output::{Clean, Event, Followed, Position, Printer, Tags, go_on_after},
+    output::{Event, Followed, Headline, Position, Printer, go_on_after},
     position, tag_feed,
 };
 
@@ -27,11 +27,13 @@ const RPC: &str = "TagFeed";
 
 /// Joins tags, publishes what you type and shows what others publish: the bidirectional RPC.
 ///
-/// Requests go out and answers come back on one call, each side when it likes. A line that you type is the title of a
-/// post with the tags that you joined. End of input (Ctrl-D) closes your side: the server sends what is still owed, then
-/// the call ends. If the connection is cut, the program rejoins and sends again what has no receipt.
+/// Requests go out and answers come back on one call, each side when it likes.
+/// A line that you type is the title of a post with the tags that you joined.
+/// End of input (Ctrl-D) closes your side: the server sends what is still owed,
+/// then the call ends. If the connection is cut, the program rejoins and sends
+/// again what has no receipt.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "bidirectional", version, after_help = AFTER_HELP)]
+#[command(name = "bidirectional", version, verbatim_doc_comment, after_help = AFTER_HELP)]
 pub struct Args {
     /// Join this tag (may be repeated)
     #[arg(long = "tag", value_name = "T", value_parser = tag)]
@@ -270,8 +272,7 @@ impl View {
             }
             FeedRequest::Publish(post) => {
                 if !self.echo {
-                    let tags = Tags(&post.tags);
-                    printer.sent("publish", format_args!("{}{tags}", Clean(&post.title)))?;
+                    printer.sent("publish", Headline(&post.title, &post.tags))?;
                 }
                 self.own.insert(post.post_id, Own { title: post.title, sequence: None });
             }

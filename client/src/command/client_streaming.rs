@@ -18,7 +18,7 @@ use tokio::{sync::mpsc, task::spawn_blocking};
 use super::{Common, Console, Failure, Io, Talk, bounded, counted};
 use crate::{
     Posts, UploadEvent, connect,
-    output::{Clean, Event, Printer, Reject, RejectStatus, Tags},
+    output::{Event, Headline, Printer, Reject, RejectStatus},
     post_file::PostFile,
     upload_posts,
 };
@@ -27,11 +27,13 @@ const RPC: &str = "UploadPosts";
 
 /// Uploads posts from JSON lines: the client-streaming RPC.
 ///
-/// Many requests go out, one post each and a finish at the end, and one answer comes back for all of them. Each line is
-/// {"post_id"?, "user_id", "title", "body", "tags"}. A missing post_id is derived from the line, so that uploading a file
-/// again stores nothing twice. If the connection is cut, the program sends everything again.
+/// Many requests go out, one post each and a finish at the end, and one answer
+/// comes back for all of them. Each line of the file is
+/// {"post_id"?, "user_id", "title", "body"?, "tags"?}. A missing post_id is
+/// derived from the line, so that uploading a file again stores nothing twice.
+/// If the connection is cut, the program sends everything again.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "client-streaming", version, after_help = AFTER_HELP)]
+#[command(name = "client-streaming", version, verbatim_doc_comment, after_help = AFTER_HELP)]
 pub struct Args {
     /// A file of JSON lines; - is stdin
     #[arg(value_name = "FILE", default_value = "-")]
@@ -45,7 +47,8 @@ const AFTER_HELP: &str = r#"Examples:
   client-streaming posts.jsonl
   echo '{"user_id":"1","title":"Hello","tags":["go"]}' | client-streaming
 
-Next: upload the same file again and see the duplicates; then bidirectional, where both sides stream."#;
+Next: upload the same file again and see the duplicates; then bidirectional,
+where both sides stream."#;
 
 /// Posts that are shown as they are sent; the others are counted.
 const SHOWN_POSTS: usize = 10;
@@ -196,8 +199,7 @@ impl View {
         self.sent = posts;
         for post in self.first.iter().take(posts.try_into().unwrap_or(usize::MAX)).skip(self.shown)
         {
-            let tags = Tags(&post.tags);
-            self.console.printer.sent("post", format_args!("{}{tags}", Clean(&post.title)))?;
+            self.console.printer.sent("post", Headline(&post.title, &post.tags))?;
             self.shown += 1;
         }
         if posts > SHOWN_POSTS as u64 {

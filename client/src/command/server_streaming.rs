@@ -20,10 +20,12 @@ const RPC: &str = "ListPosts";
 
 /// Streams posts in the order of the log: the server-streaming RPC.
 ///
-/// One request goes out, and the server answers with as many messages as it likes. With --follow it stays and sends new
-/// posts as they are stored. If the connection is cut, the program asks again for what comes after the last post it got.
+/// One request goes out, and the server answers with as many messages as it
+/// likes. With --follow it stays and sends new posts as they are stored. If the
+/// connection is cut, the program asks again for what comes after the last post
+/// it got.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "server-streaming", version, after_help = AFTER_HELP)]
+#[command(name = "server-streaming", version, verbatim_doc_comment, after_help = AFTER_HELP)]
 pub struct Args {
     /// Posts with any of these tags (may be repeated) [default: all]
     #[arg(long = "tag", value_name = "T")]
@@ -144,7 +146,7 @@ struct Asked<'a>(&'a Args);
 impl Display for Asked<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Args { tags, user_ids, follow, after, .. } = self.0;
-        f.write_str(if tags.is_empty() { "all posts" } else { "posts tagged" })?;
+        f.write_str(if tags.is_empty() { "all posts" } else { "posts tagged " })?;
         write!(f, "{}", Tags(tags))?;
         if let Some((first, others)) = user_ids.split_first() {
             write!(f, " by user {}", Clean(first))?;

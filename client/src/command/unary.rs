@@ -19,10 +19,10 @@ const RPC: &str = "ListPostsByUserId";
 
 /// Lists the posts of one user: the unary RPC.
 ///
-/// A unary call is a function call: one request goes out, one answer comes back. A user with many posts gets them in
-/// pages, one call per page.
+/// A unary call is a function call: one request goes out, one answer comes
+/// back. A user with many posts gets them in pages, one call per page.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "unary", version, after_help = AFTER_HELP)]
+#[command(name = "unary", version, verbatim_doc_comment, after_help = AFTER_HELP)]
 pub struct Args {
     /// Whose posts
     #[arg(long, value_name = "ID")]

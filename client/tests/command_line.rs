@@ -1,0 +1,465 @@
+//! The four binaries as processes: output, exit codes, signals.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, ChildStdout, Command, Output, Stdio},
+};
+
+use quartet::{
+    post::v1::{
+        Bookmark, Joined, Receipt, UploadPostsResponse, UploadReject,
+        tag_feed_request::Payload as Asked, tag_feed_response::Payload as Answer,
+    },
+    reason,
+};
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _, pb};
+
+use crate::fake::{Fake, LOG_ID, page, position, within};
+
+const UNARY: &str = env!("CARGO_BIN_EXE_unary");
+const SERVER_STREAMING: &str = env!("CARGO_BIN_EXE_server-streaming");
+const CLIENT_STREAMING: &str = env!("CARGO_BIN_EXE_client-streaming");
+const BIDIRECTIONAL: &str = env!("CARGO_BIN_EXE_bidirectional");
+const ALL: [&str; 4] = [UNARY, SERVER_STREAMING, CLIENT_STREAMING, BIDIRECTIONAL];
+
+/// A running binary, killed if the test fails.
+struct Process(Option<Child>);
+
+impl Process {
+    fn start(binary: &str, args: &[&str]) -> Self {
+        let mut command = Command::new(binary);
+        command.args(args).env_remove("RUST_LOG");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(Some(command.spawn().unwrap()))
+    }
+
+    fn child(&mut self) -> &mut Child {
+        self.0.as_mut().unwrap()
+    }
+
+    /// Types all of the input, and its end.
+    fn type_all(mut self, input: &str) -> Self {
+        self.child().stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        self
+    }
+
+    fn stdout(&mut self) -> BufReader<ChildStdout> {
+        BufReader::new(self.child().stdout.take().unwrap())
+    }
+
+    fn interrupt(&mut self) {
+        let id = self.child().id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    }
+
+    /// Waits for its end. Stdin stays open until then.
+    async fn end(mut self) -> Output {
+        let mut child = self.0.take().unwrap();
+        let stdin = child.stdin.take();
+        let output = tokio::task::spawn_blocking(|| child.wait_with_output());
+        let output = within(output).await.unwrap().unwrap();
+        drop(stdin);
+        output
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Reads a line without stopping the fake.
+async fn line(stdout: BufReader<ChildStdout>) -> (String, BufReader<ChildStdout>) {
+    let read = tokio::task::spawn_blocking(move || {
+        let (mut stdout, mut line) = (stdout, String::new());
+        stdout.read_line(&mut line).unwrap();
+        (line, stdout)
+    });
+    within(read).await.unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("not killed")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+fn json_lines(output: &Output) -> Vec<Value> {
+    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn json_position(sequence: i64) -> Value {
+    json!({ "log_id": LOG_ID, "sequence": sequence })
+}
+
+fn json_post(sequence: i64) -> Value {
+    json!({
+        "event": "post",
+        "sequence": sequence,
+        "post_id": format!("p{sequence}"),
+        "user_id": "1",
+        "author": "Kim",
+        "title": format!("post {sequence}"),
+        "body": "",
+        "tags": ["go"],
+    })
+}
+
+fn refusal(code: Code, reason: &str, message: &str) -> Option<pb::Status> {
+    let details = ErrorDetails::with_error_info(reason, reason::DOMAIN, []);
+    let status = Status::with_error_details(code, message, details);
+    let message = message.into();
+    Some(pb::Status { code: code.into(), message, details: decode_details(&status) })
+}
+
+fn decode_details(status: &Status) -> Vec<prost_types::Any> {
+    use prost::Message as _;
+    pb::Status::decode(status.details()).unwrap().details
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_exits_2() {
+    for binary in ALL {
+        for args in [&["--nonsense"][..], &["--endpoint", "localhost:9001"], &["--timeout", "soon"]]
+        {
+            let output = Process::start(binary, args).end().await;
+            assert_eq!(code(&output), 2, "{binary} {args:?}: {}", text(&output.stderr));
+        }
+    }
+    for args in [&["--limit", "0"][..], &["--after", "x"]] {
+        assert_eq!(code(&Process::start(SERVER_STREAMING, args).end().await), 2, "{args:?}");
+    }
+}
+
+#[tokio::test]
+async fn help_teaches_with_examples_and_says_what_is_next() {
+    for binary in ALL {
+        let output = Process::start(binary, &["--help"]).end().await;
+        assert_eq!(code(&output), 0);
+        let help = text(&output.stdout);
+        for part in ["RPC", "Examples:", "Next:", "--endpoint", "--timeout", "--json"] {
+            assert!(help.contains(part), "{binary}: {part} in {help}");
+        }
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_server_every_binary_exits_1_with_one_line() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let endpoint = format!("http://{unused}");
+    let calls = [
+        (UNARY, "ListPostsByUserId", &["--user-id", "1"][..]),
+        (SERVER_STREAMING, "ListPosts", &[]),
+        (CLIENT_STREAMING, "UploadPosts", &[]),
+        (BIDIRECTIONAL, "TagFeed", &["--tag", "go"]),
+    ];
+    for (binary, rpc, args) in calls {
+        let args = [&["--json", "--endpoint", &endpoint], args].concat();
+        let process = Process::start(binary, &args);
+        let process = process.type_all(r#"{"user_id":"1","title":"t"}"#);
+        let output = process.end().await;
+        assert_eq!(code(&output), 1, "{binary}");
+        assert_eq!(text(&output.stdout), "");
+        let errors: Vec<_> =
+            text(&output.stderr).lines().filter(|line| line.starts_with("error: ")).collect();
+        let expected = format!("error: {rpc} at {endpoint}: cannot connect: Connection refused");
+        assert!(errors.len() == 1 && errors[0].starts_with(&expected), "{errors:?}");
+    }
+}
+
+#[tokio::test]
+async fn unary_prints_posts_and_where_the_page_ends() {
+    let mut server = Fake::start().await;
+    for json in [true, false] {
+        let url = server.url();
+        let mut args = vec!["--user-id", "1", "--after", "log:3", "--endpoint", &url];
+        args.extend(json.then_some("--json"));
+        let process = Process::start(UNARY, &args);
+        let call = server.accept_unary().await;
+        assert_eq!(call.request.resume_after, Some(position(3)));
+        call.answer.send(Ok(page(&[4], 9, false))).unwrap();
+        let output = process.end().await;
+        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+        assert_eq!(text(&output.stderr), "1 post; go on with --after log:9\n");
+        if json {
+            let end = json!({
+                "event": "bookmark", "position": json_position(9), "caught_up": true,
+            });
+            assert_eq!(json_lines(&output), [json_post(4), end]);
+        } else {
+            assert_eq!(
+                text(&output.stdout),
+                "→ call     ListPostsByUserId user 1\n\
+                 ← post          4  Kim           post 4  #go\n\
+                 ← bookmark caught up at 9\n"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_is_resumed_within_one_run_and_its_json_says_so() {
+    let mut server = Fake::start().await;
+    let process = Process::start(SERVER_STREAMING, &["--json", "--endpoint", &server.url()]);
+    let call = server.accept_list().await;
+    call.send(&[1, 2], 2, false).await;
+    call.fail(Status::unavailable("draining")).await;
+    let call = server.accept_list().await;
+    assert_eq!(call.request.resume_after, Some(position(2)));
+    call.send(&[3], 5, true).await;
+    drop(call);
+    let output = process.end().await;
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    let reconnected = json!({ "event": "reconnected", "position": json_position(2) });
+    let complete = json!({ "event": "snapshot_complete", "position": json_position(5) });
+    let expected = [json_post(1), json_post(2), reconnected, json_post(3), complete];
+    assert_eq!(json_lines(&output), expected);
+    let talk = text(&output.stderr);
+    assert!(talk.starts_with("UNAVAILABLE: draining; trying again in "), "{talk}");
+    assert!(talk.ends_with("3 posts; go on with --after log:5\n"), "{talk}");
+}
+
+#[tokio::test]
+async fn a_limit_stops_in_the_middle_of_a_batch_and_names_the_last_post_as_the_position() {
+    let mut server = Fake::start().await;
+    let args = ["--follow", "--limit", "2", "--tag", "go", "--endpoint", &server.url()];
+    let process = Process::start(SERVER_STREAMING, &args);
+    let call = server.accept_list().await;
+    call.send(&[1, 3, 4], 9, true).await;
+    let output = process.end().await;
+    assert_eq!(code(&output), 0);
+    assert_eq!(
+        text(&output.stdout),
+        "→ call     ListPosts posts tagged #go, and new ones\n\
+         ← post          1  Kim           post 1  #go\n\
+         ← post          3  Kim           post 3  #go\n"
+    );
+    assert_eq!(text(&output.stderr), "2 posts; go on with --after log:3\n");
+}
+
+#[tokio::test]
+async fn a_closed_pipe_and_an_interrupt_end_a_reader_with_0() {
+    let mut server = Fake::start().await;
+    let url = server.url();
+    for interrupt in [true, false] {
+        let args = ["--json", "--follow", "--endpoint", &url];
+        let mut process = Process::start(SERVER_STREAMING, &args);
+        let stdout = process.stdout();
+        let call = server.accept_list().await;
+        call.send(&[1], 1, true).await;
+        let (first, stdout) = line(stdout).await;
+        assert!(first.contains("\"post\""), "{first}");
+        if interrupt {
+            process.interrupt();
+        } else {
+            drop(stdout);
+            call.send(&[2], 2, false).await;
+        }
+        let output = process.end().await;
+        assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    }
+}
+
+#[tokio::test]
+async fn a_timeout_bounds_a_call_that_never_ends() {
+    let mut server = Fake::start().await;
+    let args = ["--follow", "--timeout", "300ms", "--endpoint", &server.url()];
+    let process = Process::start(SERVER_STREAMING, &args);
+    let call = server.accept_list().await;
+    call.send(&[1], 1, true).await;
+    let output = process.end().await;
+    assert_eq!(code(&output), 1);
+    assert!(text(&output.stderr).ends_with("error: timed out after 300ms\n"));
+}
+
+const FILE: &str = "{\"post_id\":\"p1\",\"user_id\":\"1\",\"title\":\"안녕\",\"tags\":[\"go\"]}\n\
+                    \n\
+                    not json\n\
+                    {\"post_id\":\"p2\",\"user_id\":\"9\",\"title\":\"hello\"}\n";
+
+fn refusing_answer() -> UploadPostsResponse {
+    let status = refusal(Code::NotFound, reason::USER_NOT_FOUND, "no user \"9\"");
+    UploadPostsResponse {
+        created_count: 1,
+        duplicate_count: 0,
+        reject_count: 1,
+        rejects: vec![UploadReject { index: 1, post_id: "p2".into(), status }],
+        position: Some(position(7)),
+        complete: true,
+    }
+}
+
+#[tokio::test]
+async fn an_upload_reports_bad_lines_and_rejects_with_their_line_and_exits_1() {
+    let mut server = Fake::start().await;
+    for json in [true, false] {
+        let url = server.url();
+        let mut args = vec!["-", "--endpoint", &url];
+        args.extend(json.then_some("--json"));
+        let process = Process::start(CLIENT_STREAMING, &args).type_all(FILE);
+        let mut call = server.accept_upload().await;
+        assert_eq!(call.posts(2).await, ["p1", "p2"]);
+        assert_eq!(call.finish().await, 2);
+        call.answer.send(Ok(refusing_answer())).unwrap();
+        let output = process.end().await;
+        assert_eq!(code(&output), 1);
+        assert_eq!(
+            text(&output.stderr),
+            "line 3: expected ident at column 2\nerror: 1 line not posts, 1 post refused\n"
+        );
+        if json {
+            let reject = json!({
+                "index": 1, "line": 4, "post_id": "p2", "code": "NOT_FOUND",
+                "reason": "USER_NOT_FOUND", "message": "no user \"9\"",
+            });
+            let uploaded = json!({
+                "event": "uploaded", "created_count": 1, "duplicate_count": 0, "reject_count": 1,
+                "rejects": [reject], "position": json_position(7), "complete": true,
+            });
+            assert_eq!(json_lines(&output), [uploaded]);
+        } else {
+            assert_eq!(
+                text(&output.stdout),
+                "→ call     UploadPosts\n\
+                 → post     안녕  #go\n\
+                 → post     hello\n\
+                 → finish   2 posts in all\n\
+                 ← uploaded 1 created, 0 duplicates, 1 rejected, up to 7\n\
+                 ← reject   line 4  p2  NOT_FOUND (USER_NOT_FOUND): no user \"9\"\n"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_upload_exits_1_and_says_what_is_safe() {
+    let mut server = Fake::start().await;
+    let args = ["--endpoint", &server.url()];
+    let mut process =
+        Process::start(CLIENT_STREAMING, &args).type_all("{\"user_id\":\"1\",\"title\":\"t\"}\n");
+    let mut call = server.accept_upload().await;
+    call.posts(1).await;
+    process.interrupt();
+    let output = process.end().await;
+    assert_eq!(code(&output), 1);
+    assert_eq!(
+        text(&output.stderr),
+        "some posts may be stored; run the same command again, it stores nothing twice\n\
+         error: interrupted\n"
+    );
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_when_nobody_reads_its_output() {
+    let mut server = Fake::start().await;
+    let mut process = Process::start(CLIENT_STREAMING, &["--endpoint", &server.url()]);
+    drop(process.stdout());
+    let process = process.type_all("{\"user_id\":\"1\",\"title\":\"t\"}\n");
+    let mut call = server.accept_upload().await;
+    call.posts(1).await;
+    assert_eq!(call.finish().await, 1);
+    let answer = UploadPostsResponse { created_count: 1, complete: true, ..Default::default() };
+    call.answer.send(Ok(answer)).unwrap();
+    assert_eq!(code(&process.end().await), 0);
+}
+
+#[tokio::test]
+async fn a_typed_line_is_a_post_with_the_joined_tags_and_is_shown_once_with_its_receipt() {
+    let mut server = Fake::start().await;
+    let args = ["--tag", "go", "--user-id", "7", "--endpoint", &server.url()];
+    let process = Process::start(BIDIRECTIONAL, &args)
+        .type_all("hello\n/join C++ 한글\n/nonsense\n\nbye\n/leave go\n/quit\nnever\n");
+    let mut call = server.accept_feed().await;
+    assert!(matches!(call.next().await, Asked::Join(join) if join.tags == ["go"]));
+    let Asked::Publish(hello) = call.next().await else { panic!("no publish") };
+    assert!(matches!(call.next().await, Asked::Join(join) if join.tags == ["C++ 한글"]));
+    let Asked::Publish(bye) = call.next().await else { panic!("no publish") };
+    assert!(matches!(call.next().await, Asked::Leave(leave) if leave.tags == ["go"]));
+    assert!(call.is_half_closed().await);
+
+    let (hello, bye) = (hello.post_message.unwrap(), bye.post_message.unwrap());
+    assert_eq!((hello.title.as_str(), hello.user_id.as_str()), ("hello", "7"));
+    assert_eq!(hello.tags, ["go"]);
+    assert_eq!(bye.tags, ["C++ 한글", "go"]);
+    assert_ne!(hello.post_id, bye.post_id);
+
+    let tags = vec!["go".to_owned()];
+    let joined = Joined { tags, all_tags: false, position: Some(position(4)) };
+    call.send(Answer::Joined(joined)).await;
+    let receipt = Receipt { post_id: hello.post_id.clone(), sequence: 5, ..Default::default() };
+    call.send(Answer::Receipt(receipt)).await;
+    call.send_own_post(hello, 5).await;
+    call.send_posts(&[6], 6).await;
+    let tags = vec!["C++ 한글".to_owned(), "go".to_owned()];
+    let joined = Joined { tags, all_tags: false, position: Some(position(6)) };
+    call.send(Answer::Joined(joined)).await;
+    let status = refusal(Code::NotFound, reason::USER_NOT_FOUND, "no user \"7\"");
+    let receipt = Receipt { post_id: bye.post_id, status, ..Default::default() };
+    call.send(Answer::Receipt(receipt)).await;
+    let tags = vec!["C++ 한글".to_owned()];
+    let left = quartet::post::v1::Left { tags, all_tags: false, position: Some(position(6)) };
+    call.send(Answer::Left(left)).await;
+    let bookmark = Bookmark { position: Some(position(6)), caught_up: true };
+    call.send(Answer::Bookmark(bookmark)).await;
+    drop(call);
+
+    let output = process.end().await;
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    let mut lines: Vec<_> = text(&output.stdout).lines().collect();
+    let sent: Vec<_> = lines.extract_if(.., |line| line.starts_with('→')).collect();
+    assert_eq!(
+        sent,
+        [
+            "→ call     TagFeed",
+            "→ join     #go",
+            "→ publish  hello  #go",
+            "→ join     #C++ 한글",
+            "→ publish  bye  #C++ 한글 #go",
+            "→ leave    #go",
+        ]
+    );
+    assert_eq!(
+        lines,
+        [
+            "← joined   #go after 4",
+            "← receipt       5  hello",
+            "← post          6  Kim           post 6  #go",
+            "← joined   #C++ 한글 #go after 6",
+            "← receipt  refused  bye: NOT_FOUND (USER_NOT_FOUND): no user \"7\"",
+            "← left     #C++ 한글 after 6",
+            "← bookmark caught up at 6",
+        ]
+    );
+    assert_eq!(
+        text(&output.stderr),
+        "no such command; try /help\n1 post; go on with --after log:6\n"
+    );
+}
+
+#[tokio::test]
+async fn a_feed_ends_with_0_when_interrupted_while_it_waits_for_a_line() {
+    let mut server = Fake::start().await;
+    let args = ["--all-tags", "--json", "--endpoint", &server.url()];
+    let mut process = Process::start(BIDIRECTIONAL, &args);
+    let stdout = process.stdout();
+    let mut call = server.accept_feed().await;
+    assert!(matches!(call.next().await, Asked::Join(join) if join.all_tags));
+    let joined = Joined { tags: vec![], all_tags: true, position: Some(position(0)) };
+    call.send(Answer::Joined(joined)).await;
+    let (first, _stdout) = line(stdout).await;
+    let expected = json!({
+        "event": "joined", "tags": [], "all_tags": true, "position": json_position(0),
+    });
+    assert_eq!(serde_json::from_str::<Value>(&first).unwrap(), expected);
+    process.interrupt();
+    assert_eq!(code(&process.end().await), 0);
+}

@@ -1,0 +1,331 @@
+//! A server that does nothing by itself: a test accepts each call and plays the server's part in it.
+//!
+//! Between it and its clients stands a proxy that can cut every connection.
+
+use std::{net::SocketAddr, time::Duration};
+
+use async_stream::stream;
+use futures::{Stream, stream::BoxStream};
+use quartet::{
+    post::v1::{
+        ListPostsByUserIdRequest, ListPostsRequest, LogPosition, PostMessage, TagFeedRequest,
+        TagFeedResponse, UploadPostsRequest, UploadPostsResponse,
+        post_service_server::{PostService, PostServiceServer},
+        tag_feed_request, tag_feed_response, upload_posts_request,
+    },
+    wire::{FeedMessage, OutgoingPost, Page, append_create_time, encode_content},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{broadcast, mpsc, oneshot},
+    task::JoinSet,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Request, Response, Status, Streaming,
+    transport::{Channel, Server, server::TcpIncoming},
+};
+
+/// The log that the fake pretends to have.
+pub const LOG_ID: &str = "log";
+
+/// Runs a part of a test that must not take long.
+pub async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), work).await.expect("it takes too long")
+}
+
+pub struct Fake {
+    pub address: SocketAddr,
+    calls: mpsc::Receiver<Call>,
+    cut: broadcast::Sender<()>,
+    _tasks: JoinSet<()>,
+}
+
+pub enum Call {
+    Unary(UnaryCall),
+    List(ListCall),
+    Upload(UploadCall),
+    Feed(FeedCall),
+}
+
+impl Fake {
+    pub async fn start() -> Self {
+        let (service, calls) = mpsc::channel(16);
+        let (cut, _) = broadcast::channel(1);
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, server_address) = (proxy.local_addr().unwrap(), server.local_addr().unwrap());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let service = PostServiceServer::new(Service(service));
+            let incoming = TcpIncoming::from(server);
+            Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
+        });
+        tasks.spawn(forward(proxy, server_address, cut.clone()));
+        Self { address, calls, cut, _tasks: tasks }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn channel(&self) -> Channel {
+        quartet_client::connect(&self.url()).unwrap()
+    }
+
+    /// Cuts every connection. What was sent just before may or may not have arrived.
+    pub fn cut(&self) {
+        self.cut.send(()).expect("a connection to cut");
+    }
+
+    async fn accept(&mut self) -> Call {
+        within(self.calls.recv()).await.expect("the fake runs")
+    }
+
+    pub async fn accept_unary(&mut self) -> UnaryCall {
+        let Call::Unary(call) = self.accept().await else { panic!("another call") };
+        call
+    }
+
+    pub async fn accept_list(&mut self) -> ListCall {
+        let Call::List(call) = self.accept().await else { panic!("another call") };
+        call
+    }
+
+    pub async fn accept_upload(&mut self) -> UploadCall {
+        let Call::Upload(call) = self.accept().await else { panic!("another call") };
+        call
+    }
+
+    /// Accepts a feed and sends its headers.
+    pub async fn accept_feed(&mut self) -> FeedCall {
+        let mut call = self.accept_feed_without_headers().await;
+        call.send_headers();
+        call
+    }
+
+    pub async fn accept_feed_without_headers(&mut self) -> FeedCall {
+        let Call::Feed(call) = self.accept().await else { panic!("another call") };
+        call
+    }
+}
+
+async fn forward(proxy: TcpListener, server: SocketAddr, cut: broadcast::Sender<()>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let (mut client, _) = proxy.accept().await.unwrap();
+        let mut cut = cut.subscribe();
+        connections.spawn(async move {
+            let mut server = TcpStream::connect(server).await.unwrap();
+            tokio::select! {
+                _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                _ = cut.recv() => {}
+            }
+        });
+    }
+}
+
+pub struct UnaryCall {
+    pub request: ListPostsByUserIdRequest,
+    pub answer: oneshot::Sender<Result<Page, Status>>,
+}
+
+pub struct ListCall {
+    pub request: ListPostsRequest,
+    answers: mpsc::Sender<Result<Page, Status>>,
+}
+
+impl ListCall {
+    pub async fn send(&self, sequences: &[i64], position: i64, complete: bool) {
+        self.answers.send(Ok(page(sequences, position, complete))).await.unwrap();
+    }
+
+    /// Ends with a status. Dropping the call ends it OK.
+    pub async fn fail(self, status: Status) {
+        self.answers.send(Err(status)).await.unwrap();
+    }
+}
+
+pub struct UploadCall {
+    pub requests: Streaming<UploadPostsRequest>,
+    pub answer: oneshot::Sender<Result<UploadPostsResponse, Status>>,
+}
+
+impl UploadCall {
+    /// The ids of the next posts.
+    pub async fn posts(&mut self, count: usize) -> Vec<String> {
+        let mut ids = Vec::new();
+        while ids.len() < count {
+            match self.next().await {
+                upload_posts_request::Payload::PostMessage(post) => ids.push(post.post_id),
+                upload_posts_request::Payload::Finish(finish) => panic!("{finish:?} after {ids:?}"),
+            }
+        }
+        ids
+    }
+
+    /// The count in the finish, which must come next and be the last.
+    pub async fn finish(&mut self) -> i64 {
+        let upload_posts_request::Payload::Finish(finish) = self.next().await else {
+            panic!("another post")
+        };
+        assert_eq!(self.requests.message().await.unwrap(), None);
+        finish.post_count
+    }
+
+    async fn next(&mut self) -> upload_posts_request::Payload {
+        let message = within(self.requests.message()).await.unwrap();
+        message.expect("another message").payload.unwrap()
+    }
+}
+
+pub struct FeedCall {
+    requests: Streaming<TagFeedRequest>,
+    answers: mpsc::Sender<Result<FeedMessage, Status>>,
+    headers: Option<oneshot::Sender<()>>,
+}
+
+impl FeedCall {
+    pub fn send_headers(&mut self) {
+        self.headers.take().unwrap().send(()).unwrap();
+    }
+
+    pub async fn next(&mut self) -> tag_feed_request::Payload {
+        let message = within(self.requests.message()).await.unwrap();
+        message.expect("another request").payload.unwrap()
+    }
+
+    pub async fn is_half_closed(&mut self) -> bool {
+        within(self.requests.message()).await.unwrap().is_none()
+    }
+
+    /// Whether the client has nothing more to say for now.
+    pub async fn is_silent(&mut self) -> bool {
+        let silence = Duration::from_millis(200);
+        tokio::time::timeout(silence, self.requests.message()).await.is_err()
+    }
+
+    pub async fn send(&self, payload: tag_feed_response::Payload) {
+        let message = FeedMessage::Other(TagFeedResponse { payload: Some(payload) });
+        self.answers.send(Ok(message)).await.unwrap();
+    }
+
+    pub async fn send_posts(&self, sequences: &[i64], position: i64) {
+        let posts = FeedMessage::Posts(page(sequences, position, false));
+        self.answers.send(Ok(posts)).await.unwrap();
+    }
+
+    /// A post as it was published, at its place in the log.
+    pub async fn send_own_post(&self, post: PostMessage, sequence: i64) {
+        let page = Page {
+            posts: vec![stored(&post, sequence)],
+            position: position(sequence),
+            flag: false,
+        };
+        self.answers.send(Ok(FeedMessage::Posts(page))).await.unwrap();
+    }
+
+    /// Waits until nobody receives the answers any more.
+    pub async fn is_abandoned(&self) {
+        self.answers.closed().await;
+    }
+
+    pub async fn fail(self, status: Status) {
+        self.answers.send(Err(status)).await.unwrap();
+    }
+}
+
+pub fn position(sequence: i64) -> LogPosition {
+    LogPosition { log_id: LOG_ID.into(), sequence }
+}
+
+/// Posts of user 1 with the title "post N" and the tag go.
+pub fn page(sequences: &[i64], end: i64, flag: bool) -> Page {
+    let posts = sequences.iter().copied().map(outgoing).collect();
+    Page { posts, position: position(end), flag }
+}
+
+pub fn post(number: i64) -> PostMessage {
+    PostMessage {
+        post_id: format!("p{number}"),
+        user_id: "1".into(),
+        title: format!("post {number}"),
+        tags: vec!["go".into()],
+        ..Default::default()
+    }
+}
+
+fn outgoing(sequence: i64) -> OutgoingPost {
+    stored(&post(sequence), sequence)
+}
+
+fn stored(post: &PostMessage, sequence: i64) -> OutgoingPost {
+    let mut stored = encode_content(post);
+    append_create_time(&mut stored, &Default::default());
+    OutgoingPost { stored: stored.freeze(), author: "Kim".into(), sequence }
+}
+
+struct Service(mpsc::Sender<Call>);
+
+impl Service {
+    async fn pass_on(&self, call: Call) -> Result<(), Status> {
+        self.0.send(call).await.map_err(|_| Status::internal("the test is over"))
+    }
+}
+
+const UNANSWERED: &str = "the test dropped the call";
+
+#[tonic::async_trait]
+impl PostService for Service {
+    type ListPostsStream = ReceiverStream<Result<Page, Status>>;
+    type TagFeedStream = BoxStream<'static, Result<FeedMessage, Status>>;
+
+    async fn list_posts_by_user_id(
+        &self,
+        request: Request<ListPostsByUserIdRequest>,
+    ) -> Result<Response<Page>, Status> {
+        let (answer, answered) = oneshot::channel();
+        self.pass_on(Call::Unary(UnaryCall { request: request.into_inner(), answer })).await?;
+        answered.await.map_err(|_| Status::internal(UNANSWERED))?.map(Response::new)
+    }
+
+    async fn list_posts(
+        &self,
+        request: Request<ListPostsRequest>,
+    ) -> Result<Response<Self::ListPostsStream>, Status> {
+        let (answers, stream) = mpsc::channel(16);
+        self.pass_on(Call::List(ListCall { request: request.into_inner(), answers })).await?;
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn upload_posts(
+        &self,
+        request: Request<Streaming<UploadPostsRequest>>,
+    ) -> Result<Response<UploadPostsResponse>, Status> {
+        let (answer, answered) = oneshot::channel();
+        self.pass_on(Call::Upload(UploadCall { requests: request.into_inner(), answer })).await?;
+        answered.await.map_err(|_| Status::internal(UNANSWERED))?.map(Response::new)
+    }
+
+    async fn tag_feed(
+        &self,
+        request: Request<Streaming<TagFeedRequest>>,
+    ) -> Result<Response<Self::TagFeedStream>, Status> {
+        let (answers, stream) = mpsc::channel(16);
+        let (headers, send_headers) = oneshot::channel();
+        let call = FeedCall { requests: request.into_inner(), answers, headers: Some(headers) };
+        self.pass_on(Call::Feed(call)).await?;
+        send_headers.await.map_err(|_| Status::internal(UNANSWERED))?;
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+}
+
+/// `items`, and then nothing, for ever.
+pub fn and_then_silence<T: Send + 'static>(items: Vec<T>) -> impl Stream<Item = T> + Send {
+    stream! {
+        for item in items {
+            yield item;
+        }
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,53 @@
+//! Unary: pages.
+
+use futures::{TryStreamExt as _, future::join};
+use quartet::post::v1::ListPostsByUserIdRequest;
+use quartet_client::{Error, list_user_posts};
+use tonic::Status;
+
+use crate::fake::{Fake, page, position, within};
+
+fn request() -> ListPostsByUserIdRequest {
+    ListPostsByUserIdRequest { user_id: "1".into(), resume_after: None }
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_until_one_is_the_last() {
+    let mut server = Fake::start().await;
+    let pages = list_user_posts(server.channel(), request()).try_collect::<Vec<_>>();
+    let script = async {
+        let call = server.accept_unary().await;
+        assert_eq!(call.request, request());
+        call.answer.send(Ok(page(&[1, 4], 5, true))).unwrap();
+        let call = server.accept_unary().await;
+        assert_eq!(call.request.resume_after, Some(position(5)));
+        call.answer.send(Ok(page(&[6], 9, false))).unwrap();
+    };
+    let (pages, ()) = within(join(pages, script)).await;
+    let posts = pages.unwrap().into_iter().flat_map(|page| page.post_messages);
+    assert_eq!(posts.map(|post| post.sequence).collect::<Vec<_>>(), [1, 4, 6]);
+}
+
+#[tokio::test]
+async fn a_page_that_would_come_again_for_ever_is_an_error() {
+    let mut server = Fake::start().await;
+    let pages = list_user_posts(server.channel(), request()).try_collect::<Vec<_>>();
+    let script = async {
+        let call = server.accept_unary().await;
+        call.answer.send(Ok(page(&[], 5, true))).unwrap();
+    };
+    let (pages, ()) = within(join(pages, script)).await;
+    assert!(matches!(pages, Err(Error::Protocol(_))), "{pages:?}");
+}
+
+#[tokio::test]
+async fn a_status_ends_the_pages() {
+    let mut server = Fake::start().await;
+    let pages = list_user_posts(server.channel(), request()).try_collect::<Vec<_>>();
+    let script = async {
+        let call = server.accept_unary().await;
+        call.answer.send(Err(Status::invalid_argument("user_id is empty"))).unwrap();
+    };
+    let (pages, ()) = within(join(pages, script)).await;
+    assert_eq!(pages.unwrap_err().to_string(), "INVALID_ARGUMENT: user_id is empty");
+}
