@@ -242,9 +242,3 @@ async fn time_up(timeout: Option<Duration>) -> Failure {
         None => future::pending().await,
     }
 }
-
-/// `1 post`, `2 posts`.
-fn counted(count: u64, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
-}

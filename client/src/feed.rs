@@ -302,14 +302,16 @@ impl Session {
     /// Takes a message of the server in. `None`: nothing that the user asked for.
     fn receive(&mut self, response: TagFeedResponse) -> Result<Option<FeedEvent>, Error> {
         use tag_feed_response::Payload;
-        self.caught_up = matches!(&response.payload, Some(Payload::Bookmark(b)) if b.caught_up);
-        match response.payload {
-            Some(Payload::Joined(joined)) => self.on_joined(joined),
-            Some(Payload::Left(left)) => self.on_left(left).map(Some),
-            Some(Payload::Posts(batch)) => self.on_posts(batch).map(Some),
-            Some(Payload::Receipt(receipt)) => self.on_receipt(receipt).map(Some),
-            Some(Payload::Bookmark(bookmark)) => self.on_bookmark(bookmark).map(Some),
-            None => Ok(None), // a payload of a newer server
+        let Some(payload) = response.payload else {
+            return Ok(None); // of a newer server
+        };
+        self.caught_up = matches!(&payload, Payload::Bookmark(bookmark) if bookmark.caught_up);
+        match payload {
+            Payload::Joined(joined) => self.on_joined(joined),
+            Payload::Left(left) => self.on_left(left).map(Some),
+            Payload::Posts(batch) => self.on_posts(batch).map(Some),
+            Payload::Receipt(receipt) => self.on_receipt(receipt).map(Some),
+            Payload::Bookmark(bookmark) => self.on_bookmark(bookmark).map(Some),
         }
     }
 

@@ -65,6 +65,14 @@ pub enum Event<'a> {
         position: Position<'a>,
         caught_up: bool,
     },
+    /// The end of a unary page; for programs it is a bookmark like any other.
+    #[serde(rename = "bookmark")]
+    Page {
+        position: Position<'a>,
+        caught_up: bool,
+        #[serde(skip)]
+        posts: usize,
+    },
     Reconnected {
         #[serde(skip_serializing_if = "Option::is_none")]
         position: Option<Position<'a>>,
@@ -219,6 +227,10 @@ impl Display for Event<'_> {
                 write!(f, "bookmark caught up at {position}")
             }
             Event::Bookmark { position, .. } => write!(f, "bookmark up to {position}"),
+            Event::Page { position, caught_up, posts } => {
+                let more = if *caught_up { "" } else { ", more follow" };
+                write!(f, "page     {} up to {position}{more}", counted(*posts as u64, "post"))
+            }
             Event::Reconnected { position: Some(position) } => {
                 write!(f, "resumed  after {position}")
             }
@@ -400,6 +412,12 @@ impl Printer {
             result => result,
         }
     }
+}
+
+/// `1 post`, `2 posts`.
+pub fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }
 
 /// A position with the option that goes on after it.

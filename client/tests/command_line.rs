@@ -198,9 +198,9 @@ async fn unary_prints_posts_and_where_the_page_ends() {
         } else {
             assert_eq!(
                 text(&output.stdout),
-                "→ call     ListPostsByUserId user 1\n\
+                "→ call     ListPostsByUserId user 1 after 3\n\
                  ← post          4  Kim           post 4  #go\n\
-                 ← bookmark caught up at 9\n"
+                 ← page     1 post up to 9\n"
             );
         }
     }

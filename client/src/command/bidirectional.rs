@@ -15,11 +15,11 @@ use quartet::{
 };
 use tokio::sync::mpsc;
 
-use super::{Common, Console, Failure, Io, Talk, bounded, counted};
+use super::{Common, Console, Failure, Io, Talk, bounded};
 use crate::{
     FeedEvent, FeedRequest, FeedStart, connect,
     lines::{Line, read_in_background},
-    output::{Event, Followed, Headline, Position, Printer, go_on_after},
+    output::{Event, Followed, Headline, Position, Printer, counted, go_on_after},
     position, tag_feed,
 };
 

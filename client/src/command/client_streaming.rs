@@ -15,10 +15,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use quartet::post::v1::{PostMessage, UploadPostsResponse, UploadReject};
 use tokio::{sync::mpsc, task::spawn_blocking};
 
-use super::{Common, Console, Failure, Io, Talk, bounded, counted};
+use super::{Common, Console, Failure, Io, Talk, bounded};
 use crate::{
     Posts, UploadEvent, connect,
-    output::{Event, Headline, Printer, Reject, RejectStatus},
+    output::{Event, Headline, Printer, Reject, RejectStatus, counted},
     post_file::PostFile,
     upload_posts,
 };
@@ -64,6 +64,9 @@ const POSTS_AHEAD: usize = 256;
 pub async fn run(args: Args, io: Io) -> Result<(), Failure> {
     let printer = Printer::new(io.out, args.common.json, io.color);
     let console = Console { printer, talk: Talk::new(io.err) };
+    if args.file.as_os_str() == "-" && io.echo {
+        console.talk.say("type a JSON line per post, then Ctrl-D");
+    }
     let name = args.file.display().to_string();
     let unreadable = |error| Failure::Input(name.clone(), error);
     let prepare = move || prepare(&args.file, io.input, io.progress);
@@ -98,7 +101,8 @@ struct Prepared {
 }
 
 fn prepare(path: &std::path::Path, stdin: impl Read, progress: bool) -> io::Result<Prepared> {
-    let file = if path == "-" { PostFile::spool(stdin)? } else { PostFile::open(path)? };
+    let file =
+        if path.as_os_str() == "-" { PostFile::spool(stdin)? } else { PostFile::open(path)? };
     let posts = file.entries()?.filter_map(|entry| entry.ok()?.post.ok());
     let first = posts.take(SHOWN_POSTS).collect();
     let estimate = if progress { Some(file.estimate()?) } else { None };

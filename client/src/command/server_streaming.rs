@@ -9,10 +9,10 @@ use clap::Parser;
 use futures::StreamExt as _;
 use quartet::post::v1::{Bookmark, ListPostsRequest, ListPostsResponse, LogPosition};
 
-use super::{Common, Console, Failure, Io, Talk, bounded, counted};
+use super::{Common, Console, Failure, Io, Talk, bounded};
 use crate::{
     ListEvent, connect, list_posts,
-    output::{Clean, Event, Position, Printer, Tags, go_on_after},
+    output::{Clean, Event, Position, Printer, Tags, counted, go_on_after},
     position,
 };
 

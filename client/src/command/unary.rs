@@ -4,14 +4,12 @@ use std::pin::pin;
 
 use clap::Parser;
 use futures::StreamExt as _;
-use quartet::post::v1::{
-    Bookmark, ListPostsByUserIdRequest, ListPostsByUserIdResponse, LogPosition,
-};
+use quartet::post::v1::{ListPostsByUserIdRequest, ListPostsByUserIdResponse, LogPosition};
 
-use super::{Common, Console, Failure, Io, Talk, bounded, counted};
+use super::{Common, Console, Failure, Io, Talk, bounded};
 use crate::{
     connect, list_user_posts,
-    output::{Clean, Event, Printer, go_on_after},
+    output::{Clean, Event, Printer, counted, go_on_after},
     position,
 };
 
@@ -48,15 +46,16 @@ Next: server-streaming, where one request is answered by many messages.";
 /// [`Failure`] says in one line what went wrong. What was printed before is right.
 pub async fn run(args: Args, io: Io) -> Result<(), Failure> {
     let printer = Printer::new(io.out, args.common.json, io.color);
-    let mut reader = Reader { console: Console { printer, talk: Talk::new(io.err) }, posts: 0 };
-    reader.console.printer.sent("call", format_args!("{RPC} user {}", Clean(&args.user_id)))?;
+    let console = Console { printer, talk: Talk::new(io.err) };
+    let mut reader = Reader { console, user_id: args.user_id.clone(), posts: 0 };
+    reader.show_call(args.after.as_ref())?;
 
     let request = ListPostsByUserIdRequest { user_id: args.user_id, resume_after: args.after };
     let channel = connect(&args.common.endpoint).map_err(|error| args.common.failed(RPC, error))?;
     let pages = bounded(RPC, &args.common, io.interrupt, list_user_posts(channel, request));
     let mut pages = pin!(pages);
     while let Some(page) = pages.next().await {
-        reader.show(page?)?;
+        reader.show_page(page?)?;
         if reader.console.printer.is_closed() {
             break;
         }
@@ -66,21 +65,36 @@ pub async fn run(args: Args, io: Io) -> Result<(), Failure> {
 
 struct Reader {
     console: Console,
+    user_id: String,
     posts: u64,
 }
 
 impl Reader {
-    fn show(&mut self, page: ListPostsByUserIdResponse) -> Result<(), Failure> {
-        let Console { printer, talk } = &mut self.console;
+    fn show_call(&mut self, after: Option<&LogPosition>) -> Result<(), Failure> {
+        let after = after.map(|after| format!(" after {}", after.sequence)).unwrap_or_default();
+        let user_id = Clean(&self.user_id);
+        self.console.printer.sent("call", format_args!("{RPC} user {user_id}{after}"))?;
+        self.console.printer.flush()?;
+        Ok(())
+    }
+
+    fn show_page(&mut self, page: ListPostsByUserIdResponse) -> Result<(), Failure> {
+        let printer = &mut self.console.printer;
         for post in &page.post_messages {
             printer.received(&Event::from(post))?;
         }
-        let end = Bookmark { position: page.position, caught_up: !page.truncated };
-        printer.received(&Event::from(&end))?;
+        printer.received(&Event::Page {
+            position: (&page.position).into(),
+            caught_up: !page.truncated,
+            posts: page.post_messages.len(),
+        })?;
         printer.flush()?;
         self.posts += page.post_messages.len() as u64;
-        let position = end.position.unwrap_or_default();
-        talk.say(format_args!("{}; {}", counted(self.posts, "post"), go_on_after(&position)));
+        if page.truncated {
+            return self.show_call(page.position.as_ref());
+        }
+        let (posts, position) = (counted(self.posts, "post"), page.position.unwrap_or_default());
+        self.console.talk.say(format_args!("{posts}; {}", go_on_after(&position)));
         Ok(())
     }
 }
