@@ -5,6 +5,7 @@
 //! - [`config`]: what a server can be told.
 //! - [`server`]: puts the parts together, and takes them apart again.
 //! - [`connection`]: accept, speak HTTP/2, drain.
+//! - [`deadline`]: a deadline ends the whole call, streams too.
 //! - [`recover`]: a panic becomes INTERNAL, and every status gets its reason.
 //! - [`service`]: the Post service, one file per RPC kind; [`users`]: the User service.
 //! - [`validate`] and [`error`]: from requests to values, from errors to statuses.
@@ -16,6 +17,7 @@ pub mod authors;
 pub mod config;
 pub mod connection;
 pub mod cursor;
+pub mod deadline;
 pub mod dispatcher;
 pub mod error;
 pub mod filter;

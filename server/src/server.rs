@@ -21,6 +21,7 @@ use crate::{
     authors::Authors,
     config::{Config, Role},
     connection::{self, HttpService, Listener},
+    deadline::Deadline,
     dispatcher::Dispatcher,
     log::{
         LogError, PostLog,
@@ -193,5 +194,6 @@ fn routes(users: Option<Users>, posts: Option<Posts>) -> impl HttpService {
             )
             .add_service(PostServer::new(posts).max_decoding_message_size(REQUEST_BYTES));
     }
-    Recover.layer(routes.prepare())
+    // From the outside in: a panic of anything below becomes INTERNAL; a call ends with its deadline.
+    Recover.layer(Deadline.layer(routes.prepare()))
 }

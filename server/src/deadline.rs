@@ -1,0 +1,166 @@
+//! The layer that ends a call when its deadline passes.
+//!
+//! A gRPC deadline covers the whole call. tonic's own timeout ends with the response headers, so that a stream would
+//! go on for ever; this one holds the body too, and ends it with DEADLINE_EXCEEDED in its trailers. What the handler
+//! held is freed at that moment.
+//!
+//! Not here: a client that grants no window. Its stream is not polled, and ends with its connection.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt as _};
+use http::{HeaderMap, Request, Response};
+use http_body::{Frame, SizeHint};
+use quartet::reason;
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tonic::{Code, Status, body::Body};
+use tower::{Layer, Service};
+
+use crate::error;
+
+/// Wraps services into [`WithDeadline`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Deadline;
+
+impl<S> Layer<S> for Deadline {
+    type Service = WithDeadline<S>;
+
+    fn layer(&self, inner: S) -> WithDeadline<S> {
+        WithDeadline { inner }
+    }
+}
+
+/// A service whose calls end when the `grpc-timeout` of their request is over.
+#[derive(Debug, Clone)]
+pub struct WithDeadline<S> {
+    inner: S,
+}
+
+impl<S, B> Service<Request<B>> for WithDeadline<S>
+where
+    S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let deadline = match timeout_of(request.headers()) {
+            Ok(None) => return self.inner.call(request).boxed(),
+            Ok(Some(timeout)) => Instant::now() + timeout,
+            Err(status) => return async { Ok(status.into_http()) }.boxed(),
+        };
+        let response = timeout_at(deadline, self.inner.call(request));
+        Box::pin(async move {
+            Ok(match response.await {
+                Ok(Ok(response)) => response.map(|body| DeadlineBody::wrap(body, deadline)),
+                Err(_) => exceeded().into_http(),
+            })
+        })
+    }
+}
+
+/// A body that ends at the deadline.
+struct DeadlineBody {
+    /// `None` once the deadline has passed.
+    inner: Option<Body>,
+    deadline: Pin<Box<Sleep>>,
+}
+
+impl DeadlineBody {
+    fn wrap(body: Body, deadline: Instant) -> Body {
+        Body::new(Self { inner: Some(body), deadline: Box::pin(sleep_until(deadline)) })
+    }
+}
+
+impl http_body::Body for DeadlineBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.inner.is_some() && self.deadline.as_mut().poll(cx).is_ready() {
+            self.inner = None;
+            let mut trailers = HeaderMap::new();
+            let added = exceeded().add_header(&mut trailers);
+            return Poll::Ready(Some(added.map(|()| Frame::trailers(trailers))));
+        }
+        match &mut self.inner {
+            Some(inner) => Pin::new(inner).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(http_body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map(http_body::Body::size_hint).unwrap_or_default()
+    }
+}
+
+fn exceeded() -> Status {
+    error::status(
+        Code::DeadlineExceeded,
+        reason::DEADLINE_EXCEEDED,
+        "the deadline passed; what was written may or may not be stored",
+    )
+}
+
+/// The time that a call may take: up to 8 digits and a unit, as gRPC over HTTP/2 defines `grpc-timeout`.
+fn timeout_of(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
+    let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
+    let timeout = value.to_str().ok().and_then(parse_timeout);
+    timeout.map(Some).ok_or_else(|| error::invalid_field("grpc-timeout", "is not a timeout"))
+}
+
+fn parse_timeout(value: &str) -> Option<Duration> {
+    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    let valid = (1..=8).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let count: u64 = digits.parse().ok().filter(|_| valid)?;
+    Some(match unit {
+        "H" => Duration::from_secs(count * 60 * 60),
+        "M" => Duration::from_secs(count * 60),
+        "S" => Duration::from_secs(count),
+        "m" => Duration::from_millis(count),
+        "u" => Duration::from_micros(count),
+        "n" => Duration::from_nanos(count),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_up_to_eight_digits_and_a_unit() {
+        for (value, timeout) in [
+            ("1H", Some(Duration::from_secs(3600))),
+            ("99999999n", Some(Duration::from_nanos(99_999_999))),
+            ("0m", Some(Duration::ZERO)),
+            ("", None),
+            ("S", None),
+            ("1", None),
+            ("123456789S", None),
+            ("+1S", None),
+            ("1s", None),
+            ("1é", None),
+        ] {
+            assert_eq!(parse_timeout(value), timeout, "{value:?}");
+        }
+    }
+}
