@@ -20,7 +20,7 @@ use quartet::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{CancellationHandle, Request, Response, Status, transport::Channel};
+use tonic::{Response, Status, transport::Channel};
 
 use crate::{
     Error,
@@ -89,9 +89,9 @@ pub enum FeedEvent {
 /// A feed that sends `requests` and resumes after a cut.
 ///
 /// The end of `requests` half-closes the call: the feed yields what is still owed and everything up to the newest post,
-/// then ends. Dropping the feed resets the call at once. Requests are taken only while fewer than 64 wait for their
-/// answer, and posts only as the feed is polled, so neither direction fills memory. For a program that decides as it
-/// goes, `requests` is the receiving end of a bounded channel.
+/// then ends. Dropping the feed ends the call at once, in both directions. Requests are taken only while fewer than 64
+/// wait for their answer, and posts only as the feed is polled, so neither direction fills memory. For a program that
+/// decides as it goes, `requests` is the receiving end of a bounded channel.
 ///
 /// # Errors
 /// Those of the RPC that are not resumable, those that [`Backoff`] gave up on, and [`Error::Protocol`]. Whether a post
@@ -111,11 +111,7 @@ pub fn tag_feed(
             session.reconnect();
             let (sender, body) = mpsc::channel(REQUESTS_AHEAD);
             let mut sender = Some(sender);
-            let mut request = Request::new(ReceiverStream::new(body));
-            let reset = request.cancellation_handle();
-            let mut responses = pin!(call(client.clone(), request));
-            // Declared last, dropped first: the server sees a reset, not the end of the requests.
-            let _reset = ResetOnDrop(Some(reset));
+            let mut responses = pin!(call(client.clone(), ReceiverStream::new(body)));
             let cut = loop {
                 if session.is_all_sent() || sender.as_ref().is_some_and(mpsc::Sender::is_closed) {
                     sender = None; // the half-close; or the call is over, and the next response says why
@@ -176,20 +172,10 @@ async fn reserve(
 /// has read a request.
 fn call(
     mut client: PostServiceClient<Channel>,
-    request: Request<ReceiverStream<TagFeedRequest>>,
+    requests: ReceiverStream<TagFeedRequest>,
 ) -> impl Stream<Item = Result<TagFeedResponse, Status>> + Send {
-    stream::once(async move { client.tag_feed(request).await.map(Response::into_inner) })
+    stream::once(async move { client.tag_feed(requests).await.map(Response::into_inner) })
         .try_flatten()
-}
-
-struct ResetOnDrop(Option<CancellationHandle>);
-
-impl Drop for ResetOnDrop {
-    fn drop(&mut self) {
-        if let Some(handle) = self.0.take() {
-            handle.cancel();
-        }
-    }
 }
 
 /// What a feed knows between two messages, whatever connection they travel on.

@@ -289,7 +289,7 @@ async fn a_receipt_for_another_post_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_feed_that_is_dropped_resets_its_call() {
+async fn a_feed_that_is_dropped_ends_its_call() {
     let mut server = Fake::start().await;
     let requests = and_then_silence(vec![join_request(&["go"])]);
     let mut events = Box::pin(tag_feed(server.channel(), FeedStart::Now, requests));

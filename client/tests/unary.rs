@@ -1,8 +1,19 @@
 //! Unary: pages.
 
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use clap::Parser as _;
 use futures::{TryStreamExt as _, future::join};
 use quartet::post::v1::ListPostsByUserIdRequest;
-use quartet_client::{Error, list_user_posts};
+use quartet_client::{
+    Error,
+    command::{Io, unary},
+    list_user_posts,
+};
+use tokio::task::JoinSet;
 use tonic::Status;
 
 use crate::fake::{Fake, page, position, within};
@@ -50,4 +61,31 @@ async fn a_status_ends_the_pages() {
     };
     let (pages, ()) = within(join(pages, script)).await;
     assert_eq!(pages.unwrap_err().to_string(), "INVALID_ARGUMENT: user_id is empty");
+}
+
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn another_program_can_run_a_command_on_a_task_with_writers_of_its_own() {
+    let mut server = Fake::start().await;
+    let args = ["unary", "--user-id", "1", "--endpoint", &server.url()];
+    let args = unary::Args::try_parse_from(args).unwrap();
+    let (out, err) = (Shared::default(), Shared::default());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(unary::run(args, Io::new(io::empty(), out.clone(), err.clone())));
+    server.accept_unary().await.answer.send(Ok(page(&[1], 1, false))).unwrap();
+    within(tasks.join_next()).await.unwrap().unwrap().unwrap();
+    let out = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+    assert!(out.starts_with("→ call ") && out.ends_with("← page     1 post up to 1\n"), "{out}");
+    assert!(!err.0.lock().unwrap().is_empty());
 }
