@@ -50,8 +50,8 @@ pub trait PostLog: Send + Sync + std::fmt::Debug + 'static {
     /// at most [`APPEND_POSTS`] posts and [`APPEND_BYTES`] bytes.
     async fn append(&self, posts: Vec<NewPost>) -> Result<Appending, LogError>;
 
-    /// Reads posts with a sequence greater than `after`, in order: as many as are ready within `limit`, and at least
-    /// one unless `after` is the head.
+    /// Reads posts with a sequence greater than `after`, in order, within `limit`: at least one unless `after` is the
+    /// head, and perhaps fewer than the limit allows.
     async fn read(&self, after: u64, limit: Limit) -> Result<Vec<Record>, LogError>;
 
     /// Reads the posts of one user with a sequence greater than `after`, in order, through an index.

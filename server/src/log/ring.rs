@@ -64,3 +64,34 @@ impl Ring {
         Record { sequence, post }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_posts_give_way_to_either_limit() {
+        for limits in [
+            RingLimits { posts: 3, bytes: usize::MAX },
+            RingLimits { posts: usize::MAX, bytes: 3 * (10 + POST_OVERHEAD) },
+        ] {
+            let mut ring = Ring::new(1, limits);
+            for sequence in 1..=8 {
+                ring.push(Bytes::from(vec![sequence; 10]));
+            }
+            let held: Vec<_> = (0..10).filter(|sequence| ring.holds(*sequence)).collect();
+            assert_eq!(held, [6, 7, 8]);
+            assert_eq!(ring.get(6).post, vec![6; 10]);
+        }
+    }
+
+    #[test]
+    fn a_post_larger_than_the_ring_is_not_kept() {
+        let mut ring = Ring::new(1, RingLimits { posts: 3, bytes: 200 });
+        ring.push(Bytes::from(vec![1; 10]));
+        ring.push(Bytes::from(vec![2; 1000]));
+        assert!(!ring.holds(1) && !ring.holds(2));
+        ring.push(Bytes::from(vec![3; 10]));
+        assert!(!ring.holds(2) && ring.holds(3));
+    }
+}
