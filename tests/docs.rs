@@ -18,7 +18,6 @@ mod program;
 mod stage;
 
 #[test]
-#[ignore = "until the binaries and the outputs on the pages are there"]
 fn every_page_does_what_it_shows() {
     let update = env::var_os("UPDATE_DOCS").is_some();
     let mut played = 0;

@@ -104,7 +104,7 @@ impl Program {
             Err(why) => {
                 // What follows the difference tells the reader of the failure more than the difference.
                 printed.extend(self.lines.try_iter());
-                Err(self.drift(why, expected, &printed))
+                Err(self.drift(&why, expected, &printed))
             }
         }
     }
@@ -113,19 +113,21 @@ impl Program {
         &mut self,
         expected: &[String],
         printed: &mut Vec<String>,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), String> {
         let mut leaving_out = self.rest_left_out;
         for line in expected {
             if line == LEFT_OUT {
                 leaving_out = true;
                 continue;
             }
-            printed.push(self.next_line()?);
-            while printed.last().is_none_or(|last| mask(last) != mask(line)) {
-                if !leaving_out {
-                    return Err("another line was printed");
+            loop {
+                let next = self.next_line()?;
+                printed.push(next.clone());
+                match mask(&next) == mask(line) {
+                    true => break,
+                    false if leaving_out => {}
+                    false => return Err(format!("{next:?} was printed instead of {line:?}")),
                 }
-                printed.push(self.next_line()?);
             }
             leaving_out = false;
         }
@@ -137,13 +139,13 @@ impl Program {
         &mut self,
         expected: &[String],
         printed: &mut Vec<String>,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), String> {
         for _ in expected {
             printed.push(self.next_line()?);
         }
         self.rest_left_out = false;
         let same = sorted_by_kind(expected) == sorted_by_kind(printed);
-        if same { Ok(()) } else { Err("other lines were printed") }
+        if same { Ok(()) } else { Err("other lines were printed".to_owned()) }
     }
 
     /// Reads what is printed until the program ends, or nothing has come for so long.
@@ -151,11 +153,11 @@ impl Program {
         std::iter::from_fn(|| self.lines.recv_timeout(quiet).ok()).collect()
     }
 
-    fn next_line(&self) -> Result<String, &'static str> {
+    fn next_line(&self) -> Result<String, String> {
         self.lines.recv_timeout(PATIENCE).map_err(|error| match error {
-            RecvTimeoutError::Timeout => "a line did not come in time",
+            RecvTimeoutError::Timeout => "a line did not come in time".to_owned(),
             RecvTimeoutError::Disconnected => {
-                "the program ended before it printed all that is shown"
+                "the program ended before it printed all that is shown".to_owned()
             }
         })
     }

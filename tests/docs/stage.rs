@@ -301,7 +301,7 @@ $ seq 5
     #[test]
     fn a_page_that_drifted_is_caught() {
         let pages = [
-            ("$ echo one\ntwo", "another line"),
+            ("$ echo one\ntwo", "instead of"),
             ("$ seq 2\n1", "more was printed"),
             ("$ seq 1\n1\n2", "ended before"),
             ("$ seq 3\n1\n...\n4", "ended before"),
