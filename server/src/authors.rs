@@ -1,7 +1,7 @@
 //! Names of authors: the Post service's client of the User service.
 //!
 //! Post and User are two services. Post stores user ids only and asks User for the names, over gRPC, even when both
-//! run in one process. A name is asked for once in [`FRESH`], by one call however many readers wait for it, and never
+//! run in one process. A name is asked for once in `FRESH`, by one call however many readers wait for it, and never
 //! once per post.
 //!
 //! When User is down, names that were known go on; a name that was never known fails the caller, who tries again.

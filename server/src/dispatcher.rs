@@ -3,7 +3,7 @@
 //! One task watches the head of the log, reads each new post once and looks up who follows its tags or its user. So
 //! a publish costs what its matches cost, however many feeds are open.
 //!
-//! Guarantee: a [`Waiter`] always knows of the posts after [`known_from`](Waiter) either "these may match" or
+//! Guarantee: a `Waiter` always knows of the posts after `known_from` either "these may match" or
 //! "nothing matched up to here". Not here: reading for the cursors. A wake-up carries no posts.
 
 use std::{
