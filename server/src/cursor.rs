@@ -68,12 +68,13 @@ impl Cursor {
     pub fn change_filter(&mut self, filter: Filter) {
         self.settle();
         self.filter = Arc::new(filter);
-        self.registration.change(self.filter.clone());
+        self.registration.change(self.filter.clone(), self.position);
     }
 
     /// Starts again at another position. Only for a cursor that has not read yet.
     pub fn start_at(&mut self, position: u64) {
         (self.position, self.reported) = (position, position);
+        self.registration.change(self.filter.clone(), position);
     }
 
     /// Moves past what is known not to match, without reading. Returns whether more may match.
@@ -168,5 +169,91 @@ impl Batch {
         }
         self.position = sequence;
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use futures::FutureExt as _;
+    use quartet::post::v1::PostMessage;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::{
+        filter::Tags,
+        log::{NewPost, memory::MemoryLog},
+    };
+
+    fn tagged(tags: &[&str]) -> Filter {
+        let tags = tags.iter().map(ToString::to_string).collect();
+        Filter { tags: Tags::AnyOf(tags), user_ids: BTreeSet::new() }
+    }
+
+    async fn append(log: &MemoryLog, count: usize, tag: &str) {
+        for _ in 0..count {
+            let head = *log.head().borrow();
+            let tags = vec![tag.to_owned()];
+            let post = PostMessage { post_id: format!("p{head}"), tags, ..PostMessage::default() };
+            let post = NewPost::new(post, prost_types::Timestamp::default());
+            log.append(vec![post]).await.unwrap().await.unwrap();
+        }
+    }
+
+    /// Lets the dispatcher examine all that is stored.
+    fn dispatch(dispatcher: &Arc<Dispatcher>) {
+        let running = dispatcher.clone().run(CancellationToken::new()).now_or_never();
+        assert!(running.is_none(), "it runs until it is stopped");
+    }
+
+    /// Story: a feed is made at the head, while the dispatcher is behind it. Its first join starts further back, and
+    /// its second comes before it read anything. What the dispatcher told in between was taken for old news, and the
+    /// second join moved the feed past it.
+    #[tokio::test]
+    async fn a_cursor_that_starts_further_back_passes_over_nothing_that_it_hears_of_late() {
+        let log = Arc::new(MemoryLog::new());
+        let dispatcher = Dispatcher::new(log.clone());
+        append(&log, 100, "a").await;
+        let mut cursor = Cursor::new(log.clone(), dispatcher.clone(), Filter::default(), 100);
+        cursor.change_filter(tagged(&["a"]));
+        cursor.start_at(90);
+        dispatch(&dispatcher);
+        cursor.change_filter(tagged(&["a", "b"]));
+        assert_eq!(cursor.position(), 90);
+        let batch = cursor.follow().await.unwrap();
+        let sequences: Vec<u64> = batch.records.iter().map(|record| record.sequence).collect();
+        assert_eq!(sequences, (91..=100).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_cursor_waits_for_what_matches_and_moves_past_the_rest_without_reading() {
+        let log = Arc::new(MemoryLog::new());
+        let dispatcher = Dispatcher::new(log.clone());
+        let mut cursor = Cursor::new(log.clone(), dispatcher.clone(), tagged(&["a"]), 0);
+        append(&log, 50, "b").await;
+        dispatch(&dispatcher);
+        assert!(cursor.follow().now_or_never().is_none());
+        assert_eq!(cursor.position(), 50);
+        append(&log, 1, "a").await;
+        dispatch(&dispatcher);
+        let batch = cursor.follow().now_or_never().expect("there is a post").unwrap();
+        assert_eq!((batch.records.len(), batch.position), (1, 51));
+    }
+
+    #[tokio::test]
+    async fn reading_moves_a_cursor_only_once_the_batch_is_on_its_way() {
+        let log = Arc::new(MemoryLog::new());
+        append(&log, 10, "a").await;
+        let dispatcher = Dispatcher::new(log.clone());
+        let mut cursor = Cursor::new(log.clone(), dispatcher, Filter::all(), 0);
+        for _ in 0..2 {
+            let batch = cursor.follow().await.unwrap();
+            assert_eq!((batch.records.len(), cursor.position()), (10, 0));
+        }
+        let batch = cursor.replay(7).await.unwrap();
+        assert_eq!((batch.records.len(), batch.position), (7, 7));
+        cursor.advance(&batch);
+        assert_eq!(cursor.follow().await.unwrap().records[0].sequence, 8);
     }
 }

@@ -124,11 +124,12 @@ impl Registration {
         Self { dispatcher, waiter, id, known_from }
     }
 
-    /// Replaces what the reader follows.
-    pub fn change(&mut self, filter: Arc<Filter>) {
+    /// Replaces what the reader follows and where it is, which may be further back.
+    pub fn change(&mut self, filter: Arc<Filter>, position: u64) {
         let mut interests = self.dispatcher.interests.lock();
         interests.replace(self.id, filter);
         self.known_from = self.dispatcher.examined();
+        self.waiter.position.store(position, Ordering::Release);
         *self.waiter.matched.lock() = None;
     }
 
@@ -306,5 +307,109 @@ fn remove<'a>(
                 index.remove(term);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use futures::FutureExt as _;
+    use quartet::post::v1::PostMessage;
+
+    use super::*;
+    use crate::log::{NewPost, memory::MemoryLog};
+
+    fn filter(tags: &[&str], user_ids: &[&str]) -> Arc<Filter> {
+        let set = |terms: &[&str]| terms.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+        let tags = if tags.is_empty() { Tags::All } else { Tags::AnyOf(set(tags)) };
+        Arc::new(Filter { tags, user_ids: set(user_ids) })
+    }
+
+    async fn publish(dispatcher: &Dispatcher, log: &MemoryLog, tags: &[&str], user_id: &str) {
+        let post = PostMessage {
+            post_id: format!("p{}", *log.head().borrow()),
+            user_id: user_id.to_owned(),
+            tags: tags.iter().map(ToString::to_string).collect(),
+            ..PostMessage::default()
+        };
+        let post = NewPost::new(post, prost_types::Timestamp::default());
+        log.append(vec![post]).await.unwrap().await.unwrap();
+        let head = *log.head().borrow();
+        dispatcher.examine(head).await;
+    }
+
+    fn is_woken(registration: &Registration) -> bool {
+        registration.woken().now_or_never().is_some()
+    }
+
+    #[tokio::test]
+    async fn a_waiter_whose_tag_or_user_nobody_published_is_not_woken() {
+        let log = Arc::new(MemoryLog::new());
+        let dispatcher = Dispatcher::new(log.clone());
+        let register = |tags: &[&str], users: &[&str]| {
+            Registration::new(dispatcher.clone(), filter(tags, users))
+        };
+        let waiters = [
+            register(&["a"], &[]),
+            register(&["b"], &[]),
+            register(&["a", "b"], &[]),
+            register(&[], &["1"]),
+            register(&["a"], &["2"]),
+            register(&[], &[]),
+        ];
+        let published: [(&[&str], &str, [bool; 6]); 4] = [
+            (&["a"], "1", [true, false, true, true, false, true]),
+            (&["b", "a"], "2", [true, true, true, false, true, true]),
+            (&["c"], "3", [false, false, false, false, false, true]),
+            (&[], "1", [false, false, false, true, false, true]),
+        ];
+        for (n, (tags, user_id, woken)) in published.into_iter().enumerate() {
+            publish(&dispatcher, &log, tags, user_id).await;
+            assert_eq!(waiters.each_ref().map(is_woken), woken, "{tags:?} by {user_id}");
+            // All of them look, as those do that are woken.
+            waiters.iter().for_each(|waiter| _ = waiter.news(n as u64 + 1));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_waiter_that_was_not_woken_knows_that_nothing_matched() {
+        let log = Arc::new(MemoryLog::new());
+        let dispatcher = Dispatcher::new(log.clone());
+        let waiter = Registration::new(dispatcher.clone(), filter(&["a"], &[]));
+        publish(&dispatcher, &log, &["b"], "1").await;
+        assert_eq!(waiter.news(0), News::NothingUpTo(1));
+        for tag in ["b", "a", "b"] {
+            publish(&dispatcher, &log, &[tag], "1").await;
+        }
+        assert_eq!(waiter.news(1), News::MayMatchAfter(2));
+        assert_eq!(waiter.news(3), News::NothingUpTo(4));
+    }
+
+    #[tokio::test]
+    async fn what_a_new_filter_missed_may_match() {
+        let log = Arc::new(MemoryLog::new());
+        let dispatcher = Dispatcher::new(log.clone());
+        publish(&dispatcher, &log, &["a"], "1").await;
+        let mut waiter = Registration::new(dispatcher.clone(), filter(&["b"], &[]));
+        assert_eq!(waiter.news(0), News::MayMatchAfter(0), "it was not there yet");
+        publish(&dispatcher, &log, &["a"], "1").await;
+        assert_eq!(waiter.news(1), News::NothingUpTo(2));
+        waiter.change(filter(&["a"], &[]), 1);
+        assert_eq!(waiter.news(1), News::MayMatchAfter(1));
+    }
+
+    #[tokio::test]
+    async fn a_waiter_that_leaves_leaves_nothing_behind() {
+        let log = Arc::new(MemoryLog::new());
+        let dispatcher = Dispatcher::new(log);
+        for _ in 0..1000 {
+            let filters = [filter(&["a", "b"], &[]), filter(&[], &["1"]), filter(&[], &[])];
+            drop(filters.map(|filter| Registration::new(dispatcher.clone(), filter)));
+        }
+        let interests = dispatcher.interests.lock();
+        assert!(interests.waiters.is_empty() && interests.all.is_empty());
+        assert!(interests.by_tag.is_empty() && interests.by_user.is_empty());
+        assert!(interests.bookmarks.len() <= 65, "{} bookmarks", interests.bookmarks.len());
     }
 }

@@ -69,6 +69,13 @@ pub fn of_request_message(status: &Status) -> Status {
             reason::REQUEST_TOO_LARGE,
             format!("a request message is over {} bytes", limits::REQUEST_BYTES),
         ),
+        // Broken framing and compression. The codes are gRPC's; so is the metadata, which says what is accepted.
+        Code::Internal | Code::Unimplemented => {
+            let mut named =
+                self::status(status.code(), reason::UNDECODABLE_MESSAGE, status.message());
+            named.metadata_mut().clone_from(status.metadata());
+            named
+        }
         _ => status.clone(),
     }
 }

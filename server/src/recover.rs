@@ -3,8 +3,8 @@
 //! Without it a handler that panics after its response headers looks like a stream that ended well. With it the
 //! caller gets INTERNAL, the server's log gets the panic, and the connection lives on.
 //!
-//! Reasons are added to the statuses that tonic makes before a handler runs: unknown methods and request messages
-//! over the limit.
+//! Reasons are added to the statuses that tonic makes before a handler runs: of unknown methods and of requests that
+//! it cannot read.
 
 use std::{
     any::Any,
@@ -18,11 +18,14 @@ use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
-use quartet::reason;
+use quartet::{reason, wire};
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
 use crate::error;
+
+/// Characters of a method's name that are echoed: callers choose it, and a status stays small.
+const METHOD_CHARS: usize = 256;
 
 /// Wraps services into [`Recovered`].
 #[derive(Debug, Clone, Copy, Default)]
@@ -81,14 +84,16 @@ fn with_reason(method: &str, response: Response<Body>) -> Response<Body> {
         return response;
     }
     let Some(status) = Status::from_header_map(response.headers()) else { return response };
-    match status.code() {
-        Code::Unimplemented => {
-            let message = format!("this server has no method {method}");
-            error::status(Code::Unimplemented, reason::UNKNOWN_METHOD, message).into_http()
-        }
-        Code::OutOfRange => error::of_request_message(&status).into_http(),
-        _ => response,
+    match (status.code(), status.message()) {
+        // That is how tonic's routes say it.
+        (Code::Unimplemented, "") => unknown_method(method).into_http(),
+        _ => error::of_request_message(&status).into_http(),
     }
+}
+
+fn unknown_method(method: &str) -> Status {
+    let message = format!("this server has no method {}", wire::truncate(method, METHOD_CHARS));
+    error::status(Code::Unimplemented, reason::UNKNOWN_METHOD, message)
 }
 
 /// A body whose panics end it with INTERNAL in its trailers.

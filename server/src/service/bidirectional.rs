@@ -25,7 +25,7 @@ use super::{Posts, Reader, Submission, id_taken};
 use crate::{
     error,
     filter::{Filter, Tags},
-    log::{Appending, Outcome},
+    log::{Appending, LogError, Outcome},
     validate,
 };
 
@@ -158,6 +158,9 @@ impl Feed {
                     })
                 }
                 receipt = next_receipt(&mut self.owed), if !self.owed.is_empty() => {
+                    if receipt.is_err() {
+                        self.publishing = None;
+                    }
                     receipt.map(|receipt| Some(Event::Receipt(receipt)))
                 }
                 page = read(&mut self.reader, self.catch_up), if self.started => {
@@ -338,21 +341,24 @@ async fn next_receipt(owed: &mut VecDeque<Owed>) -> Result<Receipt, Status> {
     let Some(Owed { post_id, outcome }) = owed.front_mut() else {
         return std::future::pending().await;
     };
-    let outcome = match outcome {
-        Ok(appending) => appending.await?.first().copied().ok_or_else(error::internal)?,
-        Err(refusal) => {
-            let receipt = refused(post_id, refusal);
-            owed.pop_front();
-            return Ok(receipt);
-        }
-    };
     let receipt = match outcome {
-        Outcome::Created(sequence) => stored(post_id, sequence, false),
-        Outcome::Duplicate(sequence) => stored(post_id, sequence, true),
-        Outcome::IdTaken => refused(post_id, &id_taken(post_id)),
+        Ok(appending) => appended(post_id, appending.await),
+        Err(refusal) => Ok(refused(post_id, refusal)),
     };
-    owed.pop_front();
-    Ok(receipt)
+    match receipt {
+        Ok(_) => drop(owed.pop_front()),
+        // What became of this post is unknown, and receipts come in order: those behind it get none either.
+        Err(_) => owed.clear(),
+    }
+    receipt
+}
+
+fn appended(post_id: &str, outcomes: Result<Vec<Outcome>, LogError>) -> Result<Receipt, Status> {
+    Ok(match outcomes?.first().ok_or_else(error::internal)? {
+        Outcome::Created(sequence) => stored(post_id, *sequence, false),
+        Outcome::Duplicate(sequence) => stored(post_id, *sequence, true),
+        Outcome::IdTaken => refused(post_id, &id_taken(post_id)),
+    })
 }
 // ANCHOR_END: publish
 

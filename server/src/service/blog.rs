@@ -5,7 +5,7 @@ use quartet::{
     limits::{PAGE_BYTES, PAGE_POSTS},
     post::v1::{ListPostsByUserIdRequest, ListPostsRequest},
     reason,
-    wire::Page,
+    wire::{Encode as _, Page},
 };
 use tonic::{Code, Request, Response, Status};
 
@@ -28,7 +28,11 @@ impl Post for Posts {
     async fn list_posts(&self, _: Request<ListPostsRequest>) -> Result<Response<Page>, Status> {
         let records = self.everything().await?;
         let head = records.last().map_or(0, |record| record.sequence);
-        self.page(records, head, false).await.map(Response::new)
+        let page = self.page(records, head, false).await?;
+        if page.encoded_len() > PAGE_BYTES {
+            return Err(too_large(head)); // with its authors
+        }
+        Ok(Response::new(page))
     }
 }
 
@@ -43,17 +47,21 @@ impl Posts {
             let more = self.log.read(after, Limit { posts: PAGE_POSTS, bytes: PAGE_BYTES }).await?;
             bytes += more.iter().map(|record| record.post.len()).sum::<usize>();
             if bytes > PAGE_BYTES {
-                return Err(error::status(
-                    Code::ResourceExhausted,
-                    reason::RESPONSE_TOO_LARGE,
-                    format!(
-                        "{head} posts are over {PAGE_BYTES} bytes; stream them with \
-                         /post.v1.PostService/ListPosts"
-                    ),
-                ));
+                return Err(too_large(head));
             }
             records.extend(more);
         }
         Ok(records)
     }
+}
+
+fn too_large(head: u64) -> Status {
+    error::status(
+        Code::ResourceExhausted,
+        reason::RESPONSE_TOO_LARGE,
+        format!(
+            "{head} posts are over {PAGE_BYTES} bytes; stream them with \
+             /post.v1.PostService/ListPosts"
+        ),
+    )
 }
