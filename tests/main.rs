@@ -1,5 +1,9 @@
 //! The suite: claims about the four RPC kinds, over real connections, and about the documentation.
 //!
+//! Every promise of `docs/guarantees.md` and every rule of the contract is a test here, named as the claim it makes.
+//! Tests of time run on pipes in memory, where time is paused and passes only once nothing else can happen. With
+//! `QUARTET_TEST_LOG=disk` the servers on a port keep their log on disk.
+//!
 //! One binary, so that it links once. Tests that start a package's own processes stand in `server/tests` and
 //! `client/tests`.
 
@@ -7,6 +11,19 @@
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods)]
 #![allow(clippy::panic, clippy::unwrap_used)]
 
-mod docs;
-mod server_streaming;
 mod support;
+
+mod bidirectional;
+mod client_streaming;
+mod server_streaming;
+mod unary;
+
+mod authors;
+mod blog;
+mod bookmarks;
+mod drain;
+mod errors;
+mod ordering;
+mod recover;
+
+mod docs;

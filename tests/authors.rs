@@ -1,0 +1,231 @@
+//! Authors: the Post service asks the User service, seldom, and survives its absence.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use quartet::{
+    post::v1::{ListPostsRequest, PostMessage},
+    reason,
+};
+use quartet_server::log::{NewPost, PostLog, memory::MemoryLog};
+use tokio::{task::JoinHandle, time::Instant};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::support::{
+    Feed, TestServer, assert_refused,
+    fakes::{CountingUsers, Mood},
+    list, listed, next, page, post, upload,
+};
+
+/// A Post service over a log with a post of each of these users, which were stored when User was up.
+struct Setup {
+    server: TestServer,
+    users: CountingUsers,
+    _serving: JoinHandle<()>,
+}
+
+impl Setup {
+    async fn with_posts_of(user_ids: &[&str]) -> Self {
+        let log = MemoryLog::new();
+        let posts = user_ids.iter().enumerate().map(|(n, user_id)| {
+            let post =
+                PostMessage { user_id: user_id.to_string(), ..post(format!("p{n}"), &["a"]) };
+            NewPost::new(post, prost_types::Timestamp::default())
+        });
+        log.append(posts.collect()).await.unwrap().await.unwrap();
+        let users = CountingUsers::default();
+        let (channel, serving) = users.serve();
+        let server = TestServer::of_parts(Arc::new(log), channel);
+        Self { server, users, _serving: serving }
+    }
+
+    async fn authors(&self) -> Result<Vec<String>, Status> {
+        let messages = listed(&mut self.server.posts(), ListPostsRequest::default()).await?;
+        let posts = messages.into_iter().flat_map(|message| message.post_messages);
+        Ok(posts.map(|post| post.author).collect())
+    }
+}
+
+fn refuses() -> Mood {
+    Mood::Refuses(Status::internal("a secret of the User service"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_is_asked_for_once_in_60_s_and_never_once_per_post() {
+    let setup = Setup::with_posts_of(&["7"; 900]).await;
+    for _ in 0..5 {
+        assert_eq!(setup.authors().await.unwrap(), vec!["name of 7"; 900]);
+    }
+    assert_eq!(setup.users.calls("7"), 1);
+    tokio::time::sleep(Duration::from_secs(59)).await;
+    setup.authors().await.unwrap();
+    assert_eq!(setup.users.calls("7"), 1);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    setup.authors().await.unwrap();
+    assert_eq!(setup.users.calls("7"), 2);
+    setup.server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_readers_share_one_call_in_flight() {
+    let setup = Setup::with_posts_of(&["7"]).await;
+    setup.users.set(Mood::Hangs);
+    let readers = join_all((0..20).map(|_| setup.authors()));
+    let answer = async {
+        setup.users.called("7", 1).await;
+        tokio::time::sleep(Duration::from_secs(1)).await; // all of them wait by now
+        setup.users.set(Mood::Answers);
+    };
+    let (answers, ()) = tokio::join!(readers, answer);
+    assert!(answers.into_iter().all(|authors| authors.unwrap() == ["name of 7"]));
+    assert_eq!(setup.users.calls("7"), 1);
+    setup.server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_leaves_does_not_take_the_answer_from_the_others() {
+    let setup = Setup::with_posts_of(&["7"]).await;
+    setup.users.set(Mood::Hangs);
+    let first = tokio::time::timeout(Duration::from_secs(1), setup.authors());
+    let second = async {
+        setup.users.called("7", 1).await;
+        setup.authors().await
+    };
+    let answer = async {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        setup.users.set(Mood::Answers);
+    };
+    let (gone, authors, ()) = tokio::join!(first, second, answer);
+    assert!(gone.is_err());
+    assert_eq!(authors.unwrap(), ["name of 7"]);
+    assert_eq!(setup.users.calls("7"), 1);
+    setup.server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_hangs_ends_after_2_s_for_all_who_wait() {
+    let setup = Setup::with_posts_of(&["7"]).await;
+    setup.users.set(Mood::Hangs);
+    let since = Instant::now();
+    for outcome in join_all((0..5).map(|_| setup.authors())).await {
+        assert_refused(outcome, Code::Unavailable, reason::USER_SERVICE_UNAVAILABLE);
+    }
+    assert!(since.elapsed().abs_diff(Duration::from_secs(2)) < Duration::from_millis(100));
+    setup.server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_name_ends_readers_unavailable_and_a_resume_skips_nothing() {
+    let setup = Setup::with_posts_of(&["known", "known", "missing"]).await;
+    let mut client = setup.server.posts();
+    upload(&mut client, []).await.unwrap();
+    let request = ListPostsRequest { follow: true, ..ListPostsRequest::default() };
+
+    setup.users.set(refuses());
+    let mut stream = list(&mut client, request.clone()).await.unwrap();
+    let status =
+        assert_refused(stream.message().await, Code::Unavailable, reason::USER_SERVICE_UNAVAILABLE);
+    assert!(status.get_details_retry_info().unwrap().retry_delay.is_some());
+    let paged = page(&mut client, "missing", None).await;
+    assert_refused(paged, Code::Unavailable, reason::USER_SERVICE_UNAVAILABLE);
+    let mut feed = Feed::open(&mut client).await;
+    feed.join_all_from_oldest().await;
+    let start = feed.joined().await.position.unwrap();
+    let fed = feed.until_end().await;
+    assert_refused(fed, Code::Unavailable, reason::USER_SERVICE_UNAVAILABLE);
+    assert!(feed.received().sequences().is_empty());
+    assert_eq!(feed.received().position(), 0, "no position past what was not sent");
+
+    setup.users.set(Mood::Answers);
+    let mut stream = list(&mut client, request).await.unwrap();
+    assert_eq!(next(&mut stream).await.post_messages.len(), 3);
+    let mut resumed = Feed::open(&mut client).await;
+    resumed.join_after(&["a"], start).await;
+    resumed.half_close();
+    resumed.until_end().await.unwrap();
+    assert_eq!(resumed.received().sequences(), [1, 2, 3]);
+    drop(stream);
+    setup.server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_are_known_go_on_while_user_is_down() {
+    let setup = Setup::with_posts_of(&["7"]).await;
+    setup.authors().await.unwrap();
+    for mood in [refuses(), Mood::Hangs] {
+        setup.users.set(mood);
+        tokio::time::sleep(Duration::from_secs(61)).await; // the name is stale now
+        assert_eq!(setup.authors().await.unwrap(), ["name of 7"]);
+    }
+    // A writer whose name is known goes on too.
+    let mut feed = Feed::open(&mut setup.server.posts()).await;
+    feed.publish(PostMessage { user_id: "7".to_owned(), ..post("new", &[]) }).await;
+    assert_eq!(feed.receipt().await.sequence, 2);
+    drop(feed);
+    setup.server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publish_of_a_writer_that_cannot_be_checked_gets_no_receipt() {
+    let setup = Setup::with_posts_of(&["7"]).await;
+    setup.authors().await.unwrap();
+    setup.users.set(refuses());
+    let mut feed = Feed::open(&mut setup.server.posts()).await;
+    feed.publish(PostMessage { user_id: "7".to_owned(), ..post("one", &[]) }).await;
+    feed.publish(PostMessage { user_id: "8".to_owned(), ..post("two", &[]) }).await;
+    let end = feed.until_end().await;
+    assert_refused(end, Code::Unavailable, reason::USER_SERVICE_UNAVAILABLE);
+    let receipts: Vec<_> = feed.receipts().iter().map(|receipt| receipt.sequence).collect();
+    assert_eq!(receipts, [2], "the receipt that was owed comes first");
+
+    let mine = [post("three", &[]), PostMessage { user_id: "8".to_owned(), ..post("four", &[]) }];
+    let uploaded = upload(&mut setup.server.posts(), mine.map(by_seven_first())).await;
+    assert_refused(uploaded, Code::Unavailable, reason::USER_SERVICE_UNAVAILABLE);
+    setup.users.set(Mood::Answers);
+    assert_eq!(setup.authors().await.unwrap().len(), 3, "what came before is stored");
+    setup.server.stop().await;
+
+    fn by_seven_first() -> impl FnMut(PostMessage) -> PostMessage {
+        |post| match post.user_id.as_str() {
+            "1" => PostMessage { user_id: "7".to_owned(), ..post },
+            _ => post,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn posts_of_a_user_that_user_does_not_know_have_an_empty_author() {
+    let setup = Setup::with_posts_of(&["7", "nobody", "8"]).await;
+    assert_eq!(setup.authors().await.unwrap(), ["name of 7", "", "name of 8"]);
+    setup.authors().await.unwrap();
+    assert_eq!(setup.users.calls("nobody"), 1, "that is an answer too, and it is kept");
+    setup.server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_of_user_is_not_passed_through() {
+    let setup = Setup::with_posts_of(&["7"]).await;
+    let mut downstream = Status::permission_denied("a secret of the User service");
+    downstream.metadata_mut().insert("x-secret", "yes".parse().unwrap());
+    setup.users.set(Mood::Refuses(downstream));
+    let status =
+        assert_refused(setup.authors().await, Code::Unavailable, reason::USER_SERVICE_UNAVAILABLE);
+    assert!(!format!("{status:?}").contains("secret"), "{status:?}");
+    setup.server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_name_shows_within_60_s_on_a_stream_that_goes_on() {
+    let setup = Setup::with_posts_of(&[]).await;
+    let mut feed = Feed::joined_to(&mut setup.server.posts(), &["a"]).await;
+    for n in 0..3 {
+        feed.publish(PostMessage { user_id: "7".to_owned(), ..post(format!("n{n}"), &["a"]) })
+            .await;
+        feed.until_post(&format!("n{n}")).await;
+        assert_eq!(setup.users.calls("7"), n + 1);
+        tokio::time::sleep(Duration::from_secs(61)).await;
+    }
+    drop(feed);
+    setup.server.stop().await;
+}

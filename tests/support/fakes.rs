@@ -1,0 +1,214 @@
+//! A User service that counts its calls, and a log that waits or fails when it is told to.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use quartet::user::v1::{
+    GetUserRequest, GetUserResponse, ListUsersRequest, ListUsersResponse, UserMessage,
+    user_service_server::{UserService, UserServiceServer},
+};
+use quartet_server::{
+    connection,
+    log::{
+        Appending, Limit, LogError, NewPost, Outcome, PostLog, Record, UserPage, memory::MemoryLog,
+    },
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Request, Response, Status,
+    service::Routes,
+    transport::{Channel, Endpoint},
+};
+
+use super::server::piped;
+
+/// A User service that knows everybody as `name of {user_id}`, except `nobody`.
+#[derive(Clone, Default)]
+pub struct CountingUsers(Arc<Counting>);
+
+#[derive(Default)]
+struct Counting {
+    calls: Mutex<BTreeMap<String, usize>>,
+    mood: watch::Sender<Mood>,
+}
+
+/// How the User service behaves.
+#[derive(Debug, Clone, Default)]
+pub enum Mood {
+    #[default]
+    Answers,
+    /// It takes calls and does not answer.
+    Hangs,
+    /// It refuses every call with this.
+    Refuses(Status),
+}
+
+impl CountingUsers {
+    pub fn set(&self, mood: Mood) {
+        self.0.mood.send_replace(mood);
+    }
+
+    /// How often this user was asked for.
+    pub fn calls(&self, user_id: &str) -> usize {
+        self.0.calls.lock().unwrap().get(user_id).copied().unwrap_or_default()
+    }
+
+    /// Waits until so many calls came for this user.
+    pub async fn called(&self, user_id: &str, times: usize) {
+        while self.calls(user_id) < times {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// A channel to this service, through memory, and the task that serves it.
+    pub fn serve(&self) -> (Channel, JoinHandle<()>) {
+        let (connector, listener) = mpsc::channel(1);
+        let routes = Routes::new(UserServiceServer::new(self.clone())).prepare();
+        let drain = CancellationToken::new();
+        let served = connection::serve(listener, routes, drain, Duration::from_secs(1));
+        let channel = piped(Endpoint::from_static("http://user.in.memory"), connector);
+        (channel, tokio::task::spawn(served))
+    }
+}
+
+#[tonic::async_trait]
+impl UserService for CountingUsers {
+    async fn get_user(
+        &self,
+        request: Request<GetUserRequest>,
+    ) -> Result<Response<GetUserResponse>, Status> {
+        let user_id = request.into_inner().user_id;
+        *self.0.calls.lock().unwrap().entry(user_id.clone()).or_default() += 1;
+        let mut mood = self.0.mood.subscribe();
+        // The sender lives in `self`, so the wait ends only with an answer.
+        let mood = mood.wait_for(|mood| !matches!(mood, Mood::Hangs)).await.unwrap().clone();
+        match mood {
+            Mood::Refuses(status) => Err(status),
+            _ if user_id == "nobody" => Err(Status::not_found("nobody")),
+            _ => {
+                let name = format!("name of {user_id}");
+                let user = UserMessage { user_id, name, ..UserMessage::default() };
+                Ok(Response::new(GetUserResponse { user_message: Some(user) }))
+            }
+        }
+    }
+
+    async fn list_users(
+        &self,
+        _: Request<ListUsersRequest>,
+    ) -> Result<Response<ListUsersResponse>, Status> {
+        Ok(Response::new(ListUsersResponse::default()))
+    }
+}
+
+/// A log in memory whose disk is slow, broken or damaged when it is told to be.
+#[derive(Debug, Default)]
+pub struct FakeLog {
+    pub memory: MemoryLog,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    held: Option<Vec<Held>>,
+    append: Option<LogError>,
+    read: Option<LogError>,
+}
+
+/// An append that was taken in and is not on disk yet.
+type Held = (Vec<NewPost>, oneshot::Sender<Result<Vec<Outcome>, LogError>>);
+
+impl FakeLog {
+    /// From now on, what is appended stays away from the disk until [`release`](Self::release).
+    pub fn hold(&self) {
+        self.state.lock().unwrap().held = Some(Vec::new());
+    }
+
+    /// The number of posts that were taken in and are not on disk.
+    pub fn held(&self) -> usize {
+        let state = self.state.lock().unwrap();
+        state.held.iter().flatten().map(|(posts, _)| posts.len()).sum()
+    }
+
+    /// Stores what was held, in its order, and holds no more.
+    pub async fn release(&self) {
+        let held = self.state.lock().unwrap().held.take();
+        for (posts, promise) in held.into_iter().flatten() {
+            let outcomes = self.memory.append(posts).await.unwrap().await;
+            // Nobody may wait for it any more.
+            let _ = promise.send(outcomes);
+        }
+    }
+
+    /// Fails what is held, and every append from now on.
+    pub fn fail_appends(&self, error: LogError) {
+        let mut state = self.state.lock().unwrap();
+        for (_, promise) in state.held.take().into_iter().flatten() {
+            let _ = promise.send(Err(error.clone()));
+        }
+        state.append = Some(error);
+    }
+
+    /// Fails every read from now on.
+    pub fn fail_reads(&self, error: LogError) {
+        self.state.lock().unwrap().read = Some(error);
+    }
+}
+
+#[tonic::async_trait]
+impl PostLog for FakeLog {
+    fn log_id(&self) -> &str {
+        self.memory.log_id()
+    }
+
+    fn head(&self) -> watch::Receiver<u64> {
+        self.memory.head()
+    }
+
+    async fn append(&self, posts: Vec<NewPost>) -> Result<Appending, LogError> {
+        {
+            let mut state = self.state.lock().unwrap();
+            if let Some(error) = &state.append {
+                return Err(error.clone());
+            }
+            if let Some(held) = &mut state.held {
+                let (promise, appending) = Appending::new();
+                held.push((posts, promise));
+                return Ok(appending);
+            }
+        }
+        self.memory.append(posts).await
+    }
+
+    async fn read(&self, after: u64, limit: Limit) -> Result<Vec<Record>, LogError> {
+        let broken = self.state.lock().unwrap().read.clone();
+        match broken {
+            Some(error) => Err(error),
+            None => self.memory.read(after, limit).await,
+        }
+    }
+
+    async fn read_user(
+        &self,
+        user_id: &str,
+        after: u64,
+        limit: Limit,
+    ) -> Result<UserPage, LogError> {
+        let broken = self.state.lock().unwrap().read.clone();
+        match broken {
+            Some(error) => Err(error),
+            None => self.memory.read_user(user_id, after, limit).await,
+        }
+    }
+
+    async fn close(&self) -> Result<(), LogError> {
+        self.memory.close().await
+    }
+}

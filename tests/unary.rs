@@ -1,0 +1,79 @@
+//! ListPostsByUserId.
+
+use prost::Message as _;
+use quartet::{limits, post::v1::PostMessage};
+
+use crate::support::{
+    TestServer, after, large_post, page, post, post_ids, posts, read_log, sequence, upload,
+};
+
+#[tokio::test]
+async fn a_user_without_posts_known_or_not_is_ok_and_empty() {
+    let server = TestServer::start().await;
+    upload(&mut server.posts(), [post("p", &[])]).await.unwrap();
+    for user_id in ["2", "nobody"] {
+        let page = page(&mut server.posts(), user_id, None).await.unwrap();
+        assert!(page.post_messages.is_empty() && !page.truncated);
+        assert_eq!(sequence(&page.position), 1, "nothing up to the head is theirs");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn pages_of_one_users_posts_join_without_gap_or_double() {
+    let server = TestServer::start().await;
+    let mut client = server.posts();
+    let by_turns = (0..4600).map(|n| {
+        let user_id = if n % 2 == 0 { "1" } else { "2" };
+        PostMessage { user_id: user_id.to_owned(), ..post(format!("p{n}"), &[]) }
+    });
+    upload(&mut client, by_turns).await.unwrap();
+
+    let (mut sizes, mut read, mut position) = (Vec::new(), Vec::new(), None);
+    loop {
+        let page = page(&mut client, "2", position).await.unwrap();
+        sizes.push(page.post_messages.len());
+        read.extend(page.post_messages);
+        position = page.position;
+        if !page.truncated {
+            break;
+        }
+    }
+    assert_eq!(sizes, [limits::PAGE_POSTS, limits::PAGE_POSTS, 300]);
+    assert_eq!(sequence(&position), 4600);
+    let log = read_log(&mut client).await;
+    let theirs: Vec<_> = log.into_iter().filter(|post| post.user_id == "2").collect();
+    assert_eq!(read, theirs);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_of_large_posts_ends_at_one_mebibyte() {
+    let server = TestServer::start().await;
+    let mut client = server.posts();
+    let large = (0..40).map(|n| large_post(format!("p{n}"), &[], limits::BODY_BYTES));
+    upload(&mut client, large).await.unwrap();
+
+    let first = page(&mut client, "1", None).await.unwrap();
+    assert!(first.truncated);
+    assert!(first.encoded_len() <= limits::PAGE_BYTES, "{} bytes", first.encoded_len());
+    assert_eq!(first.post_messages.len(), 15, "one more would be over 1 MiB");
+    let second = page(&mut client, "1", first.position).await.unwrap();
+    assert_eq!(second.post_messages[0].sequence, 16);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_after_the_last_holds_only_what_is_new() {
+    let server = TestServer::start().await;
+    let mut client = server.posts();
+    upload(&mut client, posts("old", 3, &[])).await.unwrap();
+    let last = page(&mut client, "1", None).await.unwrap();
+    assert_eq!((last.post_messages.len(), last.truncated), (3, false));
+    upload(&mut client, posts("new", 2, &[])).await.unwrap();
+    let new = page(&mut client, "1", last.position).await.unwrap();
+    assert_eq!(post_ids(&new.post_messages), ["new0", "new1"]);
+    let rest = page(&mut client, "1", after(4)).await.unwrap();
+    assert_eq!(post_ids(&rest.post_messages), ["new1"], "a position without log_id is good too");
+    server.stop().await;
+}
