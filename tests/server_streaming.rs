@@ -71,7 +71,7 @@ async fn a_followed_list_says_once_that_the_snapshot_is_complete_and_sends_new_p
     let request = ListPostsRequest { follow: true, ..ListPostsRequest::default() };
     let mut stream = list(&mut client, request.clone()).await.unwrap();
     let mut messages = Vec::new();
-    while !messages.last().is_some_and(|last| position(last) >= 600) {
+    while messages.last().is_none_or(|last| position(last) < 600) {
         messages.push(next(&mut stream).await);
     }
     assert!(messages.last().unwrap().snapshot_complete);

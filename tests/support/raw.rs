@@ -35,7 +35,7 @@ pub async fn status_with(
     chunks: Vec<Bytes>,
 ) -> Status {
     let frames = chunks.into_iter().map(|chunk| Ok::<_, Status>(Frame::data(chunk)));
-    let mut request = Request::post(Uri::from_maybe_shared(path.to_owned()).unwrap())
+    let mut request = Request::post(path.parse::<Uri>().unwrap())
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .body(Body::new(StreamBody::new(tokio_stream::iter(frames))))
