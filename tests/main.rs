@@ -25,5 +25,6 @@ mod drain;
 mod errors;
 mod ordering;
 mod recover;
+mod resume;
 
 mod docs;
