@@ -192,6 +192,8 @@ struct Session {
     sent: usize,
     /// Whether a join went out on this connection. Only the first says where to start.
     joined: bool,
+    /// Whether a join is in force on this connection. Without one its positions say nothing of this feed's.
+    following: bool,
     /// Whether the last message was a bookmark with `caught_up`.
     caught_up: bool,
     /// Whether the requests have ended.
@@ -219,6 +221,7 @@ impl Session {
             unanswered: VecDeque::new(),
             sent: 0,
             joined: false,
+            following: false,
             caught_up: false,
             ended: false,
         }
@@ -228,6 +231,7 @@ impl Session {
     fn reconnect(&mut self) {
         self.sent = 0;
         self.joined = false;
+        self.following = false;
         self.caught_up = false;
         self.unanswered.retain(|unanswered| !unanswered.rejoin);
         if self.all_tags || !self.tags.is_empty() {
@@ -304,13 +308,14 @@ impl Session {
     fn on_joined(&mut self, joined: Joined) -> Result<Option<FeedEvent>, Error> {
         let answered = self.answer("joined", |r| matches!(r, FeedRequest::Join { .. }))?;
         self.position = Some(self.order.advance(&[], joined.position.clone())?);
+        self.following = true;
         (self.tags, self.all_tags) = (joined.tags.clone(), joined.all_tags);
         Ok((!answered.rejoin).then_some(FeedEvent::Joined(joined)))
     }
 
-    fn on_left(&mut self, left: Left) -> Result<FeedEvent, Error> {
+    fn on_left(&mut self, mut left: Left) -> Result<FeedEvent, Error> {
         self.answer("left", |request| matches!(request, FeedRequest::Leave { .. }))?;
-        self.advance(&[], &left.position)?;
+        self.reach(&mut left.position)?;
         (self.tags, self.all_tags) = (left.tags.clone(), left.all_tags);
         Ok(FeedEvent::Left(left))
     }
@@ -330,9 +335,21 @@ impl Session {
         }
     }
 
-    fn on_bookmark(&mut self, bookmark: Bookmark) -> Result<FeedEvent, Error> {
-        self.advance(&[], &bookmark.position)?;
+    fn on_bookmark(&mut self, mut bookmark: Bookmark) -> Result<FeedEvent, Error> {
+        self.reach(&mut bookmark.position)?;
         Ok(FeedEvent::Bookmark(bookmark))
+    }
+
+    /// Moves to a position, or keeps the feed's own for it while no join is in force on this connection: a server says
+    /// 0 then, even to a feed that came back after it had left all its tags.
+    fn reach(&mut self, position: &mut Option<LogPosition>) -> Result<(), Error> {
+        match (self.following, &self.position) {
+            (false, Some(kept)) => {
+                *position = Some(kept.clone());
+                Ok(())
+            }
+            _ => self.advance(&[], position),
+        }
     }
 
     /// Removes the oldest request of a kind that went out on this connection: the one that an answer belongs to.

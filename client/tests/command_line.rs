@@ -413,7 +413,7 @@ async fn a_typed_line_is_a_post_with_the_joined_tags_and_is_shown_once_with_its_
     drop(call);
 
     let output = process.end().await;
-    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    assert_eq!(code(&output), 1, "a post was refused");
     let mut lines: Vec<_> = text(&output.stdout).lines().collect();
     let sent: Vec<_> = lines.extract_if(.., |line| line.starts_with('→')).collect();
     assert_eq!(
@@ -441,7 +441,7 @@ async fn a_typed_line_is_a_post_with_the_joined_tags_and_is_shown_once_with_its_
     );
     assert_eq!(
         text(&output.stderr),
-        "no such command; try /help\n1 post; go on with --after log:6\n"
+        "no such command; try /help\n1 post; go on with --after log:6\nerror: 1 post refused\n"
     );
 }
 

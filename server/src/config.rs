@@ -30,7 +30,7 @@ Examples:
 
 Then, in another terminal:
   server-streaming --follow               every post, and new ones as they come
-  bidirectional --tag go                  join a tag, type posts";
+  bidirectional --tag streaming           join a tag, type posts";
 
 /// What a server does, wherever it listens.
 #[derive(Debug, Clone, Args)]

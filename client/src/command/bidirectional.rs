@@ -57,8 +57,8 @@ pub struct Args {
 
 const AFTER_HELP: &str = "\
 Examples:
-  bidirectional --tag go
-  echo 'Hello' | bidirectional --tag go --from-oldest --json
+  bidirectional --tag streaming
+  echo 'Hello' | bidirectional --tag streaming --from-oldest --json
 
 Type /help while it runs.
 
@@ -109,7 +109,10 @@ pub async fn run(args: Args, io: Io) -> Result<(), Failure> {
         }
     }
     view.say_where_to_go_on();
-    ended
+    match view.refused {
+        0 => ended,
+        posts => ended.and(Err(Failure::Partial(format!("{} refused", counted(posts, "post"))))),
+    }
 }
 
 fn tag(text: &str) -> Result<String, String> {
@@ -219,6 +222,8 @@ struct View {
     echo: bool,
     /// Posts typed here, by id, until the feed has passed them.
     own: HashMap<String, Own>,
+    follows: bool,
+    refused: u64,
     posts: u64,
     position: Option<LogPosition>,
 }
@@ -231,7 +236,15 @@ struct Own {
 
 impl View {
     fn new(console: Console, echo: bool) -> Self {
-        Self { console, echo, own: HashMap::new(), posts: 0, position: None }
+        Self {
+            console,
+            echo,
+            own: HashMap::new(),
+            follows: false,
+            refused: 0,
+            posts: 0,
+            position: None,
+        }
     }
 
     fn show(&mut self, event: FeedEvent) -> Result<(), Failure> {
@@ -239,10 +252,12 @@ impl View {
             FeedEvent::Sent(request) => self.sent(request)?,
             FeedEvent::Joined(joined) => {
                 self.console.printer.received(&Event::from(&joined))?;
+                self.follows = true;
                 self.reached(joined.position);
             }
             FeedEvent::Left(left) => {
                 self.console.printer.received(&Event::from(&left))?;
+                self.follows = left.all_tags || !left.tags.is_empty();
                 self.reached(left.position);
             }
             FeedEvent::Posts(batch) => self.posts(batch)?,
@@ -301,6 +316,7 @@ impl View {
             None => "",
         };
         self.console.printer.received(&Event::receipt(receipt, title))?;
+        self.refused += u64::from(receipt.status.is_some());
         self.forget_passed();
         Ok(())
     }
@@ -310,10 +326,12 @@ impl View {
         self.forget_passed();
     }
 
-    /// A post that has its receipt and is behind the feed will not come any more; nor will a refused one (sequence 0).
+    /// A post that has its receipt will not come any more if it is behind the feed, if it was refused (sequence 0), or
+    /// if nothing is followed. Programs are shown all posts anyway.
     fn forget_passed(&mut self) {
         let passed = self.position.as_ref().map_or(0, |position| position.sequence);
-        self.own.retain(|_, own| own.sequence.is_none_or(|sequence| sequence > passed));
+        let may_come = self.follows && !self.console.printer.is_json();
+        self.own.retain(|_, own| own.sequence.is_none_or(|n| may_come && n > passed));
     }
 
     fn say_where_to_go_on(&self) {

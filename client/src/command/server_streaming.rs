@@ -49,7 +49,7 @@ pub struct Args {
 
 const AFTER_HELP: &str = "\
 Examples:
-  server-streaming --tag go
+  server-streaming --tag streaming
   server-streaming --follow --after 4
 
 Next: run it with --follow in one terminal, and client-streaming in another.";

@@ -1,10 +1,15 @@
 //! The server: parse, bind, open, serve, exit code.
 
-use std::{error::Error, io::Write as _, process::ExitCode};
+use std::{
+    error::Error,
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+};
 
 use clap::Parser as _;
 use quartet_server::{
     config::Cli,
+    error::chain,
     server::{Server, ServerError},
 };
 use tokio::{
@@ -18,11 +23,16 @@ use tracing_subscriber::EnvFilter;
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_env_filter(filter)
+        .init();
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{}", quartet_server::error::chain(&*error));
+            // If stderr is gone too, the exit code has to do.
+            let _ = writeln!(std::io::stderr(), "error: {}", chain(&*error));
             match error.downcast_ref() {
                 Some(ServerError::NoUserService | ServerError::UserEndpoint(_)) => {
                     ExitCode::from(2)
