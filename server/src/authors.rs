@@ -31,6 +31,8 @@ use crate::{error, log::Record};
 
 /// How long a name counts as fresh.
 const FRESH: Duration = Duration::from_secs(60);
+/// How long "no such user" counts as fresh: users are added, and a refusal is final.
+const UNKNOWN_FRESH: Duration = Duration::from_secs(5);
 /// How long a stale name serves after a failed refresh before the next try.
 const RETRY: Duration = Duration::from_secs(5);
 /// How long a call to the User service may take. It belongs to the call, not to one of those who wait for it.
@@ -93,8 +95,11 @@ impl Authors {
         let known = self.0.known.lock().get(user_id).cloned();
         match known {
             Some(known) if known.is_fresh() => Ok(known.author),
-            Some(known) => Ok(self.call(user_id).await.unwrap_or(known.author)),
-            None => self.call(user_id).await,
+            // A stale name is better than none; a stale "no such user" is not, because it would refuse posts for good.
+            Some(Known { author: Some(name), .. }) => {
+                Ok(self.call(user_id).await.unwrap_or(Some(name)))
+            }
+            _ => self.call(user_id).await,
         }
     }
 
@@ -135,8 +140,15 @@ impl Authors {
             return call.clone();
         }
         let task = self.0.tasks.spawn(self.clone().ask(user_id.to_owned()));
-        // A task that panicked or was stopped did not say who the user is.
-        let call = task.map(|ended| ended.unwrap_or(Err(UserServiceUnavailable))).boxed().shared();
+        let (authors, id) = (self.clone(), user_id.to_owned());
+        let answer = task.map(move |ended| {
+            // A task that panicked did not say who the user is, nor that it is over.
+            ended.unwrap_or_else(|_| {
+                authors.0.calls.lock().remove(&id);
+                Err(UserServiceUnavailable)
+            })
+        });
+        let call = answer.boxed().shared();
         calls.insert(user_id.to_owned(), call.clone());
         call
     }
@@ -170,18 +182,22 @@ impl Authors {
     fn keep(&self, user_id: String, author: Author) -> Author {
         let mut known = self.0.known.lock();
         if known.len() >= KEPT && !known.contains_key(&user_id) {
-            known.retain(|_, known| known.is_fresh());
+            // Ids that nobody has go first: whoever makes them up shall not cost others their names.
+            known.retain(|_, known| known.author.is_some());
+            if known.len() >= KEPT {
+                known.retain(|_, known| known.is_fresh());
+            }
             if known.len() >= KEPT {
                 known.clear();
             }
         }
-        let fresh_until = Instant::now() + FRESH;
+        let fresh_until = Instant::now() + if author.is_some() { FRESH } else { UNKNOWN_FRESH };
         known.insert(user_id, Known { author: author.clone(), fresh_until });
         author
     }
 
     fn keep_stale(&self, user_id: &str) {
-        if let Some(known) = self.0.known.lock().get_mut(user_id) {
+        if let Some(known) = self.0.known.lock().get_mut(user_id).filter(|k| k.author.is_some()) {
             known.fresh_until = Instant::now() + RETRY;
         }
     }
