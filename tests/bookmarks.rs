@@ -150,6 +150,28 @@ async fn readers_of_the_present_send_a_bookmark_after_10_000_posts_passed_over()
 }
 
 #[tokio::test(start_paused = true)]
+async fn readers_that_wait_get_a_matching_post_at_once() {
+    let server = TestServer::in_memory().await;
+    let mut client = server.posts();
+    let mut stream = list(&mut client, followed(&["a"])).await.unwrap();
+    assert!(next(&mut stream).await.snapshot_complete);
+    let mut feed = Feed::joined_to(&mut client, &["a"]).await;
+    let since = Instant::now();
+    for n in 0..150 {
+        let tag = if n % 3 == 0 { "unheard" } else { "a" };
+        upload(&mut client, [post(format!("p{n}"), &[tag])]).await.unwrap();
+        if tag == "a" {
+            assert_eq!(next(&mut stream).await.post_messages[0].sequence, n + 1);
+            assert_eq!(feed.posts().await.post_messages[0].sequence, n + 1);
+        }
+    }
+    // A wake-up that is lost shows as silence: time passes only when nothing else can happen.
+    assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+    drop((stream, feed));
+    server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn thirty_seconds_after_a_post_every_reader_has_a_position_at_or_past_it() {
     let server = TestServer::in_memory().await;
     let mut client = server.posts();

@@ -1,6 +1,6 @@
 //! Errors: bad input is refused with a reason, whole, and costs nobody else anything.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue};
 use prost::Message as _;
@@ -8,19 +8,22 @@ use quartet::{
     limits,
     post::v1::{
         JoinTags, ListPostsByUserIdRequest, ListPostsRequest, LogPosition, PostMessage,
-        tag_feed_request::Payload as Asked,
+        TagFeedRequest, tag_feed_request::Payload as Asked,
     },
     reason,
     user::v1::GetUserRequest,
 };
 use quartet_server::log::LogError;
+use tokio::{sync::mpsc, time::Instant};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::support::{
     Client, Feed, TestServer, assert_refused,
     fakes::{CountingUsers, FakeLog},
-    fields, large_post, listed, page, post, posts, raw, read_log, refusal, strings, upload,
+    fields, large_post, listed, page, post, posts, raw, read_log, refusal, strings, until_end,
+    upload,
 };
 
 const GET_USER: &str = "/user.v1.UserService/GetUser";
@@ -374,6 +377,51 @@ async fn a_reader_that_meets_damage_ends_with_data_loss() {
         let status = assert_refused(outcome, Code::DataLoss, reason::LOG_DAMAGED);
         assert!(!status.message().contains("secret"), "where it is is for the operator");
     }
+    server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_streams_that_would_go_on() {
+    let server = TestServer::in_memory().await;
+    let mut client = server.posts();
+    let since = Instant::now();
+
+    let follow = ListPostsRequest { follow: true, ..ListPostsRequest::default() };
+    let mut request = tonic::Request::new(follow);
+    request.set_timeout(Duration::from_secs(20));
+    let listed = client.list_posts(request).await.unwrap().into_inner();
+    let (requests, receiver) = mpsc::channel::<TagFeedRequest>(1);
+    let mut request = tonic::Request::new(ReceiverStream::new(receiver));
+    request.set_timeout(Duration::from_secs(30));
+    let fed = client.tag_feed(request).await.unwrap().into_inner();
+
+    let (messages, end) = until_end(listed).await;
+    assert_eq!(messages.len(), 2, "the snapshot, and a bookmark after 15 s");
+    assert_refused(end, Code::DeadlineExceeded, reason::DEADLINE_EXCEEDED);
+    assert!(since.elapsed().abs_diff(Duration::from_secs(20)) < Duration::from_millis(100));
+    let (_, end) = until_end(fed).await;
+    assert_refused(end, Code::DeadlineExceeded, reason::DEADLINE_EXCEEDED);
+    assert!(since.elapsed().abs_diff(Duration::from_secs(30)) < Duration::from_millis(100));
+    drop(requests);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_deadline_that_is_none_is_invalid_and_a_very_long_one_is_fine() {
+    let server = TestServer::start().await;
+    let with = |timeout: &'static str| {
+        let name = http::HeaderName::from_static("grpc-timeout");
+        HeaderMap::from_iter([(name, HeaderValue::from_static(timeout))])
+    };
+    let request = ListPostsByUserIdRequest { user_id: "1".to_owned(), resume_after: None };
+    let chunks = vec![raw::framed(&request.encode_to_vec())];
+    for timeout in ["soon", "1", "123456789S", "-1S"] {
+        let outcome =
+            raw::status_with(&server.channel(), PAGE, with(timeout), chunks.clone()).await;
+        assert_refused(Err::<(), _>(outcome), Code::InvalidArgument, reason::INVALID_REQUEST);
+    }
+    let status = raw::status_with(&server.channel(), PAGE, with("99999999H"), chunks).await;
+    assert_eq!(status.code(), Code::Ok, "{status:?}");
     server.stop().await;
 }
 

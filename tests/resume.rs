@@ -2,11 +2,13 @@
 
 use std::pin::pin;
 
-use futures::{StreamExt as _, stream};
+use futures::{Stream, StreamExt as _, stream};
 use quartet::post::v1::{ListPostsRequest, PostMessage};
 use quartet_client::{
     FeedEvent, FeedRequest, FeedStart, ListEvent, UploadEvent, list_posts, tag_feed, upload_posts,
 };
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::support::{TestServer, post, proxy::Proxy, read_log, soon, upload};
 
@@ -93,4 +95,47 @@ async fn an_upload_of_the_client_library_that_is_cut_is_sent_again_and_stores_no
     assert_eq!(answer.created_count + answer.duplicate_count, 2000);
     assert_eq!(ids(&read_log(&mut server.posts()).await), ids(&posts));
     server.stop().await;
+}
+
+/// Story: a feed that had left all its tags was cut. On the new connection nothing was joined, the server spoke of
+/// position 0, and the client took that for a server that goes back.
+#[tokio::test]
+async fn a_feed_that_follows_nothing_survives_a_cut_and_keeps_its_position() {
+    let server = TestServer::start().await;
+    let proxy = Proxy::to(server.address()).await;
+    let tags = || vec!["a".to_owned()];
+    let (ask, asked) = mpsc::channel(8);
+    let requests = ReceiverStream::new(asked);
+    let mut events = pin!(tag_feed(proxy.channel(), FeedStart::Now, requests));
+
+    ask.send(FeedRequest::Join { tags: tags(), all_tags: false }).await.unwrap();
+    ask.send(FeedRequest::Publish(post("first", &["a"]))).await.unwrap();
+    until(&mut events, |event| matches!(event, FeedEvent::Posts(_))).await;
+    ask.send(FeedRequest::Leave { tags: tags(), all_tags: false }).await.unwrap();
+    until(&mut events, |event| matches!(event, FeedEvent::Left(_))).await;
+
+    proxy.cut();
+    until(&mut events, |event| matches!(event, FeedEvent::Disconnected(_))).await;
+    ask.send(FeedRequest::Leave { tags: tags(), all_tags: false }).await.unwrap();
+    let left = until(&mut events, |event| matches!(event, FeedEvent::Left(_))).await;
+    assert!(matches!(left, FeedEvent::Left(left) if left.position.as_ref().unwrap().sequence == 1));
+    ask.send(FeedRequest::Publish(post("second", &["a"]))).await.unwrap();
+    until(&mut events, |event| matches!(event, FeedEvent::Receipt(r) if r.sequence == 2)).await;
+    drop(ask);
+    while let Some(event) = soon(events.next()).await {
+        event.unwrap();
+    }
+    server.stop().await;
+}
+
+async fn until(
+    events: &mut (impl Stream<Item = Result<FeedEvent, quartet_client::Error>> + Unpin),
+    is_it: impl Fn(&FeedEvent) -> bool,
+) -> FeedEvent {
+    loop {
+        let event = soon(events.next()).await.expect("the feed goes on").unwrap();
+        if is_it(&event) {
+            return event;
+        }
+    }
 }

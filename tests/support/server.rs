@@ -10,6 +10,7 @@ use quartet_server::{
     authors::Authors,
     config::Config,
     connection::{self, Listener},
+    deadline::Deadline,
     dispatcher::Dispatcher,
     log::PostLog,
     recover::Recover,
@@ -159,7 +160,7 @@ async fn serve_parts(
     let authors = Authors::new(users);
     let posts = Posts { log, dispatcher: dispatcher.clone(), authors, drain: stop.clone() };
     let service = PostServiceServer::new(posts).max_decoding_message_size(256 * 1024);
-    let routes = Recover.layer(Routes::new(service).prepare());
+    let routes = Recover.layer(Deadline.layer(Routes::new(service).prepare()));
     let connections = connection::serve(listener, routes, stop, Duration::from_secs(1));
     tokio::select! {
         () = connections => Ok(()),
