@@ -39,7 +39,7 @@ const PENDING_BYTES: usize = 16 * 1024 * 1024;
 pub struct Options {
     /// [`Access::Read`] changes nothing on disk, refuses appends, and serves what precedes any damage.
     pub access: Access,
-    /// Where a segment ends, in bytes. Opening copies the last segment once: 64 MiB take about 0.1 s. At most 1 GiB.
+    /// Where a segment ends, in bytes. Opening copies the last segment once. At most 1 GiB.
     pub segment_bytes: u64,
     /// What makes a new log unlike others. A log that is there keeps its own.
     pub identity: Identity,
@@ -111,7 +111,7 @@ pub struct EmbeddedLog {
 impl EmbeddedLog {
     /// Opens the log in a directory, which is made if there is none and [`Options::access`] allows it.
     ///
-    /// Call it on a tokio runtime; the log writes on a task of its own. Takes about 0.5 s per million posts.
+    /// Call it on a tokio runtime; the log writes on a task of its own. Opening reads the whole log.
     pub async fn open_directory(
         path: impl AsRef<Path>,
         options: Options,
