@@ -47,7 +47,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let segment_bytes = 64 * 1024 * 1024;
+        let segment_bytes = 16 * 1024 * 1024;
         Self { access: Access::Write, segment_bytes, identity: Identity::random() }
     }
 }
