@@ -57,7 +57,7 @@ impl Backoff {
         if !patient || !cause.is_resumable() {
             return Err(cause);
         }
-        let jitter = rand::random_range(1.0 - JITTER..=1.0 + JITTER);
+        let jitter = 1.0 + JITTER * (2.0 * fastrand::f64() - 1.0);
         let delay = self.delay.mul_f64(jitter).max(cause.retry_delay().unwrap_or_default());
         self.delay = self.delay.mul_f64(GROWTH).min(LONGEST_DELAY);
         Ok(Disconnected { cause, delay })

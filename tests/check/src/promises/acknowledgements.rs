@@ -1,0 +1,94 @@
+//! What a writer is told.
+
+use super::{Finder, writing::accepted};
+use crate::{
+    history::{Outcome, Post, Uploaded, What},
+    view::{Call, Index, View},
+};
+
+/// The refusals that are final; everything else ends the call instead.
+const FINAL: [&str; 4] = ["INVALID_ARGUMENT", "ALREADY_EXISTS", "NOT_FOUND", "PERMISSION_DENIED"];
+
+pub(super) fn receipts(view: &View<'_>, found: &mut Finder) {
+    for call in &view.calls {
+        receipts_answer_publishes(view, call, found);
+        if let Some((event, answer)) = call.uploaded() {
+            upload_is_counted(call, event, answer, found);
+        }
+    }
+}
+
+/// One per publish, in their order, and true.
+fn receipts_answer_publishes(view: &View<'_>, call: &Call<'_>, found: &mut Finder) {
+    let mut published = call.sent();
+    for (event, post_id, outcome) in call.receipts() {
+        match published.next() {
+            Some((sent, post)) if sent < event && post.post_id == post_id => {
+                if let Some(why) = untrue(view, post, outcome) {
+                    found.on(call, event, why);
+                }
+            }
+            Some((_, post)) => {
+                let why = format!("{post_id} was answered where {} was due", post.post_id);
+                found.on(call, event, why);
+                return;
+            }
+            None => {
+                found.on(call, event, format!("{post_id} was answered and never published"));
+                return;
+            }
+        }
+    }
+    let uploads = call.uploaded().is_some();
+    if let Some((event, _)) = call.ended().filter(|(_, ended)| ended.code == "OK" && !uploads)
+        && let Some((_, post)) = published.next()
+    {
+        found.on(call, event, format!("{} was never answered", post.post_id));
+    }
+}
+
+/// What is wrong with an outcome, given what the log holds.
+fn untrue(view: &View<'_>, sent: &Post, outcome: &Outcome) -> Option<String> {
+    let id = &sent.post_id;
+    let stored = view.stored.get(id.as_str());
+    match outcome {
+        Outcome::Refused { code } if !FINAL.contains(&code.as_str()) => {
+            Some(format!("{id} was refused with {code}, which is not final"))
+        }
+        Outcome::Refused { code } if code == "ALREADY_EXISTS" => {
+            let taken = stored.is_some_and(|stored| !stored.has_content_of(sent));
+            (!taken).then(|| format!("{id} is not taken"))
+        }
+        Outcome::Refused { .. } => None,
+        Outcome::Created { .. } | Outcome::Duplicate { .. } => {
+            let other = stored.is_some_and(|stored| !stored.has_content_of(sent));
+            other.then(|| format!("{id} was accepted with other content"))
+        }
+    }
+}
+
+/// The answer counts what was sent, and says `complete` if and only if the finish did too.
+fn upload_is_counted(call: &Call<'_>, event: Index, answer: &Uploaded, found: &mut Finder) {
+    let sent = call.sent().count() as u64;
+    let received = answer.created + answer.duplicates + answer.refused;
+    let finished = call.events.iter().find_map(|(_, what)| match what {
+        What::Finished { post_count } => Some(*post_count),
+        _ => None,
+    });
+    if received > sent || (finished.is_some() && received != sent) {
+        found.on(call, event, format!("{received} posts were received of {sent} sent"));
+    }
+    if answer.complete != (finished == Some(received)) {
+        let why = format!("complete is {}, the finish said {finished:?}", answer.complete);
+        found.on(call, event, why);
+    }
+    if let Some((index, code)) =
+        answer.refusals.iter().find(|(_, code)| !FINAL.contains(&code.as_str()))
+    {
+        found.on(call, event, format!("post {index} was refused with {code}, which is not final"));
+    }
+    let accepted = accepted(call).len() as u64;
+    if accepted > 0 && accepted != answer.created + answer.duplicates {
+        found.on(call, event, "the refusals name posts that were not sent");
+    }
+}

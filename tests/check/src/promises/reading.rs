@@ -1,0 +1,175 @@
+//! What a reader is promised about the posts and positions that it gets.
+
+use std::collections::BTreeSet;
+
+use super::Finder;
+use crate::{
+    history::{Kind, Position, Post},
+    view::{Call, InForce, View},
+};
+
+pub(super) fn ordered(view: &View<'_>, found: &mut Finder) {
+    for calls in view.readers().into_values() {
+        let mut last = 0;
+        for call in calls {
+            for (event, post) in call.delivered() {
+                if post.sequence <= last {
+                    found.on(call, event, format!("{} came after {last}", post.sequence));
+                }
+                last = post.sequence;
+            }
+            // The client library checks the order of what it gets, and gives up.
+            if let Some((event, ended)) = call.ended().filter(|(_, ended)| ended.code == "PROTOCOL")
+            {
+                found.on(call, event, format!("the client refused it: {}", ended.reason));
+            }
+        }
+    }
+}
+
+pub(super) fn unique(view: &View<'_>, found: &mut Finder) {
+    for call in view.readers().into_values().flatten() {
+        let start = call.start().unwrap_or(0);
+        let mut seen = BTreeSet::new();
+        for (event, post) in call.delivered() {
+            if post.sequence <= start {
+                let why = format!("{} came on a stream that starts after {start}", post.sequence);
+                found.on(call, event, why);
+            }
+            if !seen.insert(post.sequence) {
+                found.on(call, event, format!("{} came twice", post.sequence));
+            }
+        }
+    }
+}
+
+pub(super) fn reliable(view: &View<'_>, found: &mut Finder) {
+    each_missing(view, |call, post, explained| {
+        if !explained {
+            let end = call.messages().last().map_or(call.begun, |message| message.index);
+            found.on(call, end, format!("{} was left out", post.sequence));
+        }
+    });
+}
+
+pub(super) fn filter(view: &View<'_>, found: &mut Finder) {
+    for call in view.readers().into_values().flatten() {
+        let in_force = call.in_force();
+        for (event, post) in call.delivered() {
+            // A post from before the first join's position is the stream's start gone wrong, not its filter.
+            let asked_for = match at(&in_force, post.sequence) {
+                Some(in_force) => in_force.follows.matches(post),
+                None => !in_force.is_empty(),
+            };
+            if !asked_for {
+                found.on(call, event, format!("{} was not asked for", post.sequence));
+            }
+        }
+    }
+    each_missing(view, |call, post, explained| {
+        if explained {
+            let why = format!("{} was left out as if a join were not in force yet", post.sequence);
+            found.on(call, call.begun, why);
+        }
+    });
+}
+
+/// Posts that match and did not come, though a position past them did. `explained` says whether what was followed
+/// before a change of the filter explains it.
+fn each_missing<'a>(view: &View<'a>, mut missing: impl FnMut(&Call<'a>, &'a Post, bool)) {
+    for call in view.readers().into_values().flatten() {
+        let (Some(start), Some(end)) = (call.start(), call.position()) else { continue };
+        let came: BTreeSet<i64> = call.delivered().map(|(_, post)| post.sequence).collect();
+        let in_force = call.in_force();
+        for post in view.between(start, end) {
+            let Some(now) = at(&in_force, post.sequence) else { continue };
+            if now.follows.matches(post) && !came.contains(&post.sequence) {
+                let before = in_force.iter().rfind(|change| change.after < now.after);
+                let explained = before.is_some_and(|before| !before.follows.matches(post));
+                missing(call, post, explained);
+            }
+        }
+    }
+}
+
+/// What is followed at a sequence: the last change before it.
+fn at<'a>(in_force: &[InForce<'a>], sequence: i64) -> Option<InForce<'a>> {
+    in_force.iter().rfind(|change| change.after < sequence).copied()
+}
+
+pub(super) fn bookmarkable(view: &View<'_>, found: &mut Finder) {
+    for call in view.readers().into_values().flatten() {
+        let Some(mut position) = call.start() else { continue };
+        for message in call.messages() {
+            let (event, next) = (message.index, message.position.sequence);
+            if let Some(post) = message.posts.iter().find(|post| post.sequence <= position) {
+                let why = format!("{} came after position {position}", post.sequence);
+                found.on(call, event, why);
+            }
+            if let Some(post) = message.posts.iter().find(|post| post.sequence > next) {
+                found.on(call, event, format!("position {next} came with {}", post.sequence));
+            }
+            if next < position {
+                found.on(call, event, format!("position {next} came after position {position}"));
+            }
+            position = position.max(next);
+        }
+    }
+}
+
+pub(super) fn resumable(view: &View<'_>, found: &mut Finder) {
+    let log_id = &view.history.run.log_id;
+    let is_ours = |position: &Position| position.log_id.is_empty() || position.log_id == *log_id;
+    for calls in view.readers().into_values() {
+        let mut reached: Option<i64> = None;
+        for call in calls {
+            let after = call.opened.after.as_ref();
+            if !after.is_none_or(is_ours) {
+                another_logs_start(call, found);
+                continue;
+            }
+            let start = after.map(|position| position.sequence);
+            if let (Some(reached), Some(start)) = (reached, start)
+                && reached != start
+            {
+                let why = format!("it stood at {reached} and resumed after {start}");
+                found.on(call, call.begun, why);
+            }
+            if let (Kind::Feed, Some(asked), Some(let_in)) = (call.opened.kind, start, call.start())
+                && asked != let_in
+            {
+                found.on(call, call.begun, format!("asked for {asked} and joined at {let_in}"));
+            }
+            if let Some((event, ended)) = call.ended().filter(|(_, it)| it.reason == "LOG_RESET") {
+                found.on(call, event, format!("{start:?} was refused: {}", ended.code));
+            }
+            for message in call.messages().filter(|message| message.position.log_id != *log_id) {
+                found.on(call, message.index, "a position without this log's id");
+            }
+            reached = call.position().or(reached);
+        }
+    }
+}
+
+/// A start in another log must be refused.
+fn another_logs_start(call: &Call<'_>, found: &mut Finder) {
+    if let Some(message) = call.messages().next() {
+        found.on(call, message.index, "another log's position was taken for one of this log");
+    }
+    if let Some((event, ended)) = call.ended().filter(|(_, ended)| ended.code == "OK") {
+        found.on(call, event, format!("another log's position ended {}", ended.code));
+    }
+}
+
+pub(super) fn authored(view: &View<'_>, found: &mut Finder) {
+    let users = &view.history.run.users;
+    for call in view.readers().into_values().flatten() {
+        for (event, post) in call.delivered() {
+            let name = users.get(&post.user_id).map_or("", String::as_str);
+            if post.author != name {
+                let why = format!("{} is by {name:?}, not {:?}", post.sequence, post.author);
+                found.on(call, event, why);
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What is promised about before and after.
+
+use std::collections::BTreeMap;
+
+use super::Finder;
+use crate::{
+    history::{Kind, Opened, What},
+    view::{Call, Index, View},
+};
+
+pub(super) fn real_time(view: &View<'_>, found: &mut Finder) {
+    let acknowledged = view.acknowledged();
+    let mut first: BTreeMap<&str, (Index, &Call<'_>)> = BTreeMap::new();
+    for call in &view.calls {
+        for (event, post) in call.sent() {
+            let known = first.entry(&post.post_id).or_insert((event, call));
+            if event < known.0 {
+                *known = (event, call);
+            }
+        }
+    }
+    for (post_id, (event, call)) in first {
+        let Some(stored) = view.stored.get(post_id) else { continue };
+        let before = acknowledged[event];
+        if stored.sequence <= before {
+            let why = format!("{post_id} stands at {}", stored.sequence);
+            found.on(
+                call,
+                event,
+                format!("{why}, and {before} was acknowledged before it was sent"),
+            );
+        }
+    }
+}
+
+pub(super) fn fresh(view: &View<'_>, found: &mut Finder) {
+    let acknowledged = view.acknowledged();
+    for call in view.readers().into_values().flatten() {
+        let owed = acknowledged[call.begun];
+        let mut complete = call.messages().filter(|message| message.complete);
+        if let Some(message) = complete.next().filter(|message| message.position.sequence < owed) {
+            let position = message.position.sequence;
+            let why = format!("the end of the list was {position}, and {owed} was acknowledged");
+            found.on(call, message.index, why);
+        }
+    }
+}
+
+/// How long readers may take to catch up, in microseconds.
+pub(crate) const CATCH_UP: u64 = 30_000_000;
+
+pub(super) fn live(view: &View<'_>, found: &mut Finder) {
+    let Some(calm) = view.history.run.calm_from else { return };
+    let events = &view.history.events;
+    let owed = view.acknowledged()[events.partition_point(|event| event.at < calm)];
+    let deadline = events.partition_point(|event| event.at <= calm + CATCH_UP);
+    for calls in view.readers().into_values() {
+        let Some(call) = calls.iter().rfind(|call| call.begun < deadline) else { continue };
+        if !stays(call.opened) || gave_up(call, deadline) || was_paused(&calls, calm, view) {
+            continue;
+        }
+        let reached = calls
+            .iter()
+            .flat_map(|call| call.messages())
+            .filter(|message| message.index < deadline)
+            .map(|message| message.position.sequence)
+            .max();
+        match reached {
+            Some(reached) if reached < owed => {
+                let why = format!("still at {reached} when {owed} was due");
+                found.on(call, deadline.saturating_sub(1), why);
+            }
+            // A feed that joined nothing has no position; a list always has one.
+            None if call.opened.kind == Kind::List && owed > 0 => {
+                found.on(
+                    call,
+                    call.begun,
+                    format!("nothing came, not even a position, up to {owed}"),
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+fn stays(opened: &Opened) -> bool {
+    opened.kind == Kind::Feed || opened.stays
+}
+
+/// Whether the client ended its last call itself, or it ended well.
+fn gave_up(call: &Call<'_>, deadline: Index) -> bool {
+    let over = |code: &str| code == "OK" || code == "LEFT";
+    call.ended().is_some_and(|(event, ended)| event < deadline && over(&ended.code))
+}
+
+/// Whether the client did not read for some of the time that counts.
+fn was_paused(calls: &[&Call<'_>], calm: u64, view: &View<'_>) -> bool {
+    let mut paused = false;
+    for (index, what) in calls.iter().flat_map(|call| &call.events) {
+        match what {
+            What::Paused => paused = true,
+            What::Unpaused if view.history.events[*index].at >= calm => return true,
+            What::Unpaused => paused = false,
+            _ => {}
+        }
+    }
+    paused
+}

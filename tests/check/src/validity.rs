@@ -1,0 +1,58 @@
+//! Whether a run was worth checking.
+
+use crate::{
+    history::{Event, History, What},
+    view::View,
+};
+
+/// Why this run proves nothing, whatever [`check`](crate::check) says of it; `None` if it counts.
+pub fn void(history: &History) -> Option<String> {
+    let History { run, events, .. } = history;
+    let view = View::new(history);
+    for (kind, fault) in &run.faults {
+        if fault.fired < fault.armed {
+            return Some(format!("{} of {} faults fired: {kind}", fault.fired, fault.armed));
+        }
+    }
+    let known = view.calls.len() + view.calls.iter().map(|call| call.events.len()).sum::<usize>();
+    if known != events.len() {
+        return Some("an event belongs to a call that was never made".to_owned());
+    }
+    if let (Some(calm), Some(last)) = (run.calm_from, events.last())
+        && last.at < calm
+    {
+        return Some("nothing happened after the last fault".to_owned());
+    }
+    let count =
+        |is: fn(&What) -> bool| events.iter().filter(|event| is(&event.what)).count() as u64;
+    let delivered = view.calls.iter().map(|call| call.delivered().count() as u64).sum();
+    let floor = run.floor;
+    let too_few = [
+        ("posts acknowledged", acknowledged(events), floor.acknowledged),
+        ("posts delivered", delivered, floor.delivered),
+        ("bookmarks", count(is_bookmark), floor.bookmarks),
+        ("resumed calls", count(is_resumed), floor.resumed),
+    ];
+    let too_few = too_few.into_iter().find(|(_, actual, least)| actual < least);
+    too_few.map(|(what, actual, least)| format!("{actual} {what}, at least {least} are due"))
+}
+
+fn acknowledged(events: &[Event]) -> u64 {
+    let posts = events.iter().map(|event| match &event.what {
+        What::Receipt { .. } => 1,
+        What::Uploaded(answer) => answer.created + answer.duplicates,
+        _ => 0,
+    });
+    posts.sum()
+}
+
+fn is_bookmark(what: &What) -> bool {
+    match what {
+        What::Posts { posts, .. } => posts.is_empty(),
+        what => matches!(what, What::Bookmark { .. }),
+    }
+}
+
+fn is_resumed(what: &What) -> bool {
+    matches!(what, What::Opened(opened) if opened.after.as_ref().is_some_and(|after| after.sequence > 0))
+}

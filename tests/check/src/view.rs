@@ -1,0 +1,204 @@
+//! A history, arranged for the predicates.
+
+use std::collections::BTreeMap;
+
+use crate::history::{
+    Ended, Event, Follows, History, Kind, Opened, Outcome, Position, Post, Uploaded, What,
+};
+
+/// The number of an event in its history: the order in which things happened.
+pub(crate) type Index = usize;
+
+/// A history, by calls and by clients.
+#[derive(Debug)]
+pub(crate) struct View<'a> {
+    pub(crate) history: &'a History,
+    /// In the order in which they were made.
+    pub(crate) calls: Vec<Call<'a>>,
+    /// The posts of the log, by id.
+    pub(crate) stored: BTreeMap<&'a str, &'a Post>,
+}
+
+/// A call, from its start.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) client: &'a str,
+    pub(crate) number: u32,
+    pub(crate) begun: Index,
+    pub(crate) opened: &'a Opened,
+    /// What happened on it after it was opened.
+    pub(crate) events: Vec<(Index, &'a What)>,
+}
+
+/// A message that a reader got, with what was in force when it came.
+#[derive(Debug)]
+pub(crate) struct Message<'a> {
+    pub(crate) index: Index,
+    pub(crate) posts: &'a [Post],
+    pub(crate) position: &'a Position,
+    pub(crate) complete: bool,
+}
+
+/// What a reader follows from a position on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InForce<'a> {
+    pub(crate) after: i64,
+    pub(crate) follows: &'a Follows,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn new(history: &'a History) -> Self {
+        let mut calls: Vec<Call<'_>> = Vec::new();
+        let mut open: BTreeMap<(&str, u32), usize> = BTreeMap::new();
+        for (index, Event { client, call, what, .. }) in history.events.iter().enumerate() {
+            if let What::Opened(opened) = what {
+                open.insert((client, *call), calls.len());
+                let (client, number, begun) = (client.as_str(), *call, index);
+                calls.push(Call { client, number, begun, opened, events: Vec::new() });
+            } else if let Some(call) = open.get(&(client.as_str(), *call)) {
+                calls[*call].events.push((index, what));
+            }
+        }
+        // From the end, so that of two posts with one id the first stays.
+        let newest_first = history.log.iter().rev();
+        let stored = newest_first.map(|post| (post.post_id.as_str(), post)).collect();
+        Self { history, calls, stored }
+    }
+
+    /// The calls that read, by who made them.
+    pub(crate) fn readers(&self) -> BTreeMap<&'a str, Vec<&Call<'a>>> {
+        let mut readers: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for call in self.calls.iter().filter(|call| call.opened.kind != Kind::Upload) {
+            readers.entry(call.client).or_default().push(call);
+        }
+        readers
+    }
+
+    /// The post that stands at a sequence.
+    pub(crate) fn at(&self, sequence: i64) -> Option<&'a Post> {
+        let index = usize::try_from(sequence.checked_sub(1)?).ok()?;
+        self.history.log.get(index)
+    }
+
+    /// The posts after one position, up to another.
+    pub(crate) fn between(&self, after: i64, to: i64) -> &'a [Post] {
+        let clamp = |sequence: i64| (sequence.max(0) as usize).min(self.history.log.len());
+        self.history.log.get(clamp(after)..clamp(to)).unwrap_or_default()
+    }
+
+    /// The newest sequence that anybody was told of before each event; the last entry counts all.
+    pub(crate) fn acknowledged(&self) -> Vec<i64> {
+        let mut newest = 0;
+        let mut before = Vec::with_capacity(self.history.events.len() + 1);
+        for event in &self.history.events {
+            before.push(newest);
+            newest = newest.max(acknowledged_by(&event.what));
+        }
+        before.push(newest);
+        before
+    }
+}
+
+/// The largest sequence that a writer learned with this.
+fn acknowledged_by(what: &What) -> i64 {
+    match what {
+        What::Receipt {
+            outcome: Outcome::Created { sequence } | Outcome::Duplicate { sequence },
+            ..
+        } => *sequence,
+        What::Uploaded(Uploaded { position, .. }) => position.sequence,
+        _ => 0,
+    }
+}
+
+impl<'a> Call<'a> {
+    /// What the client sent, with when.
+    pub(crate) fn sent(&self) -> impl Iterator<Item = (Index, &'a Post)> {
+        self.events.iter().filter_map(|(index, what)| match what {
+            What::Sent { post, .. } => Some((*index, post)),
+            _ => None,
+        })
+    }
+
+    /// The receipts that came, with when.
+    pub(crate) fn receipts(&self) -> impl Iterator<Item = (Index, &'a str, &'a Outcome)> {
+        self.events.iter().filter_map(|(index, what)| match what {
+            What::Receipt { post_id, outcome } => Some((*index, post_id.as_str(), outcome)),
+            _ => None,
+        })
+    }
+
+    /// The answer to an upload, with when it came.
+    pub(crate) fn uploaded(&self) -> Option<(Index, &'a Uploaded)> {
+        self.events.iter().find_map(|(index, what)| match what {
+            What::Uploaded(uploaded) => Some((*index, uploaded)),
+            _ => None,
+        })
+    }
+
+    /// How the call ended, if it did, and when.
+    pub(crate) fn ended(&self) -> Option<(Index, &'a Ended)> {
+        self.events.iter().find_map(|(index, what)| match what {
+            What::Ended(ended) => Some((*index, ended)),
+            _ => None,
+        })
+    }
+
+    /// The position that the first message counts from: where the call was asked to start, or where a feed that asked
+    /// for nothing was let in. None for a feed that is in nowhere yet; its positions say nothing.
+    pub(crate) fn start(&self) -> Option<i64> {
+        if self.opened.kind == Kind::Feed {
+            return self.in_force().first().map(|in_force| in_force.after);
+        }
+        Some(self.opened.after.as_ref().map_or(0, |position| position.sequence))
+    }
+
+    /// What is followed, and from where on; in order.
+    pub(crate) fn in_force(&self) -> Vec<InForce<'a>> {
+        if self.opened.kind != Kind::Feed {
+            return vec![InForce { after: i64::MIN, follows: &self.opened.follows }];
+        }
+        let changes = self.events.iter().filter_map(|(_, what)| match what {
+            What::Follows { follows, position } => {
+                Some(InForce { after: position.sequence, follows })
+            }
+            _ => None,
+        });
+        changes.skip_while(|change| change.follows.is_nothing()).collect()
+    }
+
+    /// The messages that carry posts or a position, from the first that counts.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = Message<'a>> {
+        let feed = self.opened.kind == Kind::Feed;
+        let counts = move |(_, what): &&(Index, &What)| match what {
+            What::Follows { follows, .. } => !follows.is_nothing(),
+            What::Posts { .. } => true,
+            _ => !feed,
+        };
+        self.events.iter().skip_while(move |event| !counts(event)).filter_map(|(index, what)| {
+            let position = what.position()?;
+            let (posts, complete) = match what {
+                What::Posts { posts, complete, .. } => (posts.as_slice(), *complete),
+                _ => (&[][..], false),
+            };
+            Some(Message { index: *index, posts, position, complete })
+        })
+    }
+
+    /// The posts that came, with when.
+    pub(crate) fn delivered(&self) -> impl Iterator<Item = (Index, &'a Post)> {
+        self.messages()
+            .flat_map(|message| message.posts.iter().map(move |post| (message.index, post)))
+    }
+
+    /// The last position that came, or the one that the call started after.
+    pub(crate) fn position(&self) -> Option<i64> {
+        self.messages().last().map(|message| message.position.sequence).or_else(|| self.start())
+    }
+}
+
+impl Follows {
+    fn is_nothing(&self) -> bool {
+        !self.all_tags && self.tags.is_empty()
+    }
+}
