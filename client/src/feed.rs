@@ -117,9 +117,11 @@ pub fn tag_feed(
                     sender = None; // the half-close; or the call is over, and the next response says why
                 }
                 let step = tokio::select! {
-                    response = responses.next() => Step::Receive(response),
+                    // Requests first: they stop when 64 have no answer, while posts may come without end.
+                    biased;
                     permit = reserve(&sender), if session.has_unsent() => Step::Send(permit),
                     request = requests.next(), if session.takes_requests() => Step::Take(request),
+                    response = responses.next() => Step::Receive(response),
                 };
                 match step {
                     Step::Take(request) => session.take(request),

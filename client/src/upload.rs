@@ -68,6 +68,7 @@ pub fn upload_posts(
             let mut call = pin!(client.upload_posts(request));
             let answer = loop {
                 tokio::select! {
+                    biased;
                     answer = &mut call => break answer,
                     Ok(()) = progress.changed() => {}
                 }

@@ -1,6 +1,6 @@
 //! Puts the parts of a server together, and takes them apart again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use hyper_util::rt::TokioIo;
 use quartet::{
@@ -92,12 +92,25 @@ impl Server {
             if config.users.is_none() && !config.no_seed && !config.read_only {
                 seed::seed(&*log).await?;
             }
-            let dispatcher = Dispatcher::new(log.clone());
-            Some(Posts { log, dispatcher, authors: Authors::new(channel), drain: drain.clone() })
+            Some(posts(log, channel, SystemTime::now, &drain))
         } else {
             None
         };
         Ok(Self { config, users, posts, pipe, drain })
+    }
+
+    /// A Post service alone, over what a test or a simulation brings: a log that is open, the way to a User service, and
+    /// a clock.
+    pub fn of_posts(
+        log: Arc<dyn PostLog>,
+        users: Channel,
+        clock: fn() -> SystemTime,
+        config: Config,
+    ) -> Self {
+        let drain = CancellationToken::new();
+        let (_, pipe) = mpsc::channel(1);
+        let posts = Some(posts(log, users, clock, &drain));
+        Self { config, users: None, posts, pipe, drain }
     }
 
     /// Takes calls until `shutdown` resolves, then drains: streams end resumable, uploads finish, and what is not
@@ -120,6 +133,7 @@ impl Server {
             tasks.spawn(connection::serve(listener, all, drain.clone(), config.drain_timeout));
 
         let result = tokio::select! {
+            biased;
             () = shutdown => Ok(()),
             // It runs until it is stopped. Without it, streams would wait for ever.
             _ = dispatcher => Err(ServerError::Dispatcher),
@@ -146,6 +160,16 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
     Server::open(config).await?.serve(listener, shutdown).await
+}
+
+fn posts(
+    log: Arc<dyn PostLog>,
+    users: Channel,
+    clock: fn() -> SystemTime,
+    drain: &CancellationToken,
+) -> Posts {
+    let dispatcher = Dispatcher::new(log.clone());
+    Posts { log, dispatcher, authors: Authors::new(users), clock, drain: drain.clone() }
 }
 
 async fn open_log(config: &Config) -> Result<Arc<dyn PostLog>, OpenError> {

@@ -41,6 +41,8 @@ pub struct Posts {
     pub dispatcher: Arc<Dispatcher>,
     /// Who wrote them.
     pub authors: Authors,
+    /// What time it is, for `create_time`.
+    pub clock: fn() -> SystemTime,
     /// Cancelled when the server stops.
     pub drain: CancellationToken,
 }
@@ -96,7 +98,7 @@ impl Posts {
             return Ok(Submission::Refused(refusal));
         }
         Ok(match self.authors.get(&post.user_id).await? {
-            Some(_) => Submission::Accepted(NewPost::new(post, SystemTime::now().into())),
+            Some(_) => Submission::Accepted(NewPost::new(post, (self.clock)().into())),
             None => Submission::Refused(error::status(
                 Code::NotFound,
                 reason::USER_NOT_FOUND,

@@ -1,30 +1,25 @@
 //! Servers in this process, with their connections.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use hyper_util::rt::TokioIo;
-use quartet::post::v1::{
-    post_service_client::PostServiceClient, post_service_server::PostServiceServer,
-};
+use quartet::post::v1::post_service_client::PostServiceClient;
 use quartet_server::{
-    authors::Authors,
     config::Config,
-    connection::{self, Listener},
-    deadline::Deadline,
-    dispatcher::Dispatcher,
+    connection::Listener,
     log::PostLog,
-    recover::Recover,
     server::{Server, ServerError},
-    service::Posts,
 };
 use tempfile::TempDir;
 use tokio::{io::DuplexStream, net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::{
-    service::Routes,
-    transport::{Channel, Endpoint, Uri},
-};
-use tower::{Layer as _, service_fn};
+use tonic::transport::{Channel, Endpoint, Uri};
+use tower::service_fn;
 
 use super::soon;
 
@@ -73,14 +68,17 @@ impl TestServer {
     /// The Post service alone, over this log and this User service, through memory.
     pub fn of_parts(log: Arc<dyn PostLog>, users: Channel) -> Self {
         let (connector, listener) = mpsc::channel(1);
-        let stop = CancellationToken::new();
-        let served = tokio::task::spawn(serve_parts(log, users, listener, stop.clone()));
-        Self { reach: Reach::Pipe(connector), stop: stop.drop_guard(), served, _data: None }
+        let config = Config { drain_timeout: Duration::from_secs(1), ..Config::ephemeral() };
+        let server = Server::of_posts(log, users, SystemTime::now, config);
+        Self::serve(Reach::Pipe(connector), listener, server)
     }
 
     async fn open(reach: Reach, listener: impl Listener + 'static, config: Config) -> Self {
+        Self::serve(reach, listener, Server::open(config).await.unwrap())
+    }
+
+    fn serve(reach: Reach, listener: impl Listener + 'static, server: Server) -> Self {
         let stop = CancellationToken::new();
-        let server = Server::open(config).await.unwrap();
         let served = tokio::task::spawn(server.serve(listener, stop.clone().cancelled_owned()));
         Self { reach, stop: stop.drop_guard(), served, _data: None }
     }
@@ -148,22 +146,4 @@ pub fn piped(endpoint: Endpoint, connector: mpsc::Sender<DuplexStream>) -> Chann
             Ok::<_, std::io::Error>(TokioIo::new(client))
         }
     }))
-}
-
-async fn serve_parts(
-    log: Arc<dyn PostLog>,
-    users: Channel,
-    listener: mpsc::Receiver<DuplexStream>,
-    stop: CancellationToken,
-) -> Result<(), ServerError> {
-    let dispatcher = Dispatcher::new(log.clone());
-    let authors = Authors::new(users);
-    let posts = Posts { log, dispatcher: dispatcher.clone(), authors, drain: stop.clone() };
-    let service = PostServiceServer::new(posts).max_decoding_message_size(256 * 1024);
-    let routes = Recover.layer(Deadline.layer(Routes::new(service).prepare()));
-    let connections = connection::serve(listener, routes, stop, Duration::from_secs(1));
-    tokio::select! {
-        () = connections => Ok(()),
-        () = dispatcher.run(CancellationToken::new()) => Err(ServerError::Dispatcher),
-    }
 }

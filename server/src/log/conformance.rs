@@ -12,7 +12,7 @@ use super::{
     disk::MemoryDisk,
     embedded::{
         EmbeddedLog, Options,
-        tests::{COLLIDING, NO_RING, open_tuned, small_segments},
+        tests::{colliding, no_ring, small_segments},
     },
     memory::MemoryLog,
 };
@@ -251,12 +251,12 @@ conformance!(embedded, async {
 });
 conformance!(embedded_read_from_disk, async {
     let disk = Arc::new(MemoryDisk::new());
-    let log = open_tuned(disk, small_segments(), NO_RING).await.unwrap();
+    let log = EmbeddedLog::open(disk, no_ring()).await.unwrap();
     (Arc::new(log) as Arc<dyn PostLog>, ())
 });
 conformance!(embedded_with_colliding_hashes, async {
     let disk = Arc::new(MemoryDisk::new());
-    let log = open_tuned(disk, small_segments(), COLLIDING).await.unwrap();
+    let log = EmbeddedLog::open(disk, colliding()).await.unwrap();
     (Arc::new(log) as Arc<dyn PostLog>, ())
 });
 conformance!(embedded_in_a_directory, async {
@@ -308,7 +308,7 @@ proptest! {
 
 async fn compare(steps: Vec<Step>) {
     let (disk, model) = (Arc::new(MemoryDisk::new()), MemoryLog::new());
-    let open = async || open_tuned(disk.clone(), small_segments(), COLLIDING).await.unwrap();
+    let open = async || EmbeddedLog::open(disk.clone(), colliding()).await.unwrap();
     let mut log = open().await;
     for step in steps {
         match step {

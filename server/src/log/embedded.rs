@@ -21,13 +21,18 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Appending, Limit, LogError, NewPost, PostLog, Record, UserPage,
     disk::{self, Disk, LockGuard, RealDisk},
-    index::{self, HashId, Index, Run},
+    index::{self, Index, Run},
     recovery::{Recovered, recover},
-    ring::{Ring, RingLimits},
+    ring::Ring,
     segment,
     writer::{self, Append, Ticket, Writer},
 };
-pub use super::{disk::Access, segment::Identity};
+pub use super::{
+    disk::Access,
+    index::{HashId, hash_id},
+    ring::RingLimits,
+    segment::Identity,
+};
 
 /// Appends that may wait for the writer. Their bytes are what counts; this bounds the bookkeeping.
 const PENDING_APPENDS: usize = 1024;
@@ -43,12 +48,21 @@ pub struct Options {
     pub segment_bytes: u64,
     /// What makes a new log unlike others. A log that is there keeps its own.
     pub identity: Identity,
+    /// What is kept in memory of the newest posts.
+    pub ring: RingLimits,
+    /// How ids are told apart. Only tests have a reason to choose another.
+    pub hash_id: HashId,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        let segment_bytes = 16 * 1024 * 1024;
-        Self { access: Access::Write, segment_bytes, identity: Identity::random() }
+        Self {
+            access: Access::Write,
+            segment_bytes: 16 * 1024 * 1024,
+            identity: Identity::random(),
+            ring: RingLimits::default(),
+            hash_id: index::hash_id,
+        }
     }
 }
 
@@ -75,19 +89,6 @@ pub enum OpenError {
 impl From<io::Error> for OpenError {
     fn from(error: io::Error) -> Self {
         OpenError::Log(error.into())
-    }
-}
-
-/// What only tests change, to reach with a few posts what takes millions.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Tuning {
-    hash: HashId,
-    ring: RingLimits,
-}
-
-impl Default for Tuning {
-    fn default() -> Self {
-        Self { hash: index::hash_id, ring: RingLimits::default() }
     }
 }
 
@@ -121,19 +122,11 @@ impl EmbeddedLog {
 
     /// Opens the log on a disk.
     pub async fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Self, OpenError> {
-        Self::open_tuned(disk, options, Tuning::default()).await
-    }
-
-    async fn open_tuned(
-        disk: Arc<dyn Disk>,
-        options: Options,
-        tuning: Tuning,
-    ) -> Result<Self, OpenError> {
         let segment_bytes = options.segment_bytes.min(MAX_SEGMENT_BYTES);
-        let files = disk.clone();
-        let found = move || recover(&*files, &options, tuning.hash);
+        let (files, ring) = (disk.clone(), options.ring);
+        let found = move || recover(&*files, &options);
         let Recovered { identity, index, ids, tail, mut lock } = disk::run(&*disk, found).await?;
-        let shared = Arc::new(Shared::new(disk, index, tuning.ring));
+        let shared = Arc::new(Shared::new(disk, index, ring));
         let closing = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let queue = tail.map(|tail| {

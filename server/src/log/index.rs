@@ -130,11 +130,11 @@ impl Run {
 }
 
 /// Hashes a post's id. A parameter, so that tests can choose one that collides.
-pub(super) type HashId = fn(&Identity, &str) -> u32;
+pub type HashId = fn(&Identity, &str) -> u32;
 
 /// The hash that logs use. 32 bits halve the table; among a million posts one new id in 4,000 finds a stranger's hash
 /// and costs a look at that record.
-pub(super) fn hash_id(identity: &Identity, post_id: &str) -> u32 {
+pub fn hash_id(identity: &Identity, post_id: &str) -> u32 {
     identity.keyed_hash(post_id.as_bytes()) as u32
 }
 

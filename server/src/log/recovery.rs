@@ -5,10 +5,12 @@
 //! told about it. Everything else that does not fit is damage, and an error that names file and offset; a log that is
 //! opened to be read serves what precedes it.
 //!
+//! Segments are read and checked on a second thread while the one before is indexed, which is the other half of the work.
+//!
 //! The last segment is copied to a new file before anything is served. What a process reads may be pages that an
 //! earlier, failed fsync left marked clean and never wrote; only bytes that are written again can be synced again.
 
-use std::{io, sync::Arc};
+use std::{io, mem::take, panic::resume_unwind, sync::Arc, thread};
 
 use quartet::wire::PostView;
 
@@ -17,7 +19,7 @@ use super::{
     disk::{self, Access, Disk, DiskFile, LockGuard},
     embedded::{OpenError, Options},
     index::{HashId, Ids, Index},
-    segment::{self, Identity},
+    segment::{self, Identity, Scan},
 };
 
 /// A log, as it was found.
@@ -30,6 +32,29 @@ pub(super) struct Recovered {
     pub(super) tail: Option<Tail>,
     /// None on a disk where a reader cannot have one.
     pub(super) lock: Option<LockGuard>,
+}
+
+/// A segment, as it was read.
+struct Segment {
+    base: u64,
+    file: String,
+    bytes: Vec<u8>,
+    scan: Scan,
+}
+
+impl Segment {
+    /// Reads a segment into a buffer that may have been used before, and checks its batches.
+    fn read(
+        disk: &dyn Disk,
+        identity: &Identity,
+        base: u64,
+        mut bytes: Vec<u8>,
+    ) -> Result<Self, LogError> {
+        let file = segment::file_name(base);
+        read_file(disk, &file, &mut bytes)?;
+        let scan = segment::scan(identity, base, &bytes);
+        Ok(Self { base, file, bytes, scan })
+    }
 }
 
 /// Offsets are kept in 32 bits. Segments are begun anew long before.
@@ -58,11 +83,7 @@ impl Tail {
 }
 
 /// Reads the log on this disk, or makes one if there is none.
-pub(super) fn recover(
-    disk: &dyn Disk,
-    options: &Options,
-    hash: HashId,
-) -> Result<Recovered, OpenError> {
+pub(super) fn recover(disk: &dyn Disk, options: &Options) -> Result<Recovered, OpenError> {
     let write = options.access == Access::Write;
     let lock = lock(disk, options.access)?;
     let files = match disk.list() {
@@ -79,7 +100,7 @@ pub(super) fn recover(
         None if write => options.identity,
         None => return Err(OpenError::NoLog { directory: disk.name() }),
     };
-    let mut log = Recovered::new(identity, hash, lock);
+    let mut log = Recovered::new(identity, options.hash_id, lock);
     match log.read_segments(disk, &bases, write) {
         Err(damage @ LogError::Damaged { .. }) if !write => {
             tracing::error!(%damage, head = log.index.last(), "only what precedes it is served");
@@ -105,16 +126,45 @@ impl Recovered {
         bases: &[u64],
         write: bool,
     ) -> Result<(), LogError> {
-        let mut bytes = Vec::new();
-        for base in bases {
-            let file = segment::file_name(*base);
-            let last = bases.last() == Some(base);
-            read_file(disk, &file, &mut bytes)?;
-            self.check_header(&file, *base, &bytes)?;
-            let end = self.read_batches(&file, *base, &bytes, last)?;
-            if last && write {
-                self.tail = Some(Tail::install(disk, *base, &bytes[..end])?);
+        let identity = self.identity;
+        thread::scope(|scope| {
+            let read = |base: u64, buffer| {
+                scope.spawn(move || Segment::read(disk, &identity, base, buffer))
+            };
+            let mut bases = bases.iter();
+            let mut spare = Vec::new();
+            let mut ahead = bases.next().map(|base| read(*base, Vec::new()));
+            while let Some(reading) = ahead {
+                let segment = reading.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+                ahead = bases.next().map(|base| read(*base, take(&mut spare)));
+                let last = ahead.is_none();
+                self.take_in(&segment, last)?;
+                if last && write {
+                    let whole = &segment.bytes[..segment.scan.end];
+                    self.tail = Some(Tail::install(disk, segment.base, whole)?);
+                }
+                spare = segment.bytes;
             }
+            Ok(())
+        })
+    }
+
+    /// Takes in the posts of a segment.
+    fn take_in(&mut self, segment: &Segment, last: bool) -> Result<(), LogError> {
+        let Segment { base, file, bytes, scan } = segment;
+        self.check_header(file, *base, bytes)?;
+        for (place, sequence) in scan.records.iter().zip(*base..) {
+            let post = PostView(&bytes[segment::post_of(place)]);
+            self.index.push(*base, place.start as u64..place.end as u64, post.user_id());
+            self.ids.insert(post.post_id(), sequence);
+        }
+        match &scan.flaw {
+            None => {}
+            Some(flaw) if last && flaw.torn => {
+                let (offset, bytes) = (scan.end, bytes.len() - scan.end);
+                tracing::warn!(file, offset, bytes, "a write that never ended is cut off");
+            }
+            Some(flaw) => return Err(damaged(file, flaw.offset, flaw.what)),
         }
         Ok(())
     }
@@ -135,31 +185,6 @@ impl Recovered {
             return Err(damaged(file, 48, what));
         }
         Ok(())
-    }
-
-    /// Takes in the posts of a segment and returns where they end.
-    fn read_batches(
-        &mut self,
-        file: &str,
-        base: u64,
-        bytes: &[u8],
-        last: bool,
-    ) -> Result<usize, LogError> {
-        let identity = self.identity;
-        let scan = segment::scan(&identity, base, bytes, |sequence, place, post| {
-            let post = PostView(post);
-            self.index.push(base, place, post.user_id());
-            self.ids.insert(post.post_id(), sequence);
-        });
-        match scan.flaw {
-            None => {}
-            Some(flaw) if last && flaw.torn => {
-                let (offset, bytes) = (scan.end, bytes.len() - scan.end);
-                tracing::warn!(file, offset, bytes, "a write that never ended is cut off");
-            }
-            Some(flaw) => return Err(damaged(file, flaw.offset, flaw.what)),
-        }
-        Ok(scan.end)
     }
 }
 
@@ -193,7 +218,7 @@ fn identity_of(disk: &dyn Disk, base: u64) -> Result<Identity, LogError> {
     Ok(decode_header(&file, &header)?.0)
 }
 
-/// Reads a whole file into a buffer that is used again.
+/// Reads a whole file into a buffer.
 fn read_file(disk: &dyn Disk, file: &str, bytes: &mut Vec<u8>) -> Result<(), LogError> {
     let open = disk.open(file)?;
     let size = open.size()?;

@@ -8,9 +8,11 @@ use super::Record;
 
 /// What a ring holds at most.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RingLimits {
-    pub(super) posts: usize,
-    pub(super) bytes: usize,
+pub struct RingLimits {
+    /// Posts.
+    pub posts: usize,
+    /// Bytes of posts, with what each costs in memory beside them.
+    pub bytes: usize,
 }
 
 impl Default for RingLimits {

@@ -186,6 +186,8 @@ fn record_checksum(sequence: u64, length: u32, post: &[u8]) -> u32 {
 /// How far a segment can be trusted.
 #[derive(Debug)]
 pub(super) struct Scan {
+    /// Where its records stand, in order.
+    pub(super) records: Vec<Range<u32>>,
     /// Where the whole batches end.
     pub(super) end: usize,
     /// What is wrong there, if anything follows.
@@ -202,32 +204,29 @@ pub(super) struct Flaw {
     pub(super) torn: bool,
 }
 
-/// Shows `visit` the sequence, place and post of every record, batch by batch, up to the first flaw.
-pub(super) fn scan(
-    identity: &Identity,
-    base: u64,
-    segment: &[u8],
-    mut visit: impl FnMut(u64, Range<u64>, &[u8]),
-) -> Scan {
-    let (mut next, mut end) = (base, HEADER_LEN);
-    while end < segment.len() {
-        match check_batch(identity, next, &segment[end..]) {
+/// Finds the records of a segment, batch by batch, up to the first flaw.
+pub(super) fn scan(identity: &Identity, base: u64, segment: &[u8]) -> Scan {
+    let mut scan = Scan { records: Vec::new(), end: HEADER_LEN, flaw: None };
+    while scan.end < segment.len() && scan.flaw.is_none() {
+        let next = base + scan.records.len() as u64;
+        match check_batch(identity, next, &segment[scan.end..]) {
             Ok(posts) => {
-                for post in &posts {
-                    let place = end + post.start - RECORD_HEADER_LEN..end + post.end;
-                    let bytes = &segment[end + post.start..place.end];
-                    visit(next, place.start as u64..place.end as u64, bytes);
-                    next += 1;
-                }
-                end += posts.last().map_or(0, |post| post.end);
+                let start = scan.end;
+                let record = |post: Range<usize>| {
+                    (start + post.start - RECORD_HEADER_LEN) as u32..(start + post.end) as u32
+                };
+                scan.records.extend(posts.into_iter().map(record));
+                scan.end = scan.records.last().map_or(start, |record| record.end as usize);
             }
-            Err(flaw) => {
-                let flaw = Flaw { offset: end + flaw.offset, ..flaw };
-                return Scan { end, flaw: Some(flaw) };
-            }
+            Err(flaw) => scan.flaw = Some(Flaw { offset: scan.end + flaw.offset, ..flaw }),
         }
     }
-    Scan { end, flaw: None }
+    scan
+}
+
+/// Where the post of a record stands.
+pub(super) fn post_of(record: &Range<u32>) -> Range<usize> {
+    record.start as usize + RECORD_HEADER_LEN..record.end as usize
 }
 
 /// Where the posts of the batch at the start of `bytes` stand. `bytes` go on to the end of the segment.

@@ -145,12 +145,9 @@ impl Feed {
             }
             let may_request = self.publishing.is_none() && self.owed.len() < OWED_RECEIPTS;
             let event = tokio::select! {
+                // In this order, so that nobody starves: posts may come without end, requests stop at 64 owed receipts.
+                biased;
                 () = self.posts.drain.cancelled() => Ok(Some(Event::End(End::Drain))),
-                request = self.requests.message(), if may_request => match request {
-                    Ok(Some(request)) => Ok(Some(Event::Request(request))),
-                    Ok(None) => Ok(Some(Event::End(End::HalfClose))),
-                    Err(status) => Err(error::of_request_message(&status)),
-                },
                 published = ready(&mut self.publishing), if self.publishing.is_some() => {
                     published.map(|owed| {
                         self.owed.push_back(owed);
@@ -163,6 +160,11 @@ impl Feed {
                     }
                     receipt.map(|receipt| Some(Event::Receipt(receipt)))
                 }
+                request = self.requests.message(), if may_request => match request {
+                    Ok(Some(request)) => Ok(Some(Event::Request(request))),
+                    Ok(None) => Ok(Some(Event::End(End::HalfClose))),
+                    Err(status) => Err(error::of_request_message(&status)),
+                },
                 page = read(&mut self.reader, self.catch_up), if self.started => {
                     page.map(|page| self.page_event(page))
                 }

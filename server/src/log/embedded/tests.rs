@@ -18,38 +18,29 @@ use crate::log::{
     disk::{Fault, MemoryDisk},
 };
 
-/// Nothing is kept in memory: every read goes to the disk.
-pub(in crate::log) const NO_RING: Tuning =
-    Tuning { hash: index::hash_id, ring: RingLimits { posts: 0, bytes: 0 } };
-/// All ids have one of two hashes; few posts are in memory.
-pub(in crate::log) const COLLIDING: Tuning = Tuning {
-    hash: |_, post_id| (post_id.len() % 2) as u32,
-    ring: RingLimits { posts: 5, bytes: 1 << 20 },
-};
-
 /// Segments of a few posts.
 pub(in crate::log) fn small_segments() -> Options {
-    Options {
-        segment_bytes: 350,
-        identity: Identity { log_id: 7, salt: 11 },
-        access: Access::Write,
-    }
+    let identity = Identity { log_id: 7, salt: 11 };
+    Options { segment_bytes: 350, identity, ..Options::default() }
+}
+
+/// Nothing is kept in memory: every read goes to the disk.
+pub(in crate::log) fn no_ring() -> Options {
+    Options { ring: RingLimits { posts: 0, bytes: 0 }, ..small_segments() }
+}
+
+/// All ids have one of two hashes; few posts are in memory.
+pub(in crate::log) fn colliding() -> Options {
+    let ring = RingLimits { posts: 5, bytes: 1 << 20 };
+    Options { hash_id: |_, post_id| (post_id.len() % 2) as u32, ring, ..small_segments() }
 }
 
 fn to_read() -> Options {
-    Options { access: Access::Read, ..small_segments() }
-}
-
-pub(in crate::log) async fn open_tuned(
-    disk: Arc<MemoryDisk>,
-    options: Options,
-    tuning: Tuning,
-) -> Result<EmbeddedLog, OpenError> {
-    EmbeddedLog::open_tuned(disk, options, tuning).await
+    Options { access: Access::Read, ..no_ring() }
 }
 
 async fn open(disk: &MemoryDisk) -> Result<EmbeddedLog, OpenError> {
-    open_tuned(Arc::new(disk.clone()), small_segments(), NO_RING).await
+    EmbeddedLog::open(Arc::new(disk.clone()), no_ring()).await
 }
 
 /// Twelve posts, two to a batch, two batches to a segment.
@@ -213,13 +204,13 @@ async fn a_panic_of_the_writer_is_an_error_for_all() {
         assert!(!ARMED.load(Ordering::Relaxed), "the panic of this test");
         index::hash_id(identity, post_id)
     }
-    let tuning = Tuning { hash: panicking, ..Tuning::default() };
+    let options = Options { hash_id: panicking, ..Options::default() };
     let directory = tempfile::tempdir().unwrap();
     let disks: [Arc<dyn Disk>; 2] =
         [Arc::new(MemoryDisk::new()), Arc::new(RealDisk::new(directory.path()))];
     for disk in disks {
         ARMED.store(false, Ordering::Relaxed);
-        let log = EmbeddedLog::open_tuned(disk, Options::default(), tuning).await.unwrap();
+        let log = EmbeddedLog::open(disk, options.clone()).await.unwrap();
         append(&log, vec![post("a")]).await;
         ARMED.store(true, Ordering::Relaxed);
         let appending = log.append(vec![post("b")]).await.unwrap();
@@ -251,7 +242,7 @@ async fn a_segment_ends_where_the_next_batch_would_not_fit() {
 #[tokio::test]
 async fn duplicates_are_known_after_a_restart() {
     let disk = written().await;
-    let log = open_tuned(Arc::new(disk), small_segments(), COLLIDING).await.unwrap();
+    let log = EmbeddedLog::open(Arc::new(disk), colliding()).await.unwrap();
     let posts = vec![post("p0"), post_by("alice", "p4", "other"), post("new")];
     let outcomes = append(&log, posts).await;
     assert_eq!(outcomes, [Outcome::Duplicate(1), Outcome::IdTaken, Outcome::Created(13)]);
@@ -472,7 +463,7 @@ async fn a_damaged_log_can_be_read_up_to_the_damage_and_is_not_touched() {
     let whole = read_all(&open(&written().await).await.unwrap()).await;
     flip_each(async |disk, name, offset, _| {
         let before = disk.operations();
-        let Ok(log) = open_tuned(Arc::new(disk.clone()), to_read(), NO_RING).await else {
+        let Ok(log) = EmbeddedLog::open(Arc::new(disk.clone()), to_read()).await else {
             assert!(name.ends_with("01.log") && offset < 64, "only the first header is needed");
             return;
         };
