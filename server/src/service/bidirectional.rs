@@ -61,7 +61,12 @@ pub(super) fn tag_feed(
                 while let Some(page) = feed.rest(head).await {
                     yield feed.send_posts(page?);
                 }
-                yield feed.bookmark(true);
+                // Unless the server stops before that: the client resumes elsewhere.
+                let complete = feed.reader.cursor.position() >= head;
+                yield feed.bookmark(complete);
+                if !complete {
+                    Err(error::shutdown())?;
+                }
             }
             End::Drain => {
                 yield feed.bookmark(false);
@@ -292,10 +297,10 @@ impl Feed {
         if self.owed.is_empty() { None } else { Some(next_receipt(&mut self.owed).await) }
     }
 
-    /// The next page up to `head`, or `None` if the reader is there.
+    /// The next page up to `head`, or `None` if the reader is there or the server stops.
     async fn rest(&mut self, head: u64) -> Option<Result<Page, Status>> {
-        (self.reader.cursor.bookmark() < head).then_some(())?;
-        Some(self.reader.replay(head).await)
+        let more = self.reader.cursor.bookmark() < head && !self.posts.drain.is_cancelled();
+        if more { Some(self.reader.replay(head).await) } else { None }
     }
 
     fn send(&mut self, payload: Payload) -> FeedMessage {

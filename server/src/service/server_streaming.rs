@@ -43,6 +43,10 @@ pub(super) fn list_posts(
             if complete {
                 break;
             }
+            // The server stops: the client resumes elsewhere, from the position of that page.
+            if drain.is_cancelled() {
+                Err(error::shutdown())?;
+            }
         }
 
         if request.follow {
@@ -51,7 +55,7 @@ pub(super) fn list_posts(
                     Some(Ok(page)) => yield page?,
                     // Nothing for a while: a bookmark keeps proxies from cutting the stream.
                     Some(Err(_)) => yield reader.bookmark(),
-                    // The server stops: the client resumes elsewhere, from this position.
+                    // The server stops, and says how far the client is: it may have heard nothing for a while.
                     None => {
                         yield reader.bookmark();
                         Err(error::shutdown())?;
