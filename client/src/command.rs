@@ -14,6 +14,7 @@ use std::{
     pin::{Pin, pin},
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
+    thread,
     time::Duration,
 };
 
@@ -21,6 +22,11 @@ use anstream::{AutoStream, ColorChoice};
 use async_stream::try_stream;
 use clap::Parser;
 use futures::{Stream, StreamExt as _};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::retry_on_intr,
+};
+use tokio::sync::oneshot;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::{
@@ -69,6 +75,8 @@ pub struct Io {
     pub err: Box<dyn Write + Send>,
     /// Resolves when the user wants to stop.
     pub interrupt: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Resolves when nobody reads `out` any more, so that a reader that waits for posts need not wait to find out.
+    pub unread: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// Whether `out` is a terminal that shows colours.
     pub color: bool,
     /// Whether `input` is a terminal, which has shown what was typed.
@@ -84,7 +92,7 @@ impl fmt::Debug for Io {
 }
 
 impl Io {
-    /// No terminal, and never interrupted.
+    /// No terminal, never interrupted, and read to the end.
     pub fn new(
         input: impl Read + Send + 'static,
         out: impl Write + Send + 'static,
@@ -95,6 +103,7 @@ impl Io {
             out: Box::new(out),
             err: Box::new(err),
             interrupt: Box::pin(future::pending()),
+            unread: Box::pin(future::pending()),
             color: false,
             echo: false,
             progress: false,
@@ -105,6 +114,7 @@ impl Io {
     pub fn process() -> Self {
         Self {
             interrupt: Box::pin(ctrl_c()),
+            unread: Box::pin(stdout_unread()),
             color: AutoStream::choice(&io::stdout()) != ColorChoice::Never,
             echo: io::stdin().is_terminal(),
             progress: io::stderr().is_terminal(),
@@ -117,6 +127,34 @@ async fn ctrl_c() {
     if tokio::signal::ctrl_c().await.is_err() {
         // Without a handler the signal ends the process by itself.
         future::pending::<()>().await;
+    }
+}
+
+/// Resolves when stdout is a pipe that has lost its reader, or a terminal that was closed.
+async fn stdout_unread() {
+    let (tell, unread) = oneshot::channel();
+    let watch = move || {
+        let stdout = io::stdout();
+        // What is wrong with it is reported unasked, and nothing else is asked for.
+        let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+        let polled = retry_on_intr(|| poll(&mut watched, None));
+        if polled.is_ok() && watched[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
+            // The command may be over.
+            let _ = tell.send(());
+        }
+    };
+    // Nobody joins it: a poll cannot be interrupted. Without it, the next write finds out.
+    let _ = thread::Builder::new().name("stdout".into()).spawn(watch);
+    if unread.await.is_err() {
+        future::pending::<()>().await;
+    }
+}
+
+/// Resolves when a command that only reads has nothing left to do for anybody.
+async fn either(interrupt: impl Future<Output = ()>, unread: impl Future<Output = ()>) {
+    tokio::select! {
+        () = interrupt => {}
+        () = unread => {}
     }
 }
 
@@ -207,16 +245,16 @@ impl Talk {
     }
 }
 
-/// The events of a call until they end, the user interrupts (then they just end), or the time is up.
+/// The events of a call until they end, it shall stop (then they just end), or the time is up.
 fn bounded<T: Send>(
     rpc: &'static str,
     common: &Common,
-    interrupt: impl Future<Output = ()> + Send,
+    stop: impl Future<Output = ()> + Send,
     events: impl Stream<Item = Result<T, Error>> + Send,
 ) -> impl Stream<Item = Result<T, Failure>> + Send {
     try_stream! {
         let mut time_up = pin!(time_up(common.timeout));
-        let mut events = pin!(events.take_until(interrupt));
+        let mut events = pin!(events.take_until(stop));
         loop {
             let event = tokio::select! {
                 biased; // a stream that never pauses must end in time, too

@@ -15,7 +15,7 @@ use quartet::{
 };
 use tokio::sync::mpsc;
 
-use super::{Common, Console, Failure, Io, Talk, bounded};
+use super::{Common, Console, Failure, Io, Talk, bounded, either};
 use crate::{
     FeedEvent, FeedRequest, FeedStart, connect,
     lines::{Line, read_in_background},
@@ -100,7 +100,8 @@ pub async fn run(args: Args, io: Io) -> Result<(), Failure> {
     };
     let channel = connect(&args.common.endpoint).map_err(|error| args.common.failed(RPC, error))?;
     let events = tag_feed(channel, start, typist.requests(lines));
-    let mut events = pin!(bounded(RPC, &args.common, io.interrupt, events));
+    let stop = either(io.interrupt, io.unread);
+    let mut events = pin!(bounded(RPC, &args.common, stop, events));
     let mut ended = Ok(());
     while let Some(event) = events.next().await {
         ended = event.and_then(|event| view.show(event));

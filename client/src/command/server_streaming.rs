@@ -9,7 +9,7 @@ use clap::Parser;
 use futures::StreamExt as _;
 use quartet::post::v1::{Bookmark, ListPostsRequest, ListPostsResponse, LogPosition};
 
-use super::{Common, Console, Failure, Io, Talk, bounded};
+use super::{Common, Console, Failure, Io, Talk, bounded, either};
 use crate::{
     ListEvent, connect, list_posts,
     output::{Clean, Event, Position, Printer, Tags, counted, go_on_after},
@@ -68,7 +68,8 @@ pub async fn run(args: Args, io: Io) -> Result<(), Failure> {
     let Args { tags, user_ids, follow, after, common, .. } = args;
     let request = ListPostsRequest { tags, user_ids, follow, resume_after: after };
     let channel = connect(&common.endpoint).map_err(|error| common.failed(RPC, error))?;
-    let mut events = pin!(bounded(RPC, &common, io.interrupt, list_posts(channel, request)));
+    let stop = either(io.interrupt, io.unread);
+    let mut events = pin!(bounded(RPC, &common, stop, list_posts(channel, request)));
     let mut ended = Ok(());
     while !reader.is_done() {
         match events.next().await {

@@ -6,7 +6,7 @@ use clap::Parser;
 use futures::StreamExt as _;
 use quartet::post::v1::{ListPostsByUserIdRequest, ListPostsByUserIdResponse, LogPosition};
 
-use super::{Common, Console, Failure, Io, Talk, bounded};
+use super::{Common, Console, Failure, Io, Talk, bounded, either};
 use crate::{
     connect, list_user_posts,
     output::{Clean, Event, Printer, counted, go_on_after},
@@ -52,7 +52,8 @@ pub async fn run(args: Args, io: Io) -> Result<(), Failure> {
 
     let request = ListPostsByUserIdRequest { user_id: args.user_id, resume_after: args.after };
     let channel = connect(&args.common.endpoint).map_err(|error| args.common.failed(RPC, error))?;
-    let pages = bounded(RPC, &args.common, io.interrupt, list_user_posts(channel, request));
+    let stop = either(io.interrupt, io.unread);
+    let pages = bounded(RPC, &args.common, stop, list_user_posts(channel, request));
     let mut pages = pin!(pages);
     while let Some(page) = pages.next().await {
         reader.show_page(page?)?;
