@@ -16,10 +16,28 @@ pub enum Line {
     TooLong,
 }
 
-/// The lines of `input`, each up to `limit` bytes.
+/// How some editors begin a file of UTF-8. It is no text.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// The lines of `input`, each up to `limit` bytes. A byte order mark before the first one is skipped.
 pub fn lines(input: impl BufRead, limit: usize) -> impl Iterator<Item = io::Result<Line>> {
     let mut input = input;
-    std::iter::from_fn(move || next_line(&mut input, limit).transpose())
+    let lines = std::iter::from_fn(move || next_line(&mut input, limit).transpose());
+    lines.enumerate().map(|(index, line)| match index {
+        0 => line.map(Line::without_byte_order_mark),
+        _ => line,
+    })
+}
+
+impl Line {
+    fn without_byte_order_mark(self) -> Self {
+        match self {
+            Line::Whole(bytes) if bytes.starts_with(BYTE_ORDER_MARK) => {
+                Line::Whole(bytes[BYTE_ORDER_MARK.len()..].into())
+            }
+            line => line,
+        }
+    }
 }
 
 fn next_line(input: &mut impl BufRead, limit: usize) -> io::Result<Option<Line>> {
@@ -77,6 +95,12 @@ mod tests {
         assert_eq!(read("", 5), []);
         assert_eq!(read("a\n\nb", 5), [whole("a"), whole(""), whole("b")]);
         assert_eq!(read("a\n", 5), [whole("a")]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_line() {
+        assert_eq!(read("\u{feff}a\n\u{feff}b", 5), [whole("a"), whole("\u{feff}b")]);
+        assert_eq!(read("\u{feff}\na", 5), [whole(""), whole("a")]);
     }
 
     #[test]

@@ -60,11 +60,13 @@ struct UserLine {
 }
 
 impl Users {
-    /// Reads a file of JSON lines, `{"user_id", "name", "phone_number"?, "age"?}`.
+    /// Reads a file of JSON lines, `{"user_id", "name", "phone_number"?, "age"?}`. A byte order mark before the first one
+    /// is skipped.
     pub fn from_file(path: &Path) -> Result<Self, UsersError> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|source| UsersError::Read { path: name.clone(), source })?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let mut users = Self { users: Vec::new(), by_id: HashMap::new() };
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             users.add_line(line).map_err(|what| UsersError::Line {
@@ -172,5 +174,18 @@ impl User for Users {
         _: Request<ListUsersRequest>,
     ) -> Result<Response<ListUsersResponse>, Status> {
         self.list().map(Response::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_user() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "\u{feff}{\"user_id\":\"1\",\"name\":\"A\"}\n").unwrap();
+        let users = Users::from_file(file.path()).unwrap();
+        assert_eq!(users.get("1").unwrap().user_message.unwrap().name, "A");
     }
 }
