@@ -12,13 +12,14 @@ use std::{
     fs::File,
     hash::Hasher,
     io::{self, BufReader, Read},
-    path::{Path, PathBuf},
+    os::unix::fs::FileExt as _,
+    path::Path,
+    sync::Arc,
 };
 
 use quartet::{limits, post::v1::PostMessage, wire::Encode as _};
 use serde::Deserialize;
 use siphasher::sip128::{Hasher128, SipHasher24};
-use tempfile::NamedTempFile;
 
 use crate::lines::{Line, lines};
 
@@ -31,12 +32,7 @@ const POST_BYTES: usize = limits::REQUEST_BYTES - 16;
 
 /// A file that can be read from the start again.
 #[derive(Debug)]
-pub enum PostFile {
-    /// The user's own.
-    Named(PathBuf),
-    /// A copy of what can be read only once; it is removed when it is dropped.
-    Spooled(NamedTempFile),
-}
+pub struct PostFile(Arc<File>);
 
 impl PostFile {
     /// The file at `path`. A pipe is copied first.
@@ -46,27 +42,28 @@ impl PostFile {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         match file.metadata()?.is_file() {
-            true => Ok(Self::Named(path.to_owned())),
+            true => Ok(Self(Arc::new(file))),
             false => Self::spool(file),
         }
     }
 
-    /// A copy of `input` in a temporary file.
+    /// A copy of `input` in a temporary file. It has no name: however the process ends, nothing is left of it.
     ///
     /// # Errors
     /// `input` cannot be read, or the copy not written.
     pub fn spool(mut input: impl Read) -> io::Result<Self> {
-        let mut copy = NamedTempFile::new()?;
+        let mut copy = tempfile::tempfile()?;
         io::copy(&mut input, &mut copy)?;
-        Ok(Self::Spooled(copy))
+        Ok(Self(Arc::new(copy)))
     }
 
     /// The posts and the lines that are none, from the start.
-    ///
-    /// # Errors
-    /// The file cannot be opened.
-    pub fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<Entry>> + use<>> {
-        Ok(entries(BufReader::with_capacity(READ_BYTES, File::open(self.path())?)))
+    pub fn entries(&self) -> impl Iterator<Item = io::Result<Entry>> + use<> {
+        entries(BufReader::with_capacity(READ_BYTES, self.reader()))
+    }
+
+    fn reader(&self) -> FromStart {
+        FromStart { file: self.0.clone(), position: 0 }
     }
 
     /// About how many posts there are: the number of line feeds.
@@ -74,7 +71,7 @@ impl PostFile {
     /// # Errors
     /// The file cannot be read.
     pub fn estimate(&self) -> io::Result<u64> {
-        let mut file = File::open(self.path())?;
+        let mut file = self.reader();
         let mut buffer = vec![0; READ_BYTES];
         let mut line_feeds = 0;
         loop {
@@ -94,7 +91,7 @@ impl PostFile {
         let Some(&last) = indices.iter().max() else { return Ok(HashMap::new()) };
         let mut numbers = HashMap::new();
         let mut index = 0;
-        for entry in self.entries()? {
+        for entry in self.entries() {
             let entry = entry?;
             if entry.post.is_err() {
                 continue;
@@ -109,12 +106,19 @@ impl PostFile {
         }
         Ok(numbers)
     }
+}
 
-    fn path(&self) -> &Path {
-        match self {
-            PostFile::Named(path) => path,
-            PostFile::Spooled(copy) => copy.path(),
-        }
+/// Reads a file at a position of its own, whoever else reads it.
+struct FromStart {
+    file: Arc<File>,
+    position: u64,
+}
+
+impl Read for FromStart {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.file.read_at(buffer, self.position)?;
+        self.position += bytes as u64;
+        Ok(bytes)
     }
 }
 
@@ -275,7 +279,7 @@ mod tests {
         let text = format!("{HELLO}\n\nbad\n{HELLO}\n{HELLO}\n");
         let file = PostFile::spool(text.as_bytes()).unwrap();
         for _ in 0..2 {
-            assert_eq!(file.entries().unwrap().count(), 4);
+            assert_eq!(file.entries().count(), 4);
         }
         let numbers = file.line_numbers(&[0, 2]).unwrap();
         assert_eq!(numbers, HashMap::from([(0, 1), (2, 5)]));

@@ -5,6 +5,7 @@ use std::{
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
+use clap::Parser as _;
 use quartet::{
     post::v1::{
         Bookmark, Joined, Receipt, UploadPostsResponse, UploadReject,
@@ -12,6 +13,7 @@ use quartet::{
     },
     reason,
 };
+use quartet_client::command::{Failure, Io, client_streaming};
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _, pb};
@@ -355,6 +357,17 @@ async fn an_interrupted_upload_exits_1_and_says_what_is_safe() {
         "some posts may be stored; run the same command again, it stores nothing twice\n\
          error: interrupted\n"
     );
+}
+
+#[tokio::test]
+async fn an_upload_that_is_interrupted_while_it_waits_for_input_ends_like_any_other() {
+    let (input, typing) = std::io::pipe().unwrap();
+    let io = Io::new(input, std::io::sink(), std::io::sink());
+    let io = Io { interrupt: Box::pin(std::future::ready(())), ..io };
+    let args = client_streaming::Args::parse_from(["client-streaming", "-"]);
+    let ended = within(client_streaming::run(args, io)).await;
+    assert!(matches!(ended, Err(Failure::Interrupted)), "{ended:?}");
+    drop(typing);
 }
 
 #[tokio::test]

@@ -70,7 +70,12 @@ pub async fn run(args: Args, io: Io) -> Result<(), Failure> {
     let name = args.file.display().to_string();
     let unreadable = |error| Failure::Input(name.clone(), error);
     let prepare = move || prepare(&args.file, io.input, io.progress);
-    let prepared = blocking(prepare).await.map_err(unreadable)?;
+    let mut interrupt = io.interrupt;
+    let prepared = tokio::select! {
+        prepared = blocking(prepare) => prepared.map_err(unreadable)?,
+        // The thread may read on for as long as nobody ends the input; nothing waits for it.
+        () = &mut interrupt => return Err(Failure::Interrupted),
+    };
     let mut view = View::new(console, &prepared);
     view.console.printer.sent("call", RPC)?;
 
@@ -79,7 +84,7 @@ pub async fn run(args: Args, io: Io) -> Result<(), Failure> {
     let channel = connect(&args.common.endpoint).map_err(|error| args.common.failed(RPC, error))?;
     let posts = || posts(file.clone(), bad_lines.clone());
     let events = upload_posts(channel, posts);
-    let mut events = pin!(bounded(RPC, &args.common, io.interrupt, events));
+    let mut events = pin!(bounded(RPC, &args.common, interrupt, events));
     let mut answer = Err(Failure::Interrupted);
     while let Some(event) = events.next().await {
         match event {
@@ -103,7 +108,7 @@ struct Prepared {
 fn prepare(path: &std::path::Path, stdin: impl Read, progress: bool) -> io::Result<Prepared> {
     let file =
         if path.as_os_str() == "-" { PostFile::spool(stdin)? } else { PostFile::open(path)? };
-    let posts = file.entries()?.filter_map(|entry| entry.ok()?.post.ok());
+    let posts = file.entries().filter_map(|entry| entry.ok()?.post.ok());
     let first = posts.take(SHOWN_POSTS).collect();
     let estimate = if progress { Some(file.estimate()?) } else { None };
     Ok(Prepared { file, first, estimate })
@@ -127,7 +132,7 @@ fn posts(file: Arc<PostFile>, bad_lines: Arc<Mutex<BadLines>>) -> Posts {
 
 fn read(file: &PostFile, posts: &mpsc::Sender<PostMessage>) -> io::Result<BadLines> {
     let mut bad_lines = BadLines::default();
-    for entry in file.entries()? {
+    for entry in file.entries() {
         let entry = entry?;
         match entry.post {
             Ok(post) => {
