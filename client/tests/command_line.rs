@@ -458,6 +458,19 @@ async fn a_typed_line_is_a_post_with_the_joined_tags_and_is_shown_once_with_its_
 }
 
 #[tokio::test]
+async fn a_feed_that_joins_nothing_says_so_and_starts_where_it_was_told_with_its_first_join() {
+    let mut server = Fake::start().await;
+    let args = ["--from-oldest", "--endpoint", &server.url()];
+    let process = Process::start(BIDIRECTIONAL, &args).type_all("/join go\n");
+    let mut call = server.accept_feed().await;
+    assert!(matches!(call.next().await, Asked::Join(join) if join.from_oldest));
+    call.fail(Status::invalid_argument("enough")).await;
+    let output = process.end().await;
+    let talk = text(&output.stderr);
+    assert!(talk.starts_with("nothing is joined yet; type /join T to follow a tag\n"), "{talk}");
+}
+
+#[tokio::test]
 async fn a_feed_ends_with_0_when_interrupted_while_it_waits_for_a_line() {
     let mut server = Fake::start().await;
     let args = ["--all-tags", "--json", "--endpoint", &server.url()];

@@ -147,6 +147,8 @@ impl Typist {
             if self.all_tags || !self.tags.is_empty() {
                 let tags = self.tags.iter().cloned().collect();
                 yield FeedRequest::Join { tags, all_tags: self.all_tags };
+            } else {
+                self.hint("nothing is joined yet; type /join T to follow a tag");
             }
             while let Some(line) = lines.recv().await {
                 match self.understand(line) {
