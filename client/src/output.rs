@@ -203,11 +203,12 @@ impl Display for Event<'_> {
                 complete,
                 ..
             } => {
+                let duplicates = counted(duplicate_count.unsigned_abs(), "duplicate");
                 let incomplete = if *complete { "" } else { ", incomplete" };
                 write!(
                     f,
-                    "uploaded {created_count} created, {duplicate_count} duplicates, \
-                     {reject_count} rejected, up to {position}{incomplete}"
+                    "uploaded {created_count} created, {duplicates}, {reject_count} rejected, \
+                     up to {position}{incomplete}"
                 )
             }
             Event::Joined { tags, all_tags, position } => {

@@ -156,8 +156,10 @@ async fn help_teaches_with_examples_and_says_what_is_next() {
 
 #[tokio::test]
 async fn without_a_server_every_binary_exits_1_with_one_line() {
-    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let endpoint = format!("http://{unused}");
+    // Bound and not listening: nobody answers there, and no other test gets the port meanwhile.
+    let unused = tokio::net::TcpSocket::new_v4().unwrap();
+    unused.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let endpoint = format!("http://{}", unused.local_addr().unwrap());
     let calls = [
         (UNARY, "ListPostsByUserId", &["--user-id", "1"][..]),
         (SERVER_STREAMING, "ListPosts", &[]),
@@ -171,10 +173,11 @@ async fn without_a_server_every_binary_exits_1_with_one_line() {
         let output = process.end().await;
         assert_eq!(code(&output), 1, "{binary}");
         assert_eq!(text(&output.stdout), "");
-        let errors: Vec<_> =
-            text(&output.stderr).lines().filter(|line| line.starts_with("error: ")).collect();
+        let (errors, talk): (Vec<_>, Vec<_>) =
+            text(&output.stderr).lines().partition(|line| line.starts_with("error: "));
         let expected = format!("error: {rpc} at {endpoint}: cannot connect: Connection refused");
         assert!(errors.len() == 1 && errors[0].starts_with(&expected), "{errors:?}");
+        assert!(!talk.iter().any(|line| line.starts_with("0 posts")), "{talk:?}");
     }
 }
 
@@ -291,7 +294,7 @@ fn refusing_answer() -> UploadPostsResponse {
     let status = refusal(Code::NotFound, reason::USER_NOT_FOUND, "no user \"9\"");
     UploadPostsResponse {
         created_count: 1,
-        duplicate_count: 0,
+        duplicate_count: 1,
         reject_count: 1,
         rejects: vec![UploadReject { index: 1, post_id: "p2".into(), status }],
         position: Some(position(7)),
@@ -315,7 +318,7 @@ async fn an_upload_reports_bad_lines_and_rejects_with_their_line_and_exits_1() {
         assert_eq!(code(&output), 1);
         assert_eq!(
             text(&output.stderr),
-            "line 3: expected ident at column 2\nerror: 1 line not posts, 1 post refused\n"
+            "line 3: expected ident at column 2\nerror: 1 bad line, 1 post refused\n"
         );
         if json {
             let reject = json!({
@@ -323,7 +326,7 @@ async fn an_upload_reports_bad_lines_and_rejects_with_their_line_and_exits_1() {
                 "reason": "USER_NOT_FOUND", "message": "no user \"9\"",
             });
             let uploaded = json!({
-                "event": "uploaded", "created_count": 1, "duplicate_count": 0, "reject_count": 1,
+                "event": "uploaded", "created_count": 1, "duplicate_count": 1, "reject_count": 1,
                 "rejects": [reject], "position": json_position(7), "complete": true,
             });
             assert_eq!(json_lines(&output), [uploaded]);
@@ -334,11 +337,28 @@ async fn an_upload_reports_bad_lines_and_rejects_with_their_line_and_exits_1() {
                  → post     안녕  #go\n\
                  → post     hello\n\
                  → finish   2 posts in all\n\
-                 ← uploaded 1 created, 0 duplicates, 1 rejected, up to 7\n\
+                 ← uploaded 1 created, 1 duplicate, 1 rejected, up to 7\n\
                  ← reject   line 4  p2  NOT_FOUND (USER_NOT_FOUND): no user \"9\"\n"
             );
         }
     }
+}
+
+#[tokio::test]
+async fn an_upload_to_a_read_only_log_is_not_said_to_be_stored_in_part() {
+    let mut server = Fake::start().await;
+    let args = ["--endpoint", &server.url()];
+    let process =
+        Process::start(CLIENT_STREAMING, &args).type_all("{\"user_id\":\"1\",\"title\":\"t\"}\n");
+    let mut call = server.accept_upload().await;
+    call.posts(1).await;
+    let details = ErrorDetails::with_error_info(reason::LOG_READ_ONLY, reason::DOMAIN, []);
+    let refusal = Status::with_error_details(Code::FailedPrecondition, "read-only", details);
+    call.answer.send(Err(refusal)).unwrap();
+    let output = process.end().await;
+    assert_eq!(code(&output), 1);
+    let talk = text(&output.stderr);
+    assert!(talk.starts_with("error: ") && talk.contains("(LOG_READ_ONLY): read-only"), "{talk}");
 }
 
 #[tokio::test]

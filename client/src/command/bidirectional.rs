@@ -344,10 +344,10 @@ impl View {
             let posts = counted(unanswered, "post");
             talk.say(format_args!("{posts} without a receipt: stored or not, nobody knows"));
         }
-        let posts = counted(self.posts, "post");
-        match &self.position {
-            Some(position) => talk.say(format_args!("{posts}; {}", go_on_after(position))),
-            None => talk.say(posts),
+        // Without a position the server has answered nothing, and there is nothing to go on from.
+        if let Some(position) = &self.position {
+            let posts = counted(self.posts, "post");
+            talk.say(format_args!("{posts}; {}", go_on_after(position)));
         }
     }
 }

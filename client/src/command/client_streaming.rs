@@ -12,7 +12,10 @@ use async_stream::try_stream;
 use clap::Parser;
 use futures::StreamExt as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use quartet::post::v1::{PostMessage, UploadPostsResponse, UploadReject};
+use quartet::{
+    post::v1::{PostMessage, UploadPostsResponse, UploadReject},
+    reason::LOG_READ_ONLY,
+};
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 use super::{Common, Console, Failure, Io, Talk, bounded};
@@ -30,7 +33,8 @@ const RPC: &str = "UploadPosts";
 /// Many requests go out, one post each and a finish at the end, and one answer
 /// comes back for all of them. Each line of the file is
 /// {"post_id"?, "user_id", "title", "body"?, "tags"?}. A missing post_id is
-/// derived from the line, so that uploading a file again stores nothing twice.
+/// derived from what the post says and from how many equal posts stand before
+/// it in the file, so that uploading a file again stores nothing twice.
 /// If the connection is cut, the program sends everything again.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "client-streaming", version, verbatim_doc_comment, after_help = AFTER_HELP)]
@@ -93,7 +97,7 @@ pub async fn run(args: Args, io: Io) -> Result<(), Failure> {
             Err(failure) => answer = Err(failure),
         }
     }
-    let answer = answer.inspect_err(|_| view.say_what_is_safe())?;
+    let answer = answer.inspect_err(|failure| view.say_what_is_safe(failure))?;
     let bad_lines = std::mem::take(&mut *lock(&bad_lines));
     view.finish(&answer, &file, bad_lines).await
 }
@@ -243,14 +247,19 @@ impl View {
         verdict(answer, &bad_lines)
     }
 
-    fn say_what_is_safe(&self) {
+    fn say_what_is_safe(&self, failure: &Failure) {
         self.bar.finish_and_clear();
-        if self.sent > 0 {
+        if self.sent > 0 && !is_read_only(failure) {
             self.console.talk.say(
                 "some posts may be stored; run the same command again, it stores nothing twice",
             );
         }
     }
+}
+
+/// Whether the server takes no posts: it stored none of these, and will not the next time.
+fn is_read_only(failure: &Failure) -> bool {
+    matches!(failure, Failure::Call { error, .. } if error.reason().as_deref() == Some(LOG_READ_ONLY))
 }
 
 fn uploaded<'a>(answer: &'a UploadPostsResponse, line_numbers: &HashMap<i64, u64>) -> Event<'a> {
@@ -274,7 +283,7 @@ fn uploaded<'a>(answer: &'a UploadPostsResponse, line_numbers: &HashMap<i64, u64
 fn verdict(answer: &UploadPostsResponse, bad_lines: &BadLines) -> Result<(), Failure> {
     let mut problems = Vec::new();
     if bad_lines.count > 0 {
-        problems.push(format!("{} not posts", counted(bad_lines.count, "line")));
+        problems.push(counted(bad_lines.count, "bad line"));
     }
     if answer.reject_count > 0 {
         problems.push(format!("{} refused", counted(answer.reject_count.unsigned_abs(), "post")));

@@ -131,12 +131,10 @@ impl Reader {
     }
 
     fn say_where_to_go_on(&self) {
-        let posts = counted(self.posts, "post");
-        match &self.position {
-            Some(position) => {
-                self.console.talk.say(format_args!("{posts}; {}", go_on_after(position)));
-            }
-            None => self.console.talk.say(posts),
+        // Without a position the server has answered nothing, and there is nothing to go on from.
+        if let Some(position) = &self.position {
+            let posts = counted(self.posts, "post");
+            self.console.talk.say(format_args!("{posts}; {}", go_on_after(position)));
         }
     }
 }
