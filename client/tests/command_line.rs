@@ -136,8 +136,15 @@ async fn a_wrong_command_line_exits_2() {
             assert_eq!(code(&output), 2, "{binary} {args:?}: {}", text(&output.stderr));
         }
     }
-    for args in [&["--limit", "0"][..], &["--after", "x"]] {
-        assert_eq!(code(&Process::start(SERVER_STREAMING, args).end().await), 2, "{args:?}");
+    let output = Process::start(SERVER_STREAMING, &["--limit", "0"]).end().await;
+    assert_eq!(code(&output), 2);
+    for binary in [UNARY, SERVER_STREAMING, BIDIRECTIONAL] {
+        for position in ["x", "-1"] {
+            let output = Process::start(binary, &["--after", position]).end().await;
+            assert_eq!(code(&output), 2);
+            let problem = text(&output.stderr);
+            assert!(problem.contains("a position is N or LOG_ID:N"), "{binary}: {problem}");
+        }
     }
 }
 

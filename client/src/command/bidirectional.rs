@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long)]
     pub all_tags: bool,
     /// Start after this position [default: with what is posted from now on]
-    #[arg(long, value_name = "N|LOG_ID:N", value_parser = position::parse)]
+    #[arg(long, value_name = "N|LOG_ID:N", value_parser = position::parse, allow_negative_numbers = true)]
     pub after: Option<LogPosition>,
     /// Start with the first post
     #[arg(long, conflicts_with = "after")]

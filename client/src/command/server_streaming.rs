@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(long)]
     pub follow: bool,
     /// Only posts after this position
-    #[arg(long, value_name = "N|LOG_ID:N", value_parser = position::parse)]
+    #[arg(long, value_name = "N|LOG_ID:N", value_parser = position::parse, allow_negative_numbers = true)]
     pub after: Option<LogPosition>,
     /// Stop after so many posts
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

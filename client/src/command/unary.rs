@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(long, value_name = "ID")]
     pub user_id: String,
     /// Only posts after this position
-    #[arg(long, value_name = "N|LOG_ID:N", value_parser = position::parse)]
+    #[arg(long, value_name = "N|LOG_ID:N", value_parser = position::parse, allow_negative_numbers = true)]
     pub after: Option<LogPosition>,
     #[command(flatten)]
     #[allow(missing_docs)]
