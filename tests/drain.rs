@@ -202,3 +202,19 @@ async fn post_and_user_work_as_two_servers() {
     server.stop().await;
     users.stop().await;
 }
+
+#[tokio::test]
+async fn the_sample_posts_come_only_with_the_sample_users() {
+    let both = TestServer::with(Config { no_seed: false, ..Config::ephemeral() }).await;
+    assert_eq!(read_log(&mut both.posts()).await.len(), 8);
+    let config = Config {
+        serve: vec![Role::Post],
+        user_endpoint: Some(format!("http://{}", both.address())),
+        no_seed: false,
+        ..Config::ephemeral()
+    };
+    let post_alone = TestServer::with(config).await;
+    assert!(read_log(&mut post_alone.posts()).await.is_empty(), "who knows the users of another?");
+    post_alone.stop().await;
+    both.stop().await;
+}

@@ -1,8 +1,11 @@
 //! What a server can be told, as its flags. `server --help` is made of the comments here.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{
+    ArgMatches, Args, Command, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum,
+    error::ErrorKind, parser::ValueSource,
+};
 
 /// The server of Quartet: an ordered log of posts behind the four gRPC RPC kinds.
 ///
@@ -26,42 +29,76 @@ Examples:
   server --ephemeral --listen 127.0.0.1:0 a server to try things on
   server --serve user --listen 127.0.0.1:9000
   server --serve post --user-endpoint http://127.0.0.1:9000
-                                          the same as two microservices
+                                          the same as two microservices, without sample posts
 
 Then, in another terminal:
   server-streaming --follow               every post, and new ones as they come
   bidirectional --tag streaming           join a tag, type posts";
 
+/// The headings of the flags that only one service has.
+const USER: &str = "User service";
+const POST: &str = "Post service";
+
+impl Cli {
+    /// Reads a command line. A flag of a service that shall not run is refused like one that does not exist.
+    ///
+    /// # Errors
+    /// What is wrong with it, or the text that it asked for.
+    pub fn read(
+        words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> clap::error::Result<Self> {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(words)?;
+        let cli = Self::from_arg_matches(&matches)?;
+        for (role, heading) in [(Role::User, USER), (Role::Post, POST)] {
+            if !cli.config.runs(role)
+                && let Some(flag) = given(&command, &matches, heading)
+            {
+                let problem = format!("--{flag} is for the {heading}, which --serve leaves out");
+                return Err(command.error(ErrorKind::ArgumentConflict, problem));
+            }
+        }
+        Ok(cli)
+    }
+}
+
+/// A flag under this heading that is on the command line.
+fn given<'a>(command: &'a Command, matches: &ArgMatches, heading: &str) -> Option<&'a str> {
+    let mut flags = command.get_arguments().filter(|flag| flag.get_help_heading() == Some(heading));
+    let is_given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    flags.find(|flag| is_given(flag.get_id().as_str()))?.get_long()
+}
+
 /// What a server does, wherever it listens.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
-    /// The directory of the post log; made if it is not there.
-    #[arg(long, default_value = "./quartet-data", value_name = "DIR")]
-    pub data: PathBuf,
-
-    /// Keep the log in memory: it ends with the server.
-    #[arg(long, conflicts_with_all = ["data", "read_only"])]
-    pub ephemeral: bool,
-
-    /// Serve what the log holds and change nothing, not even a damaged log.
-    #[arg(long)]
-    pub read_only: bool,
-
     /// The services to run.
     #[arg(long, value_delimiter = ',', default_value = "user,post", value_name = "SERVICES")]
     pub serve: Vec<Role>,
 
-    /// Where the User service is, if it is not in this process.
-    #[arg(long, value_name = "URL")]
-    pub user_endpoint: Option<String>,
-
-    /// The users: JSON lines of {"user_id", "name", "phone_number"?, "age"?}. Without it, five sample users, and an
-    /// empty log starts with eight posts of theirs.
-    #[arg(long, value_name = "FILE.jsonl")]
+    /// The users: JSON lines of {"user_id", "name", "phone_number"?, "age"?}. Without it, five sample users; if the Post
+    /// service runs here too, an empty log starts with eight posts of theirs.
+    #[arg(long, value_name = "FILE.jsonl", help_heading = USER)]
     pub users: Option<PathBuf>,
 
+    /// The directory of the post log; made if it is not there.
+    #[arg(long, default_value = "./quartet-data", value_name = "DIR", help_heading = POST)]
+    pub data: PathBuf,
+
+    /// Keep the log in memory: it ends with the server.
+    #[arg(long, conflicts_with_all = ["data", "read_only"], help_heading = POST)]
+    pub ephemeral: bool,
+
+    /// Serve what the log holds and change nothing, not even a damaged log.
+    #[arg(long, help_heading = POST)]
+    pub read_only: bool,
+
+    /// Where the User service is, if it is not in this process.
+    #[arg(long, value_name = "URL", help_heading = POST)]
+    pub user_endpoint: Option<String>,
+
     /// Leave an empty log empty.
-    #[arg(long)]
+    #[arg(long, help_heading = POST)]
     pub no_seed: bool,
 
     /// How long open calls may take to finish when the server stops.
@@ -82,12 +119,12 @@ impl Config {
     /// A server for tests and tours: both services, the log in memory, nothing in it.
     pub fn ephemeral() -> Self {
         Self {
+            serve: vec![Role::User, Role::Post],
+            users: None,
             data: PathBuf::new(),
             ephemeral: true,
             read_only: false,
-            serve: vec![Role::User, Role::Post],
             user_endpoint: None,
-            users: None,
             no_seed: true,
             drain_timeout: Duration::from_secs(10),
         }
@@ -96,5 +133,30 @@ impl Config {
     /// Whether this process runs a service.
     pub fn runs(&self, role: Role) -> bool {
         self.serve.contains(&role)
+    }
+
+    /// Whether an empty log starts with the sample posts. Their writers are the sample users, whom nobody else knows.
+    pub fn seeds(&self) -> bool {
+        let has_sample_users = self.runs(Role::User) && self.users.is_none();
+        has_sample_users && self.user_endpoint.is_none() && !self.no_seed && !self.read_only
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_of_a_service_that_does_not_run_is_refused() {
+        let post = ["--data=x", "--ephemeral", "--read-only", "--user-endpoint=x", "--no-seed"];
+        let flags = post.map(|flag| ("user", flag, "Post")).into_iter();
+        for (serve, flag, service) in flags.chain([("post", "--users=x", "User")]) {
+            let words = ["server", flag, "--serve"];
+            assert!(Cli::read(words.into_iter().chain(["user,post"])).is_ok(), "{flag}");
+            let error = Cli::read(words.into_iter().chain([serve])).unwrap_err().to_string();
+            let name = flag.split('=').next().unwrap();
+            let problem = format!("{name} is for the {service} service, which --serve leaves out");
+            assert!(error.contains(&problem), "{error}");
+        }
     }
 }

@@ -89,7 +89,7 @@ impl Server {
                 (None, None) => return Err(ServerError::NoUserService),
             };
             let log = open_log(&config).await?;
-            if config.users.is_none() && !config.no_seed && !config.read_only {
+            if config.seeds() {
                 seed::seed(&*log).await?;
             }
             Some(posts(log, channel, SystemTime::now, &drain))

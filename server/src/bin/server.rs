@@ -6,7 +6,6 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser as _;
 use quartet_server::{
     config::Cli,
     error::chain,
@@ -21,7 +20,7 @@ use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read(std::env::args_os()).unwrap_or_else(|problem| problem.exit());
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
