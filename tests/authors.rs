@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use quartet::{
-    post::v1::{ListPostsRequest, PostMessage},
+    post::v1::{ListPostsRequest, PostMessage, tag_feed_response::Payload},
     reason,
 };
 use quartet_server::log::{NewPost, PostLog, memory::MemoryLog};
@@ -63,7 +63,7 @@ async fn a_name_is_asked_for_once_in_60_s_and_never_once_per_post() {
     assert_eq!(setup.users.calls("7"), 1);
     tokio::time::sleep(Duration::from_secs(2)).await;
     setup.authors().await.unwrap();
-    assert_eq!(setup.users.calls("7"), 2);
+    setup.users.called("7", 2).await;
     setup.server.stop().await;
 }
 
@@ -150,13 +150,15 @@ async fn a_missing_name_ends_readers_unavailable_and_a_resume_skips_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_that_are_known_go_on_while_user_is_down() {
+async fn names_that_are_known_go_on_while_user_is_down_and_nobody_waits_for_them() {
     let setup = Setup::with_posts_of(&["7"]).await;
     setup.authors().await.unwrap();
     for mood in [refuses(), Mood::Hangs] {
         setup.users.set(mood);
         tokio::time::sleep(Duration::from_secs(61)).await; // the name is stale now
+        let since = Instant::now();
         assert_eq!(setup.authors().await.unwrap(), ["name of 7"]);
+        assert!(since.elapsed() < Duration::from_millis(100), "{:?}", since.elapsed());
     }
     // A writer whose name is known goes on too.
     let mut feed = Feed::open(&mut setup.server.posts()).await;
@@ -216,15 +218,39 @@ async fn a_status_of_user_is_not_passed_through() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_name_shows_within_60_s_on_a_stream_that_goes_on() {
+async fn a_user_service_that_hangs_is_asked_for_a_stale_name_by_one_call_in_7_s() {
+    let setup = Setup::with_posts_of(&["7"]).await;
+    setup.authors().await.unwrap();
+    setup.users.set(Mood::Hangs);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    // Each call ends after 2 s, and the next one waits for 5 s.
+    for _ in 0..70 {
+        setup.authors().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    assert!((5..=6).contains(&(setup.users.calls("7") - 1)), "{}", setup.users.calls("7"));
+    setup.server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_name_shows_on_a_stream_that_goes_on_once_the_old_one_is_60_s_old() {
     let setup = Setup::with_posts_of(&[]).await;
     let mut feed = Feed::joined_to(&mut setup.server.posts(), &["a"]).await;
-    for n in 0..3 {
-        feed.publish(PostMessage { user_id: "7".to_owned(), ..post(format!("n{n}"), &["a"]) })
+    for (n, name) in ["first", "second", "third"].into_iter().enumerate() {
+        setup.users.set(Mood::Renames(name));
+        // The post that finds the old name stale still has it.
+        feed.publish(PostMessage { user_id: "7".to_owned(), ..post(format!("a{n}"), &["a"]) })
             .await;
-        feed.until_post(&format!("n{n}")).await;
+        feed.until_post(&format!("a{n}")).await;
+        setup.users.called("7", n + 1).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        feed.publish(PostMessage { user_id: "7".to_owned(), ..post(format!("b{n}"), &["a"]) })
+            .await;
+        feed.until_post(&format!("b{n}")).await;
+        let Some(Payload::Posts(batch)) = feed.events.last() else { panic!("{:?}", feed.events) };
+        assert_eq!(batch.post_messages[0].author, name);
         assert_eq!(setup.users.calls("7"), n + 1);
-        tokio::time::sleep(Duration::from_secs(61)).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
     }
     drop(feed);
     setup.server.stop().await;

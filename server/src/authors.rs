@@ -1,13 +1,15 @@
 //! Names of authors: the Post service's client of the User service.
 //!
 //! Post and User are two services. Post stores user ids only and asks User for the names, over gRPC, even when both
-//! run in one process. A name is asked for once in `FRESH`, by one call however many readers wait for it, and never
-//! once per post.
+//! run in one process. A name is asked for once in `FRESH`, by one call however many readers need it, and never once
+//! per post. An older name serves on while it is asked for again: nobody waits for a name that is known.
 //!
-//! When User is down, names that were known go on; a name that was never known fails the caller, who tries again.
+//! So while User is down or slow, names that were known go on; a name that was never known fails the caller, who tries
+//! again.
 
 use std::{
     collections::{BTreeSet, HashMap},
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
 };
@@ -95,9 +97,10 @@ impl Authors {
         let known = self.0.known.lock().get(user_id).cloned();
         match known {
             Some(known) if known.is_fresh() => Ok(known.author),
-            // A stale name is better than none; a stale "no such user" is not, because it would refuse posts for good.
+            // A stale name is better than a wait; a stale "no such user" is not, because it would refuse posts for good.
             Some(Known { author: Some(name), .. }) => {
-                Ok(self.call(user_id).await.unwrap_or(Some(name)))
+                drop(self.call(user_id)); // It runs as a task, whoever waits for it.
+                Ok(Some(name))
             }
             _ => self.call(user_id).await,
         }
@@ -139,23 +142,25 @@ impl Authors {
         if let Some(call) = calls.get(user_id) {
             return call.clone();
         }
-        let task = self.0.tasks.spawn(self.clone().ask(user_id.to_owned()));
-        let (authors, id) = (self.clone(), user_id.to_owned());
-        let answer = task.map(move |ended| {
-            // A task that panicked did not say who the user is, nor that it is over.
-            ended.unwrap_or_else(|_| {
-                authors.0.calls.lock().remove(&id);
-                Err(UserServiceUnavailable)
-            })
-        });
+        let task = self.0.tasks.spawn(self.clone().ask_once(user_id.to_owned()));
+        // The task ends without an answer only if its runtime does.
+        let answer = task.map(|ended| ended.unwrap_or(Err(UserServiceUnavailable)));
         let call = answer.boxed().shared();
         calls.insert(user_id.to_owned(), call.clone());
         call
     }
 
-    async fn ask(self, user_id: String) -> Result<Author, UserServiceUnavailable> {
+    /// A call that makes way for the next one, also if it panics and nobody waits for it.
+    async fn ask_once(self, user_id: String) -> Result<Author, UserServiceUnavailable> {
+        let answer = AssertUnwindSafe(self.ask(&user_id)).catch_unwind().await;
+        // By now its answer is known: nobody finds neither.
+        self.0.calls.lock().remove(&user_id);
+        answer.unwrap_or(Err(UserServiceUnavailable))
+    }
+
+    async fn ask(&self, user_id: &str) -> Result<Author, UserServiceUnavailable> {
         let mut users = self.0.users.clone();
-        let request = GetUserRequest { user_id: user_id.clone() };
+        let request = GetUserRequest { user_id: user_id.to_owned() };
         // A downstream status is mapped, never passed on: its text and metadata are not for our callers.
         let author = match timeout(CALL, users.get_user(request)).await {
             Ok(Ok(response)) => {
@@ -166,17 +171,14 @@ impl Authors {
             Ok(Err(status)) => Err(format!("{:?}: {}", status.code(), status.message())),
             Err(_) => Err(format!("no answer within {CALL:?}")),
         };
-        // Known before the call is gone: nobody finds neither.
-        let author = match author {
-            Ok(author) => Ok(self.keep(user_id.clone(), author)),
+        match author {
+            Ok(author) => Ok(self.keep(user_id.to_owned(), author)),
             Err(why) => {
                 tracing::warn!(user_id, why, "the User service did not answer");
-                self.keep_stale(&user_id);
+                self.keep_stale(user_id);
                 Err(UserServiceUnavailable)
             }
-        };
-        self.0.calls.lock().remove(&user_id);
-        author
+        }
     }
 
     fn keep(&self, user_id: String, author: Author) -> Author {

@@ -29,7 +29,7 @@ use tonic::{
 
 use super::server::piped;
 
-/// A User service that knows everybody as `name of {user_id}`, except `nobody`.
+/// A User service that knows everybody as `name of {user_id}` until it is told otherwise, except `nobody`.
 #[derive(Clone, Default)]
 pub struct CountingUsers(Arc<Counting>);
 
@@ -44,6 +44,8 @@ struct Counting {
 pub enum Mood {
     #[default]
     Answers,
+    /// It has another name for everybody.
+    Renames(&'static str),
     /// It takes calls and does not answer.
     Hangs,
     /// It refuses every call with this.
@@ -92,8 +94,11 @@ impl UserService for CountingUsers {
         match mood {
             Mood::Refuses(status) => Err(status),
             _ if user_id == "nobody" => Err(Status::not_found("nobody")),
-            _ => {
-                let name = format!("name of {user_id}");
+            mood => {
+                let name = match mood {
+                    Mood::Renames(name) => name.to_owned(),
+                    _ => format!("name of {user_id}"),
+                };
                 let user = UserMessage { user_id, name, ..UserMessage::default() };
                 Ok(Response::new(GetUserResponse { user_message: Some(user) }))
             }
