@@ -15,11 +15,13 @@ use quartet::{
     reason,
     wire::{FeedMessage, Page},
 };
-use quartet_server::{connection, recover::Recover};
+use quartet_server::{
+    connection::{self, HttpService},
+    recover,
+};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming, service::Routes, transport::Endpoint};
-use tower::Layer as _;
 
 use crate::support::{
     Client, Feed, assert_refused, listed, page, posts, server::piped, soon, until_end, upload,
@@ -83,7 +85,8 @@ impl PostService for Panicking {
 /// A client of the service, on one connection, and the task that serves it.
 fn serve() -> (Client, JoinHandle<()>) {
     let (connector, listener) = mpsc::channel(1);
-    let routes = Recover.layer(Routes::new(PostServiceServer::new(Panicking)).prepare());
+    let routes = HttpService::new(Routes::new(PostServiceServer::new(Panicking)).prepare());
+    let routes = recover::around(routes);
     let drain = CancellationToken::new();
     let served = connection::serve(listener, routes, drain, Duration::from_secs(1));
     let channel = piped(Endpoint::from_static("http://in.memory"), connector);

@@ -20,7 +20,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::Service;
+use tower::util::BoxCloneService;
 
 /// Streams that one connection may have open: gRPC clients queue beyond it.
 const STREAMS: u32 = 256;
@@ -66,37 +66,19 @@ impl Listener for mpsc::Receiver<DuplexStream> {
     }
 }
 
-/// What answers requests: tonic's routes, in their layers.
-pub trait HttpService:
-    Service<
-        http::Request<hyper::body::Incoming>,
-        Response = http::Response<tonic::body::Body>,
-        Error = Infallible,
-        Future: Send + 'static,
-    > + Clone
-    + Send
-    + 'static
-{
-}
-
-impl<S> HttpService for S where
-    S: Service<
-            http::Request<hyper::body::Incoming>,
-            Response = http::Response<tonic::body::Body>,
-            Error = Infallible,
-            Future: Send + 'static,
-        > + Clone
-        + Send
-        + 'static
-{
-}
+/// What answers requests: tonic's routes, and what stands around them.
+pub type HttpService = BoxCloneService<
+    http::Request<hyper::body::Incoming>,
+    http::Response<tonic::body::Body>,
+    Infallible,
+>;
 
 /// Serves connections until `drain` is cancelled, then lets them finish within `drain_timeout` and cuts the rest.
 ///
 /// Draining closes the listener and sends GOAWAY on every connection; ending the open streams is the services' part.
 pub async fn serve(
     mut listener: impl Listener,
-    service: impl HttpService,
+    service: HttpService,
     drain: CancellationToken,
     drain_timeout: Duration,
 ) {
@@ -128,7 +110,7 @@ pub async fn serve(
 
 async fn connection(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    service: impl HttpService,
+    service: HttpService,
     tasks: TaskTracker,
     drain: CancellationToken,
 ) {

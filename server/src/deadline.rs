@@ -14,59 +14,33 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::future::{BoxFuture, FutureExt as _};
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
 use quartet::reason;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tonic::{Code, Status, body::Body};
-use tower::{Layer, Service};
+use tower::{ServiceExt as _, service_fn};
 
-use crate::error;
-
-/// Wraps services into [`WithDeadline`].
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Deadline;
-
-impl<S> Layer<S> for Deadline {
-    type Service = WithDeadline<S>;
-
-    fn layer(&self, inner: S) -> WithDeadline<S> {
-        WithDeadline { inner }
-    }
-}
+use crate::{connection::HttpService, error};
 
 /// A service whose calls end when the `grpc-timeout` of their request is over.
-#[derive(Debug, Clone)]
-pub struct WithDeadline<S> {
-    inner: S,
+pub fn around(service: HttpService) -> HttpService {
+    HttpService::new(service_fn(move |request| call(service.clone(), request)))
 }
 
-impl<S, B> Service<Request<B>> for WithDeadline<S>
-where
-    S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let deadline = match timeout_of(request.headers()) {
-            Ok(None) => return self.inner.call(request).boxed(),
-            Ok(Some(timeout)) => Instant::now() + timeout,
-            Err(status) => return async { Ok(status.into_http()) }.boxed(),
-        };
-        let response = timeout_at(deadline, self.inner.call(request));
-        Box::pin(async move {
-            Ok(match response.await {
-                Ok(Ok(response)) => response.map(|body| DeadlineBody::wrap(body, deadline)),
-                Err(_) => exceeded().into_http(),
-            })
-        })
+async fn call(
+    service: HttpService,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let deadline = match timeout_of(request.headers()) {
+        Ok(None) => return service.oneshot(request).await,
+        Ok(Some(timeout)) => Instant::now() + timeout,
+        Err(status) => return Ok(status.into_http()),
+    };
+    match timeout_at(deadline, service.oneshot(request)).await {
+        Ok(response) => Ok(response?.map(|body| DeadlineBody::wrap(body, deadline))),
+        Err(_) => Ok(exceeded().into_http()),
     }
 }
 
@@ -93,9 +67,7 @@ impl http_body::Body for DeadlineBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         if self.inner.is_some() && self.deadline.as_mut().poll(cx).is_ready() {
             self.inner = None;
-            let mut trailers = HeaderMap::new();
-            let added = exceeded().add_header(&mut trailers);
-            return Poll::Ready(Some(added.map(|()| Frame::trailers(trailers))));
+            return Poll::Ready(Some(error::trailers(&exceeded())));
         }
         match &mut self.inner {
             Some(inner) => Pin::new(inner).poll_frame(cx),

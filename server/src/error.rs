@@ -5,6 +5,9 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Frame;
 use quartet::{
     limits,
     reason::{self, DOMAIN},
@@ -152,6 +155,13 @@ pub fn embedded(status: &Status) -> pb::Status {
         message: status.message().to_owned(),
         details: Vec::new(),
     })
+}
+
+/// The end of a body that had a status to come: this one.
+pub fn trailers(status: &Status) -> Result<Frame<Bytes>, Status> {
+    let mut trailers = HeaderMap::new();
+    status.add_header(&mut trailers)?;
+    Ok(Frame::trailers(trailers))
 }
 
 /// An error and its causes, on one line.

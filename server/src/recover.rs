@@ -15,63 +15,38 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{FutureExt as _, future::BoxFuture};
-use http::{HeaderMap, Request, Response};
+use futures::FutureExt as _;
+use http::{Request, Response};
 use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
 use quartet::{reason, wire};
 use tonic::{Code, Status, body::Body};
-use tower::{Layer, Service};
+use tower::{ServiceExt as _, service_fn};
 
-use crate::error;
+use crate::{connection::HttpService, error};
 
 /// Characters of a method's name that are echoed: callers choose it, and a status stays small.
 const METHOD_CHARS: usize = 256;
 
-/// Wraps services into [`Recovered`].
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Recover;
-
-impl<S> Layer<S> for Recover {
-    type Service = Recovered<S>;
-
-    fn layer(&self, inner: S) -> Recovered<S> {
-        Recovered { inner }
-    }
-}
-
 /// A service whose panics are INTERNAL and whose statuses have reasons.
-#[derive(Debug, Clone)]
-pub struct Recovered<S> {
-    inner: S,
+pub fn around(service: HttpService) -> HttpService {
+    HttpService::new(service_fn(move |request| call(service.clone(), request)))
 }
 
-impl<S, B> Service<Request<B>> for Recovered<S>
-where
-    S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let method = request.uri().path().to_owned();
-        let response = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
-        Box::pin(async move {
-            Ok(match response.await {
-                Ok(Ok(response)) => {
-                    let response = with_reason(&method, response);
-                    response.map(|body| Body::new(RecoveredBody { inner: Some(body), method }))
-                }
-                Err(panic) => {
-                    log_panic(&method, &*panic);
-                    error::internal().into_http()
-                }
-            })
-        })
+async fn call(
+    service: HttpService,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let method = request.uri().path().to_owned();
+    match AssertUnwindSafe(service.oneshot(request)).catch_unwind().await {
+        Ok(response) => {
+            let response = with_reason(&method, response?);
+            Ok(response.map(|body| Body::new(RecoveredBody { inner: Some(body), method })))
+        }
+        Err(panic) => {
+            log_panic(&method, &*panic);
+            Ok(error::internal().into_http())
+        }
     }
 }
 
@@ -115,10 +90,7 @@ impl http_body::Body for RecoveredBody {
         catch_unwind(AssertUnwindSafe(|| Pin::new(inner).poll_frame(cx))).unwrap_or_else(|panic| {
             log_panic(&self.method, &*panic);
             self.inner = None;
-            let mut trailers = HeaderMap::new();
-            Poll::Ready(Some(
-                error::internal().add_header(&mut trailers).map(|()| Frame::trailers(trailers)),
-            ))
+            Poll::Ready(Some(error::trailers(&error::internal())))
         })
     }
 

@@ -15,13 +15,13 @@ use tonic::{
     service::Routes,
     transport::{Channel, Endpoint, Uri},
 };
-use tower::{Layer as _, service_fn};
+use tower::service_fn;
 
 use crate::{
     authors::Authors,
     config::{Config, Role},
     connection::{self, HttpService, Listener},
-    deadline::Deadline,
+    deadline,
     dispatcher::Dispatcher,
     log::{
         LogError, PostLog,
@@ -29,8 +29,7 @@ use crate::{
         embedded::{EmbeddedLog, OpenError, Options},
         memory::MemoryLog,
     },
-    recover::Recover,
-    seed,
+    recover, seed,
     service::Posts,
     users::{Users, UsersError},
 };
@@ -202,7 +201,7 @@ fn pipe_channel(connector: mpsc::Sender<DuplexStream>) -> Channel {
 }
 
 /// The services of a process, each under its own name and under the blog's.
-fn routes(users: Option<Users>, posts: Option<Posts>) -> impl HttpService {
+fn routes(users: Option<Users>, posts: Option<Posts>) -> HttpService {
     let mut routes = Routes::default();
     if let Some(users) = users {
         routes = routes
@@ -219,5 +218,5 @@ fn routes(users: Option<Users>, posts: Option<Posts>) -> impl HttpService {
             .add_service(PostServer::new(posts).max_decoding_message_size(REQUEST_BYTES));
     }
     // From the outside in: a panic of anything below becomes INTERNAL; a call ends with its deadline.
-    Recover.layer(Deadline.layer(routes.prepare()))
+    recover::around(deadline::around(HttpService::new(routes.prepare())))
 }

@@ -11,7 +11,7 @@ use quartet::user::v1::{
     user_service_server::{UserService, UserServiceServer},
 };
 use quartet_server::{
-    connection,
+    connection::{self, HttpService},
     log::{
         Appending, Limit, LogError, NewPost, Outcome, PostLog, Record, UserPage, memory::MemoryLog,
     },
@@ -73,6 +73,7 @@ impl CountingUsers {
     pub fn serve(&self) -> (Channel, JoinHandle<()>) {
         let (connector, listener) = mpsc::channel(1);
         let routes = Routes::new(UserServiceServer::new(self.clone())).prepare();
+        let routes = HttpService::new(routes);
         let drain = CancellationToken::new();
         let served = connection::serve(listener, routes, drain, Duration::from_secs(1));
         let channel = piped(Endpoint::from_static("http://user.in.memory"), connector);

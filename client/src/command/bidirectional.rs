@@ -50,8 +50,8 @@ pub struct Args {
     /// Who you are
     #[arg(long, value_name = "ID", default_value = "1")]
     pub user_id: String,
+    /// What all four take.
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub common: Common,
 }
 

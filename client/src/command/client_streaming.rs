@@ -42,8 +42,8 @@ pub struct Args {
     /// A file of JSON lines; - is stdin
     #[arg(value_name = "FILE", default_value = "-")]
     pub file: PathBuf,
+    /// What all four take.
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub common: Common,
 }
 

@@ -42,8 +42,8 @@ pub struct Args {
     /// Stop after so many posts
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
+    /// What all four take.
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub common: Common,
 }
 

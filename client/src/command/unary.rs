@@ -28,8 +28,8 @@ pub struct Args {
     /// Only posts after this position
     #[arg(long, value_name = "N|LOG_ID:N", value_parser = position::parse, allow_negative_numbers = true)]
     pub after: Option<LogPosition>,
+    /// What all four take.
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub common: Common,
 }
 
