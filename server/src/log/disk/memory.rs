@@ -93,6 +93,12 @@ impl MemoryDisk {
         self.state.lock().syncs
     }
 
+    /// The names of the segments that a process sees, in their order.
+    pub fn segments(&self) -> Vec<String> {
+        let names = self.state.lock().names.keys().cloned().collect::<Vec<_>>();
+        names.into_iter().filter(|name| name.ends_with(".log")).collect()
+    }
+
     /// What a process sees in a file.
     pub fn content(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.state.lock();

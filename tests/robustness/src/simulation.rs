@@ -1,0 +1,216 @@
+//! A run in a simulated world: a seed in, a history out.
+//!
+//! The server (accept loop, HTTP/2, services, cursors, log) and the clients are the real ones. The network is turmoil's,
+//! the disk is `MemoryDisk`, and time passes when nobody has anything left to do. Everything random is drawn from the
+//! seed, nothing runs on another thread, and every `select!` of ours has an order, so that a seed is a run: the same
+//! history, again and again.
+//!
+//! Not simulated: threads beside each other, the kernel, and what TCP does about lost packets (here a lost packet is a
+//! connection that went silent).
+
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use futures::{StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
+use prost::Message as _;
+use quartet::post::v1::PostMessage;
+use quartet_check::{
+    History,
+    history::{Fault, Floor, Post, Run},
+};
+use quartet_server::log::{
+    Limit, PostLog,
+    embedded::{EmbeddedLog, Options},
+    disk::MemoryDisk,
+};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use tokio_util::sync::CancellationToken;
+
+pub use bugs::Bug;
+pub use faults::Kind;
+
+use crate::{
+    recorder::Recorder,
+    workload::{self, Setting, USERS},
+};
+use network::Cuts;
+use servers::PostServer;
+
+mod bugs;
+mod faults;
+mod network;
+mod servers;
+
+/// How much time passes between two looks at the network. Smaller is finer and slower.
+const TICK: Duration = Duration::from_millis(20);
+/// What a message takes on its way.
+const LATENCY: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(25));
+/// Where the clients are. The network between one of these and the servers breaks as a whole.
+const GROUPS: [&str; 3] = ["writers", "readers", "feeds"];
+/// How long readers may take to catch up, and a little more.
+const CALM: Duration = Duration::from_secs(31);
+
+/// What a run must have done to count.
+const FLOOR: Floor = Floor { acknowledged: 40, delivered: 100, bookmarks: 3, resumed: 3 };
+
+/// A world, while it runs.
+struct Simulation {
+    sim: turmoil::Sim<'static>,
+    rng: StdRng,
+    posts: Arc<PostServer>,
+    cuts: BTreeMap<&'static str, Cuts>,
+    recorder: Recorder,
+    calm: CancellationToken,
+    faults: BTreeMap<String, Fault>,
+}
+
+/// Runs a seed, with a bug planted or without, and returns what happened.
+///
+/// Call it on a thread that runs nothing else meanwhile.
+///
+/// # Errors
+/// A part of the world that ended when it should not have, or the log that could not be read in the end.
+pub fn run(seed: u64, bug: Option<Bug>) -> Result<History, Box<dyn Error>> {
+    fastrand::seed(seed);
+    let mut simulation = Simulation::new(seed, bug);
+    simulation.break_things()?;
+    let calm_from = simulation.calm_down()?;
+    let run = Run {
+        seed,
+        log_id: simulation.posts.log_id(),
+        users: USERS.iter().map(|(id, name)| (id.to_string(), name.to_string())).collect(),
+        faults: simulation.faults.clone(),
+        calm_from: Some(calm_from),
+        floor: FLOOR,
+    };
+    let Simulation { sim, posts, recorder, mut rng, .. } = simulation;
+    drop(sim);
+    // The end is a power cut too: what was told must have been on disk.
+    let log = read_log(posts.disk().crash(&mut rng), posts.options())?;
+    Ok(History { run, events: recorder.events(), log })
+}
+
+impl Simulation {
+    fn new(seed: u64, bug: Option<Bug>) -> Self {
+        let mut sim = turmoil::Builder::new()
+            .rng_seed(seed)
+            .tick_duration(TICK)
+            .min_message_latency(LATENCY.0)
+            .max_message_latency(LATENCY.1)
+            .simulation_duration(Duration::MAX)
+            .epoch(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000))
+            .tcp_capacity(64)
+            .build();
+        let recorder = Recorder::new(|| turmoil::sim_elapsed().unwrap_or_default());
+        let calm = CancellationToken::new();
+        let posts = Arc::new(PostServer::new(seed, bug));
+        sim.host("users", servers::serve_users);
+        let serve = posts.clone();
+        sim.host("posts", move || servers::serve_posts(serve.clone()));
+        let mut cuts = BTreeMap::new();
+        for group in GROUPS {
+            let cut = Cuts::default();
+            let connect = network::connector("posts", servers::POSTS_PORT, cut.clone());
+            let setting = Setting {
+                seed,
+                recorder: recorder.clone(),
+                connect: Arc::new(connect),
+                calm: calm.clone(),
+            };
+            cuts.insert(group, cut);
+            sim.client(group, async move {
+                run_clients(clients(group, &setting)).await;
+                Ok(())
+            });
+        }
+        let rng = StdRng::seed_from_u64(seed);
+        Self { sim, rng, posts, cuts, recorder, calm, faults: BTreeMap::new() }
+    }
+
+    /// A few faults, one after another.
+    fn break_things(&mut self) -> turmoil::Result {
+        self.pass_up_to(500, 2500)?;
+        for _ in 0..self.rng.random_range(3..=5) {
+            let kind = Kind::any(&mut self.rng);
+            self.inject(kind)?;
+            self.pass_up_to(300, 3000)?;
+        }
+        Ok(())
+    }
+
+    /// Lets everybody catch up. Returns when that began, in microseconds.
+    fn calm_down(&mut self) -> Result<u64, Box<dyn Error>> {
+        self.calm.cancel();
+        let begun = self.sim.elapsed();
+        let acknowledged = self.recorder.progress().acknowledged;
+        let caught_up = |it: &mut Self| it.recorder.progress().all_at(acknowledged);
+        self.pass(TICK)?;
+        self.pass_until(CALM, caught_up)?;
+        Ok(begun.as_micros() as u64)
+    }
+
+    /// Lets so much time pass.
+    fn pass(&mut self, time: Duration) -> turmoil::Result {
+        self.pass_until(time, |_| false).map(drop)
+    }
+
+    /// Lets a random time pass, in milliseconds.
+    fn pass_up_to(&mut self, least: u64, most: u64) -> turmoil::Result {
+        let time = Duration::from_millis(self.rng.random_range(least..=most));
+        self.pass(time)
+    }
+
+    /// Lets time pass until something happens, at most so much. Returns whether it happened.
+    fn pass_until(
+        &mut self,
+        most: Duration,
+        mut happened: impl FnMut(&mut Self) -> bool,
+    ) -> Result<bool, Box<dyn Error>> {
+        let end = self.sim.elapsed() + most;
+        while self.sim.elapsed() < end {
+            if happened(self) {
+                return Ok(true);
+            }
+            self.sim.step()?;
+        }
+        Ok(happened(self))
+    }
+}
+
+fn clients(group: &str, setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
+    match group {
+        "writers" => workload::writers(setting),
+        "readers" => workload::readers(setting),
+        _ => workload::feeds(setting),
+    }
+}
+
+async fn run_clients(clients: Vec<LocalBoxFuture<'static, ()>>) {
+    let mut clients: FuturesUnordered<_> = clients.into_iter().collect();
+    while clients.next().await.is_some() {}
+}
+
+/// Reads what a log holds, in a process that only reads it.
+fn read_log(disk: MemoryDisk, options: Options) -> Result<Vec<Post>, Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let log = EmbeddedLog::open(Arc::new(disk), options).await?;
+        let mut posts = Vec::new();
+        loop {
+            let limit = Limit { posts: 1024, bytes: usize::MAX };
+            let records = log.read(posts.len() as u64, limit).await?;
+            if records.is_empty() {
+                return Ok(posts);
+            }
+            for record in records {
+                let post = PostMessage::decode(&record.post[..])?;
+                let sequence = record.sequence.cast_signed();
+                posts.push(Post::from(&PostMessage { sequence, ..post }));
+            }
+        }
+    })
+}

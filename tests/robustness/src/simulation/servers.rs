@@ -1,0 +1,118 @@
+//! The two services, each on a host of its own.
+
+use std::{future::pending, sync::Arc, time::{Duration, SystemTime}};
+
+use parking_lot::Mutex;
+use quartet_server::{
+    config::{Config, Role},
+    log::{
+        disk::MemoryDisk,
+        embedded::{EmbeddedLog, Identity, Options, RingLimits},
+    },
+    server::Server,
+};
+use tokio_util::sync::CancellationToken;
+use turmoil::net::TcpListener;
+
+use super::{
+    bugs::Bug,
+    network::{Cuts, SimListener, connector},
+};
+
+pub(super) const POSTS_PORT: u16 = 9001;
+const USERS_PORT: u16 = 9000;
+
+/// Small enough that readers fall out of the ring and segments end within a run.
+const RING: RingLimits = RingLimits { posts: 48, bytes: 1 << 20 };
+const SEGMENT_BYTES: u64 = 64 * 1024;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The Post server's machine: what outlives its process.
+pub(super) struct PostServer {
+    disk: Mutex<MemoryDisk>,
+    identity: Identity,
+    pub(super) bug: Option<Bug>,
+    state: Mutex<State>,
+}
+
+/// What became of the process that was started last.
+#[derive(Debug, Clone, Default)]
+pub(super) enum State {
+    #[default]
+    Starting,
+    /// It serves until this is cancelled.
+    Serving(CancellationToken),
+    /// It did not start, and said why.
+    Refused(String),
+    Ended,
+}
+
+impl PostServer {
+    pub(super) fn new(seed: u64, bug: Option<Bug>) -> Self {
+        let identity = Identity { log_id: u128::from(seed) << 64 | 1, salt: u128::from(seed) };
+        Self { disk: Mutex::default(), identity, bug, state: Mutex::default() }
+    }
+
+    pub(super) fn log_id(&self) -> String {
+        format!("{:032x}", self.identity.log_id)
+    }
+
+    pub(super) fn options(&self) -> Options {
+        let identity = self.identity;
+        Options { identity, segment_bytes: SEGMENT_BYTES, ring: RING, ..Options::default() }
+    }
+
+    pub(super) fn disk(&self) -> MemoryDisk {
+        self.disk.lock().clone()
+    }
+
+    pub(super) fn replace_disk(&self, disk: MemoryDisk) {
+        *self.disk.lock() = disk;
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state.lock().clone()
+    }
+
+    pub(super) fn is_serving(&self) -> bool {
+        matches!(*self.state.lock(), State::Serving(_))
+    }
+
+    pub(super) fn set(&self, state: State) {
+        *self.state.lock() = state;
+    }
+}
+
+/// The Post service, until it is told to stop, cannot start, or is crashed.
+pub(super) async fn serve_posts(machine: Arc<PostServer>) -> turmoil::Result {
+    machine.set(State::Starting);
+    let log = match EmbeddedLog::open(Arc::new(machine.disk()), machine.options()).await {
+        Ok(log) => Arc::new(log),
+        Err(error) => {
+            machine.set(State::Refused(error.to_string()));
+            return Ok(());
+        }
+    };
+    let listener = SimListener(TcpListener::bind(("0.0.0.0", POSTS_PORT)).await?);
+    let users = connector("users", USERS_PORT, Cuts::default())();
+    let config = Config { drain_timeout: DRAIN_TIMEOUT, ..Config::ephemeral() };
+    let server = Server::of_posts(log, users, now, config);
+    let stop = CancellationToken::new();
+    machine.set(State::Serving(stop.clone()));
+    // What a failed log says when it is closed was said to its clients before.
+    let _ = server.serve(listener, stop.cancelled_owned()).await;
+    machine.set(State::Ended);
+    Ok(())
+}
+
+/// The User service.
+pub(super) async fn serve_users() -> turmoil::Result {
+    let listener = SimListener(TcpListener::bind(("0.0.0.0", USERS_PORT)).await?);
+    let config = Config { serve: vec![Role::User], ..Config::ephemeral() };
+    Server::open(config).await?.serve(listener, pending()).await?;
+    Ok(())
+}
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + turmoil::since_epoch().unwrap_or_default()
+}

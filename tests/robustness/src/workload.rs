@@ -1,0 +1,126 @@
+//! Clients of every kind, at random: they write, read, join, leave, stall, hang up and resume, and write all of it down.
+//!
+//! Some are plain calls of the generated client, so that the record holds what was on the wire; some are the client
+//! library's, which is under test as much as the server is. What a client does comes from its seed and its name alone.
+//!
+//! Once the setting is calm, nobody hangs up, stalls or begins to write any more: what is open goes on.
+
+use std::{hash::Hasher as _, sync::Arc, time::Duration};
+
+use futures::{FutureExt as _, future::LocalBoxFuture};
+use quartet::post::v1::PostMessage;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use crate::recorder::Recorder;
+
+mod feeds;
+mod lists;
+mod uploads;
+
+/// The tags that posts have and readers follow.
+const TAGS: [&str; 4] = ["async", "streams", "tests", "tokio"];
+/// The users, as `server` knows them without a file.
+pub const USERS: [(&str, &str); 5] =
+    [("1", "Henry"), ("2", "Michael"), ("3", "Jessie"), ("4", "Max"), ("5", "Tony")];
+
+/// Where clients run.
+#[derive(Clone)]
+pub struct Setting {
+    /// What everything random comes from.
+    pub seed: u64,
+    /// Where it is written down.
+    pub recorder: Recorder,
+    /// Makes a connection of its own.
+    pub connect: Arc<dyn Fn() -> Channel>,
+    /// Cancelled when nothing new shall begin.
+    pub calm: CancellationToken,
+}
+
+impl std::fmt::Debug for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setting").field("seed", &self.seed).finish_non_exhaustive()
+    }
+}
+
+impl Setting {
+    /// A generator that only this client draws from.
+    fn rng(&self, client: &str) -> StdRng {
+        let mut hasher = std::hash::DefaultHasher::new();
+        hasher.write_u64(self.seed);
+        hasher.write(client.as_bytes());
+        StdRng::seed_from_u64(hasher.finish())
+    }
+
+    fn is_calm(&self) -> bool {
+        self.calm.is_cancelled()
+    }
+
+    /// Sleeps up to so many milliseconds, less once it is calm.
+    async fn pause(&self, rng: &mut StdRng, most: u64) {
+        let pause = tokio::time::sleep(Duration::from_millis(rng.random_range(0..=most)));
+        self.calm.run_until_cancelled(pause).await;
+    }
+}
+
+/// Clients that write and do not read: uploads that finish, break off and are repeated.
+pub fn writers(setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
+    let setting = || setting.clone();
+    vec![
+        uploads::uploader(setting(), "uploader").boxed_local(),
+        uploads::uploader(setting(), "uploader-2").boxed_local(),
+        uploads::rival(setting(), "rival").boxed_local(),
+    ]
+}
+
+/// Clients that read, and that publish what they read about.
+pub fn readers(setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
+    let setting = || setting.clone();
+    vec![
+        lists::follower(setting(), "follower").boxed_local(),
+        lists::plain_follower(setting(), "plain-follower").boxed_local(),
+        lists::plain_follower(setting(), "plain-follower-2").boxed_local(),
+        lists::snapshots(setting(), "snapshot").boxed_local(),
+        lists::pages(setting(), "page").boxed_local(),
+        lists::stranger(setting(), "stranger").boxed_local(),
+    ]
+}
+
+/// Clients that do both on one stream.
+pub fn feeds(setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
+    let setting = || setting.clone();
+    vec![
+        feeds::feed(setting(), "feed").boxed_local(),
+        feeds::plain_feed(setting(), "plain-feed").boxed_local(),
+        feeds::plain_feed(setting(), "plain-feed-2").boxed_local(),
+    ]
+}
+
+/// The `number`th post of a writer.
+fn post(writer: &str, number: u64, rng: &mut StdRng) -> PostMessage {
+    let size = match rng.random_range(0..20) {
+        0 => rng.random_range(8_000..40_000),
+        _ => rng.random_range(0..400),
+    };
+    PostMessage {
+        post_id: format!("{writer}-{number}"),
+        title: format!("Post {number} of {writer}"),
+        body: "x".repeat(size),
+        tags: some_tags(rng),
+        user_id: USERS[rng.random_range(0..USERS.len())].0.to_owned(),
+        ..PostMessage::default()
+    }
+}
+
+/// Up to two different tags.
+fn some_tags(rng: &mut StdRng) -> Vec<String> {
+    let mut tags: Vec<String> = Vec::new();
+    for _ in 0..rng.random_range(0..=2) {
+        let tag = TAGS[rng.random_range(0..TAGS.len())].to_owned();
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    tags
+}

@@ -1,0 +1,173 @@
+//! Clients that upload.
+
+use std::{sync::Arc, time::Duration};
+
+use async_stream::stream;
+use futures::{Stream, StreamExt as _, future};
+use parking_lot::Mutex;
+use quartet::post::v1::{
+    PostMessage, UploadFinish, UploadPostsRequest, post_service_client::PostServiceClient,
+    upload_posts_request::Payload,
+};
+use quartet_check::{history::What, record};
+use quartet_client::{Error, UploadEvent, upload_posts};
+use rand::{RngExt as _, rngs::StdRng};
+use tokio::time::{sleep, timeout};
+
+use super::{Setting, post};
+use crate::recorder::{Call, Client};
+
+/// Uploads one file after another; some are broken off, or end without a finish, and are then sent as a whole.
+pub(super) async fn uploader(setting: Setting, name: &'static str) {
+    let (client, mut rng) = (setting.recorder.client(name), setting.rng(name));
+    let mut sent = 0;
+    while !setting.is_calm() {
+        let count = rng.random_range(1..60);
+        let posts: Vec<_> = (sent..sent + count).map(|n| post(name, n, &mut rng)).collect();
+        sent += count;
+        match rng.random_range(0..4) {
+            0 => break_off(&setting, &client, &posts, &mut rng).await,
+            1 => end_early(&setting, &client, &posts, &mut rng).await,
+            _ => {}
+        }
+        upload(&setting, &client, &posts, &mut rng).await;
+        setting.pause(&mut rng, 1500).await;
+    }
+}
+
+/// Sends the same ids again and again, most with the same content, some with other content, some for an unknown user.
+pub(super) async fn rival(setting: Setting, name: &'static str) {
+    let (client, mut rng) = (setting.recorder.client(name), setting.rng(name));
+    let mut first = 0;
+    while !setting.is_calm() {
+        let posts: Vec<_> = (first..first + 10)
+            .map(|n| {
+                let contents = ["one", "another"][usize::from(rng.random_bool(0.1))];
+                PostMessage {
+                    post_id: format!("shared-{n}"),
+                    title: contents.to_owned(),
+                    user_id: if n % 7 == 6 { "nobody" } else { "1" }.to_owned(),
+                    ..PostMessage::default()
+                }
+            })
+            .collect();
+        first += rng.random_range(0..10);
+        upload(&setting, &client, &posts, &mut rng).await;
+        setting.pause(&mut rng, 3000).await;
+    }
+}
+
+/// Uploads through the client library until the server has answered.
+async fn upload(setting: &Setting, client: &Client, posts: &[PostMessage], rng: &mut StdRng) {
+    let posts: Arc<[PostMessage]> = posts.into();
+    let gap = Duration::from_millis(rng.random_range(0..40));
+    loop {
+        let current: Arc<Mutex<Option<Call>>> = Arc::default();
+        let open = {
+            let (client, posts, current) = (client.clone(), posts.clone(), current.clone());
+            move || -> quartet_client::Posts {
+                let call = client.open(record::upload());
+                *current.lock() = Some(call.clone());
+                Box::pin(recorded(call, posts.clone(), gap).map(Ok))
+            }
+        };
+        let mut events = Box::pin(upload_posts((setting.connect)(), open));
+        let note = |what| {
+            if let Some(call) = &*current.lock() {
+                call.note(what);
+            }
+        };
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(UploadEvent::Disconnected(cut)) => note(record::ended(Err(&cut.cause))),
+                Ok(UploadEvent::Done(answer)) => {
+                    note(record::uploaded(&answer));
+                    note(record::ended(Ok(())));
+                    return;
+                }
+                Ok(UploadEvent::Sent(_) | UploadEvent::Reconnected) => {}
+                Err(error) => note(record::ended(Err(&error))),
+            }
+        }
+        setting.pause(rng, 1000).await;
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The posts of an attempt, written down as the connection takes them.
+fn recorded(
+    call: Call,
+    posts: Arc<[PostMessage]>,
+    gap: Duration,
+) -> impl Stream<Item = PostMessage> + Send {
+    stream! {
+        for (index, post) in (0..).zip(&*posts) {
+            if index % 16 == 15 {
+                sleep(gap).await;
+            }
+            call.note(record::sent(index, post));
+            yield post.clone();
+        }
+        call.note(What::Finished { post_count: posts.len() as u64 });
+    }
+}
+
+/// Sends a part and resets the call: the server must not take it for the whole.
+async fn break_off(setting: &Setting, client: &Client, posts: &[PostMessage], rng: &mut StdRng) {
+    let call = client.open(record::upload());
+    let part = posts[..rng.random_range(0..=posts.len())].to_vec();
+    let requests = {
+        let call = call.clone();
+        stream! {
+            for (index, post) in (0..).zip(part) {
+                call.note(record::sent(index, &post));
+                yield UploadPostsRequest { payload: Some(Payload::PostMessage(post)) };
+            }
+            future::pending::<()>().await;
+        }
+    };
+    let mut service = PostServiceClient::new((setting.connect)());
+    let patience = Duration::from_millis(rng.random_range(0..400));
+    match timeout(patience, service.upload_posts(requests)).await {
+        Err(_) => call.note(record::left()),
+        Ok(answer) => end(&call, answer),
+    }
+}
+
+/// Ends without a finish, or with a finish that counts wrong.
+async fn end_early(setting: &Setting, client: &Client, posts: &[PostMessage], rng: &mut StdRng) {
+    let call = client.open(record::upload());
+    let part = posts[..posts.len() / 2].to_vec();
+    let wrong = rng.random_bool(0.5).then_some(posts.len() as i64);
+    let requests = {
+        let call = call.clone();
+        stream! {
+            for (index, post) in (0..).zip(part) {
+                call.note(record::sent(index, &post));
+                yield UploadPostsRequest { payload: Some(Payload::PostMessage(post)) };
+            }
+            if let Some(post_count) = wrong {
+                call.note(What::Finished { post_count: post_count.cast_unsigned() });
+                yield UploadPostsRequest { payload: Some(Payload::Finish(UploadFinish { post_count })) };
+            }
+        }
+    };
+    let mut service = PostServiceClient::new((setting.connect)());
+    match timeout(Duration::from_secs(20), service.upload_posts(requests)).await {
+        Err(_) => call.note(record::left()),
+        Ok(answer) => end(&call, answer),
+    }
+}
+
+fn end(
+    call: &Call,
+    answer: Result<tonic::Response<quartet::post::v1::UploadPostsResponse>, tonic::Status>,
+) {
+    match answer {
+        Ok(answer) => {
+            call.note(record::uploaded(answer.get_ref()));
+            call.note(record::ended(Ok(())));
+        }
+        Err(status) => call.note(record::ended(Err(&Error::from(status)))),
+    }
+}
