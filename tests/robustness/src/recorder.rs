@@ -25,7 +25,9 @@ pub struct Recorder {
 
 impl std::fmt::Debug for Recorder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Recorder").field("events", &self.events.lock().len()).finish_non_exhaustive()
+        f.debug_struct("Recorder")
+            .field("events", &self.events.lock().len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -24,8 +24,8 @@ use quartet_check::{
 };
 use quartet_server::log::{
     Limit, PostLog,
-    embedded::{EmbeddedLog, Options},
     disk::MemoryDisk,
+    embedded::{EmbeddedLog, Options},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio_util::sync::CancellationToken;
@@ -133,11 +133,11 @@ impl Simulation {
 
     /// A few faults, one after another.
     fn break_things(&mut self) -> turmoil::Result {
-        self.pass_up_to(500, 2500)?;
-        for _ in 0..self.rng.random_range(3..=5) {
+        self.pass_up_to(500, 2000)?;
+        for _ in 0..self.rng.random_range(2..=4) {
             let kind = Kind::any(&mut self.rng);
             self.inject(kind)?;
-            self.pass_up_to(300, 3000)?;
+            self.pass_up_to(300, 2000)?;
         }
         Ok(())
     }
@@ -148,7 +148,7 @@ impl Simulation {
         let begun = self.sim.elapsed();
         let acknowledged = self.recorder.progress().acknowledged;
         let caught_up = |it: &mut Self| it.recorder.progress().all_at(acknowledged);
-        self.pass(TICK)?;
+        self.pass(Duration::from_secs(1))?;
         self.pass_until(CALM, caught_up)?;
         Ok(begun.as_micros() as u64)
     }

@@ -282,6 +282,8 @@ fn exactly_once_is_broken_by_a_double_a_phantom_and_a_hole() {
         .client("writer", 0, [feed(None), sent(1), created(1)])
         .client("writer", 1, [feed(None), sent(1), created(1)])
         .breaks(&[Promise::ExactlyOnce]);
+    let again = [upload(), sent(1), What::Finished { post_count: 1 }, uploaded(1, 1)];
+    Story::stored(1).client("writer", 1, again).breaks(&[Promise::ExactlyOnce]);
 }
 
 #[test]

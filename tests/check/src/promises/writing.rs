@@ -86,12 +86,18 @@ pub(super) fn exactly_once(view: &View<'_>, found: &mut Finder) {
         }
     }
     let mut created = BTreeSet::new();
+    let mut uploaded = 0;
     for call in &view.calls {
+        uploaded += call.uploaded().map_or(0, |(_, answer)| answer.created);
         for (event, post_id, outcome) in call.receipts() {
             if matches!(outcome, Outcome::Created { .. }) && !created.insert(post_id) {
                 found.on(call, event, format!("{post_id} was created twice"));
             }
         }
+    }
+    let (told, stored) = (uploaded + created.len() as u64, view.history.log.len() as u64);
+    if told > stored {
+        found.in_log(format!("{told} posts were told as created, and {stored} are stored"));
     }
 }
 

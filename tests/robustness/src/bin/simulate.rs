@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write as _,
+    io::{IsTerminal as _, Write as _},
+    ops::ControlFlow,
     path::PathBuf,
     process::ExitCode,
     sync::{
@@ -13,16 +14,18 @@ use std::{
     time::Instant,
 };
 
-use clap::Parser;
+use clap::{Parser, ValueEnum as _};
 use quartet_check::{Broken, History, check, history::Fault, void};
-use quartet_robustness::simulation;
+use quartet_robustness::simulation::{self, Bug};
 
 /// Runs Quartet in a simulated world, once for each seed, and checks every promise.
 ///
-/// A seed is a run: the same seed gives the same history. The histories of runs that broke a promise are saved, for
-/// `quartet-check`.
+/// A seed is a run: the same seed gives the same history. The history of a run that broke a promise is saved, for
+/// `quartet-check`. A run in which too little happened is void: it counts for nothing.
+///
+/// Exit code: 0 if every promise held in at least one run that counts, 1 if not.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Examples:\n  simulate --seeds 500\n  simulate --first 42 --seeds 1 --save-all")]
+#[command(version, after_help = EXAMPLES)]
 struct Cli {
     /// How many seeds to run.
     #[arg(long, default_value_t = 500, value_name = "N")]
@@ -31,6 +34,14 @@ struct Cli {
     /// The first seed.
     #[arg(long, default_value_t = 1, value_name = "SEED")]
     first: u64,
+
+    /// Plant this bug.
+    #[arg(long, value_name = "BUG")]
+    bug: Option<Bug>,
+
+    /// Plant every bug, one after another, and say at which seed each is found.
+    #[arg(long, conflicts_with = "bug")]
+    bugs: bool,
 
     /// Where histories are saved.
     #[arg(long, default_value = "target/simulation", value_name = "DIR")]
@@ -45,13 +56,94 @@ struct Cli {
     jobs: Option<usize>,
 }
 
-/// What became of a seed.
-struct Done {
-    seed: u64,
-    result: Result<History, String>,
+const EXAMPLES: &str = "\
+Examples:
+  simulate --seeds 500
+  simulate --first 42 --seeds 1 --save-all     one run, to look into
+  simulate --bugs --seeds 500                  how soon each planted bug is found
+  simulate --bug receipts-lost --seeds 3";
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if cli.bugs { find_bugs(&cli) } else { run_seeds(&cli) }
 }
 
-/// What became of all.
+/// Runs seeds beside each other and hands over what came of them, until `take` has seen enough.
+fn each_seed(
+    cli: &Cli,
+    bug: Option<Bug>,
+    mut take: impl FnMut(u64, Result<History, String>) -> ControlFlow<()>,
+) {
+    let jobs = cli.jobs.or_else(|| thread::available_parallelism().ok().map(Into::into));
+    let (next, end) = (AtomicU64::new(cli.first), cli.first + cli.seeds);
+    thread::scope(|scope| {
+        let (sender, results) = mpsc::sync_channel(1);
+        for _ in 0..jobs.unwrap_or(1) {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let wanted = seed < end;
+                    if !wanted || sender.send((seed, simulated(seed, bug))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        for (seed, result) in results {
+            if take(seed, result).is_break() {
+                next.store(end, Ordering::Relaxed);
+                break;
+            }
+        }
+    });
+}
+
+/// A run on a thread of its own: what it keeps for its thread is gone with it.
+fn simulated(seed: u64, bug: Option<Bug>) -> Result<History, String> {
+    let run = move || simulation::run(seed, bug).map_err(|error| error.to_string());
+    thread::spawn(run).join().unwrap_or_else(|_| Err("a part of it panicked".to_owned()))
+}
+
+fn run_seeds(cli: &Cli) -> ExitCode {
+    let started = Instant::now();
+    let mut totals = Totals::default();
+    each_seed(cli, cli.bug, |seed, result| {
+        totals.take(seed, result, cli);
+        totals.show_progress(cli.seeds);
+        ControlFlow::Continue(())
+    });
+    totals.report(started.elapsed().as_secs_f64());
+    ExitCode::from(u8::from(totals.failed > 0 || totals.runs == totals.void))
+}
+
+/// Looks for each planted bug.
+fn find_bugs(cli: &Cli) -> ExitCode {
+    let mut missed = 0;
+    print("bug | found by | after seeds");
+    for bug in Bug::value_variants() {
+        let (mut seeds, mut found) = (0, None);
+        each_seed(cli, Some(*bug), |seed, result| {
+            seeds += 1;
+            let broken = result.map(|history| check(&history)).unwrap_or_default();
+            if broken.iter().any(|broken| broken.promise == bug.breaks()) {
+                found = Some(seed);
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        let (name, promise) = (bug.name(), bug.breaks());
+        match found {
+            Some(seed) => print(&format!("{name} | {promise} | {seeds} (seed {seed})")),
+            None => print(&format!("{name} | {promise} | NOT FOUND in {seeds}")),
+        }
+        missed += u8::from(found.is_none());
+    }
+    ExitCode::from(missed.min(1))
+}
+
+/// What became of all runs.
 #[derive(Default)]
 struct Totals {
     runs: u64,
@@ -63,56 +155,17 @@ struct Totals {
     broken: BTreeMap<String, u64>,
 }
 
-fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let started = Instant::now();
-    let mut totals = Totals::default();
-    let jobs = cli.jobs.or_else(|| thread::available_parallelism().ok().map(Into::into));
-    let next = AtomicU64::new(cli.first);
-    thread::scope(|scope| {
-        let (sender, results) = mpsc::sync_channel(1);
-        for _ in 0..jobs.unwrap_or(1) {
-            let (sender, next, cli) = (sender.clone(), &next, &cli);
-            scope.spawn(move || {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= cli.first + cli.seeds {
-                        return;
-                    }
-                    let result = simulation::run(seed, None).map_err(|error| error.to_string());
-                    if sender.send(Done { seed, result }).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(sender);
-        for done in results {
-            totals.take(done, &cli);
-        }
-    });
-    totals.report(started.elapsed().as_secs_f64());
-    ExitCode::from(u8::from(totals.failed > 0 || totals.runs == totals.void))
-}
-
 impl Totals {
-    fn take(&mut self, Done { seed, result }: Done, cli: &Cli) {
+    fn take(&mut self, seed: u64, result: Result<History, String>, cli: &Cli) {
         self.runs += 1;
         let history = match result {
             Ok(history) => history,
             Err(error) => {
                 self.failed += 1;
-                print(&format!("seed {seed}: {error}"));
-                return;
+                return print(&format!("seed {seed}: {error}"));
             }
         };
-        self.events += history.events.len() as u64;
-        self.posts += history.log.len() as u64;
-        for (kind, fault) in &history.run.faults {
-            let total = self.faults.entry(kind.clone()).or_default();
-            total.armed += fault.armed;
-            total.fired += fault.fired;
-        }
+        self.count(&history);
         let broken = check(&history);
         if !broken.is_empty() {
             self.failed += 1;
@@ -126,6 +179,16 @@ impl Totals {
         }
     }
 
+    fn count(&mut self, history: &History) {
+        self.events += history.events.len() as u64;
+        self.posts += history.log.len() as u64;
+        for (kind, fault) in &history.run.faults {
+            let total = self.faults.entry(kind.clone()).or_default();
+            total.armed += fault.armed;
+            total.fired += fault.fired;
+        }
+    }
+
     fn note_broken(&mut self, seed: u64, broken: &[Broken]) {
         for broken in broken {
             *self.broken.entry(broken.promise.to_string()).or_default() += 1;
@@ -135,16 +198,17 @@ impl Totals {
         }
     }
 
+    fn show_progress(&self, seeds: u64) {
+        if std::io::stderr().is_terminal() {
+            let _ = write!(std::io::stderr(), "\r{} of {seeds} seeds", self.runs);
+        }
+    }
+
     fn report(&self, seconds: f64) {
-        print(&format!(
-            "{} seeds in {seconds:.0} s ({:.1} a second): {} events, {} posts, {} void, {} failed",
-            self.runs,
-            self.runs as f64 / seconds,
-            self.events,
-            self.posts,
-            self.void,
-            self.failed,
-        ));
+        let rate = self.runs as f64 / seconds;
+        let Self { runs, events, posts, void, failed, .. } = self;
+        print(&format!("{runs} seeds in {seconds:.0} s, {rate:.1} a second"));
+        print(&format!("{events} events, {posts} posts, {void} void, {failed} failed"));
         for (kind, fault) in &self.faults {
             print(&format!("{:>6} of {:>6} {kind}", fault.fired, fault.armed));
         }
@@ -156,8 +220,8 @@ impl Totals {
 
 fn save(cli: &Cli, seed: u64, history: &History) {
     let path = cli.save.join(format!("history.{seed}.jsonl"));
-    let saved = std::fs::create_dir_all(&cli.save)
-        .and_then(|()| std::fs::write(&path, history.to_lines()));
+    let saved =
+        std::fs::create_dir_all(&cli.save).and_then(|()| std::fs::write(&path, history.to_lines()));
     match saved {
         Ok(()) => print(&format!("seed {seed}: saved as {}", path.display())),
         Err(error) => print(&format!("seed {seed}: cannot save {}: {error}", path.display())),

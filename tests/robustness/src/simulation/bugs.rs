@@ -1,5 +1,145 @@
-//! Bugs that are planted on purpose.
+//! Bugs that are planted on purpose, to see whether the simulator drives the server there and the checker notices.
+//!
+//! They stand at the seams of the server (`Disk`, `PostLog`, `PostService`), one at a time, chosen when a run starts.
+//! The server's own code has none of them in it, and no program but the simulator can switch them on.
+
+use std::sync::Arc;
+
+use quartet_check::Promise;
+use quartet_server::log::{
+    PostLog,
+    disk::{Disk, MemoryDisk},
+    embedded::Options,
+};
+
+mod at_the_disk;
+mod at_the_log;
+mod at_the_service;
+
+pub(super) use at_the_service::BuggyPosts;
 
 /// A planted bug.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bug {}
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Bug {
+    /// An fsync does nothing: acknowledged before it is durable.
+    SyncDoesNothing,
+    /// An fsync that failed is taken for one that worked.
+    FailedSyncIgnored,
+    /// A write that failed is taken for one that worked.
+    FailedWriteIgnored,
+    /// Outcomes are told before the commit.
+    AcknowledgedBeforeCommit,
+    /// Ids are forgotten at a restart.
+    IdsForgottenAtRestart,
+    /// A reader that fell out of the ring goes on where the ring begins.
+    DroppedWhenTheRingLaps,
+    /// The index of a user's posts is one post behind.
+    UserIndexLags,
+    /// Other content under an id that is taken counts as a duplicate.
+    OtherContentIsADuplicate,
+    /// A duplicate is told as created.
+    DuplicateToldAsCreated,
+    /// The posts of an append are stored last to first.
+    AppendReversed,
+    /// A list resumes at its position, not after it.
+    ResumesAtThePosition,
+    /// A list resumes one post too late.
+    ResumesAPostTooLate,
+    /// A position of another log is taken for one of this log.
+    AnotherLogsPositionTaken,
+    /// A page of posts says the head for its position, though posts are queued.
+    PositionIsTheHead,
+    /// Where replay hands over to live, the last post is sent again.
+    DoubledAtTheHandOver,
+    /// A list says that the snapshot is complete after its first page.
+    SnapshotEndsEarly,
+    /// Long posts are left out.
+    LongPostsLeftOut,
+    /// A post gets the author of another.
+    AuthorOfAnother,
+    /// A change of the filter takes effect one post after the position that it names.
+    FilterChangesAPostLate,
+    /// Some receipts are not sent.
+    ReceiptsLost,
+    /// Two receipts change places.
+    ReceiptsSwapped,
+    /// An upload without a finish is complete.
+    CompleteWithoutFinish,
+    /// A stream falls silent after a while and stays open.
+    StreamFallsSilent,
+}
+
+impl Bug {
+    /// The promise that it breaks before all others.
+    pub fn breaks(self) -> Promise {
+        match self {
+            Bug::SyncDoesNothing
+            | Bug::OtherContentIsADuplicate
+            | Bug::FailedSyncIgnored
+            | Bug::FailedWriteIgnored
+            | Bug::AcknowledgedBeforeCommit => Promise::Durable,
+            Bug::IdsForgottenAtRestart | Bug::DuplicateToldAsCreated => Promise::ExactlyOnce,
+            Bug::DroppedWhenTheRingLaps
+            | Bug::UserIndexLags
+            | Bug::ResumesAPostTooLate
+            | Bug::LongPostsLeftOut => Promise::Reliable,
+            Bug::ReceiptsLost | Bug::ReceiptsSwapped | Bug::CompleteWithoutFinish => {
+                Promise::Receipts
+            }
+            Bug::AppendReversed => Promise::WritersOrder,
+            Bug::ResumesAtThePosition => Promise::Unique,
+            Bug::AnotherLogsPositionTaken => Promise::Resumable,
+            Bug::PositionIsTheHead => Promise::Bookmarkable,
+            Bug::DoubledAtTheHandOver => Promise::Ordered,
+            Bug::SnapshotEndsEarly => Promise::Fresh,
+            Bug::AuthorOfAnother => Promise::Authored,
+            Bug::FilterChangesAPostLate => Promise::Filter,
+            Bug::StreamFallsSilent => Promise::Live,
+        }
+    }
+
+    /// As programs and tables name it.
+    pub fn name(self) -> String {
+        use clap::ValueEnum as _;
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// The disk as the server sees it.
+    pub(super) fn disk(bug: Option<Bug>, disk: MemoryDisk) -> Arc<dyn Disk> {
+        match bug {
+            Some(
+                bug @ (Bug::SyncDoesNothing | Bug::FailedSyncIgnored | Bug::FailedWriteIgnored),
+            ) => Arc::new(at_the_disk::BuggyDisk { disk, bug }),
+            _ => Arc::new(disk),
+        }
+    }
+
+    /// How the server opens its log.
+    pub(super) fn options(bug: Option<Bug>, options: Options) -> Options {
+        match bug {
+            Some(Bug::IdsForgottenAtRestart) => {
+                Options { hash_id: at_the_log::forgetful_hash, ..options }
+            }
+            _ => options,
+        }
+    }
+
+    /// The log as the services see it, once it is open.
+    pub(super) fn log(bug: Option<Bug>, log: Arc<dyn PostLog>) -> Arc<dyn PostLog> {
+        match bug {
+            Some(Bug::IdsForgottenAtRestart) => {
+                at_the_log::forget();
+                log
+            }
+            Some(
+                bug @ (Bug::AcknowledgedBeforeCommit
+                | Bug::DroppedWhenTheRingLaps
+                | Bug::UserIndexLags
+                | Bug::OtherContentIsADuplicate
+                | Bug::DuplicateToldAsCreated
+                | Bug::AppendReversed),
+            ) => Arc::new(at_the_log::BuggyLog::new(log, bug)),
+            _ => log,
+        }
+    }
+}

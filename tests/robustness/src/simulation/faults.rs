@@ -84,7 +84,7 @@ impl Simulation {
             Kind::Partition => {
                 let group = self.any_group();
                 self.sim.partition(group, "posts");
-                self.pass_up_to(300, 6000)?;
+                self.pass_up_to(300, 5000)?;
                 self.sim.repair(group, "posts");
                 true
             }
@@ -93,7 +93,7 @@ impl Simulation {
                 let to_server = self.rng.random_bool(0.5);
                 let (from, to) = if to_server { (group, "posts") } else { ("posts", group) };
                 self.sim.partition_oneway(from, to);
-                self.pass_up_to(300, 6000)?;
+                self.pass_up_to(300, 5000)?;
                 self.sim.repair_oneway(from, to);
                 true
             }
@@ -121,7 +121,7 @@ impl Simulation {
             Kind::UsersGone => {
                 self.sim.crash("users");
                 let fired = self.restart(false)?;
-                self.pass_up_to(300, 6000)?;
+                self.pass_up_to(300, 5000)?;
                 self.sim.bounce("users");
                 fired
             }

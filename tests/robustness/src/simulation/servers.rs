@@ -1,21 +1,34 @@
 //! The two services, each on a host of its own.
 
-use std::{future::pending, sync::Arc, time::{Duration, SystemTime}};
+use std::{
+    future::pending,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use parking_lot::Mutex;
+use quartet::post::v1::post_service_server::PostServiceServer;
 use quartet_server::{
+    authors::Authors,
     config::{Config, Role},
+    connection::{self, HttpService},
+    deadline,
+    dispatcher::Dispatcher,
     log::{
+        PostLog,
         disk::MemoryDisk,
         embedded::{EmbeddedLog, Identity, Options, RingLimits},
     },
+    recover,
     server::Server,
+    service::Posts,
 };
 use tokio_util::sync::CancellationToken;
+use tonic::{service::Routes, transport::Channel};
 use turmoil::net::TcpListener;
 
 use super::{
-    bugs::Bug,
+    bugs::{Bug, BuggyPosts},
     network::{Cuts, SimListener, connector},
 };
 
@@ -23,8 +36,8 @@ pub(super) const POSTS_PORT: u16 = 9001;
 const USERS_PORT: u16 = 9000;
 
 /// Small enough that readers fall out of the ring and segments end within a run.
-const RING: RingLimits = RingLimits { posts: 48, bytes: 1 << 20 };
-const SEGMENT_BYTES: u64 = 64 * 1024;
+const RING: RingLimits = RingLimits { posts: 24, bytes: 1 << 20 };
+const SEGMENT_BYTES: u64 = 24 * 1024;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The Post server's machine: what outlives its process.
@@ -59,7 +72,9 @@ impl PostServer {
 
     pub(super) fn options(&self) -> Options {
         let identity = self.identity;
-        Options { identity, segment_bytes: SEGMENT_BYTES, ring: RING, ..Options::default() }
+        let options =
+            Options { identity, segment_bytes: SEGMENT_BYTES, ring: RING, ..Options::default() };
+        Bug::options(self.bug, options)
     }
 
     pub(super) fn disk(&self) -> MemoryDisk {
@@ -86,8 +101,9 @@ impl PostServer {
 /// The Post service, until it is told to stop, cannot start, or is crashed.
 pub(super) async fn serve_posts(machine: Arc<PostServer>) -> turmoil::Result {
     machine.set(State::Starting);
-    let log = match EmbeddedLog::open(Arc::new(machine.disk()), machine.options()).await {
-        Ok(log) => Arc::new(log),
+    let disk = Bug::disk(machine.bug, machine.disk());
+    let log = match EmbeddedLog::open(disk, machine.options()).await {
+        Ok(log) => Bug::log(machine.bug, Arc::new(log)),
         Err(error) => {
             machine.set(State::Refused(error.to_string()));
             return Ok(());
@@ -96,13 +112,39 @@ pub(super) async fn serve_posts(machine: Arc<PostServer>) -> turmoil::Result {
     let listener = SimListener(TcpListener::bind(("0.0.0.0", POSTS_PORT)).await?);
     let users = connector("users", USERS_PORT, Cuts::default())();
     let config = Config { drain_timeout: DRAIN_TIMEOUT, ..Config::ephemeral() };
-    let server = Server::of_posts(log, users, now, config);
     let stop = CancellationToken::new();
     machine.set(State::Serving(stop.clone()));
-    // What a failed log says when it is closed was said to its clients before.
-    let _ = server.serve(listener, stop.cancelled_owned()).await;
+    match machine.bug {
+        None => {
+            let server = Server::of_posts(log, users, now, config);
+            // What a failed log says when it is closed was said to its clients before.
+            let _ = server.serve(listener, stop.cancelled_owned()).await;
+        }
+        Some(bug) => serve_buggy(bug, log, users, listener, stop).await,
+    }
     machine.set(State::Ended);
     Ok(())
+}
+
+/// The same service with a bug in front of it.
+async fn serve_buggy(
+    bug: Bug,
+    log: Arc<dyn PostLog>,
+    users: Channel,
+    listener: SimListener,
+    stop: CancellationToken,
+) {
+    let (dispatcher, authors) = (Dispatcher::new(log.clone()), Authors::new(users));
+    let drain = stop.clone();
+    let posts = Posts { log, dispatcher: dispatcher.clone(), authors, clock: now, drain };
+    let routes = Routes::new(PostServiceServer::new(BuggyPosts { posts, bug })).prepare();
+    let service = recover::around(deadline::around(HttpService::new(routes)));
+    let ended = CancellationToken::new();
+    let connections = async {
+        connection::serve(listener, service, stop, DRAIN_TIMEOUT).await;
+        ended.cancel();
+    };
+    tokio::join!(connections, dispatcher.run(ended.clone()));
 }
 
 /// The User service.

@@ -61,12 +61,13 @@ fn any_tag(rng: &mut StdRng) -> String {
 }
 
 fn next_action(rng: &mut StdRng) -> Instant {
-    Instant::now() + Duration::from_millis(rng.random_range(5..250))
+    Instant::now() + Duration::from_millis(rng.random_range(20..500))
 }
 
 /// A feed of plain calls, which resumes as the contract says: position and tags together, what has no receipt again.
 pub(super) async fn plain_feed(setting: Setting, name: &'static str) {
     let (client, mut rng) = (setting.recorder.client(name), setting.rng(name));
+    let channel = (setting.connect)();
     let mut feed = PlainFeed {
         name,
         from_oldest: rng.random_bool(0.5),
@@ -76,7 +77,7 @@ pub(super) async fn plain_feed(setting: Setting, name: &'static str) {
     loop {
         let join = feed.first_join();
         let call = client.open(record::feed(Some(&join)));
-        let end = feed.call(&setting, &call, join, &mut rng).await;
+        let end = feed.call(&setting, &channel, &call, join, &mut rng).await;
         call.note(end);
         sleep(Duration::from_millis(rng.random_range(20..300))).await;
     }
@@ -110,13 +111,14 @@ impl PlainFeed {
     async fn call(
         &mut self,
         setting: &Setting,
+        channel: &Channel,
         call: &Call,
         join: JoinTags,
         rng: &mut StdRng,
     ) -> What {
         let (sender, requests) = mpsc::channel(REQUESTS);
         let mut sender = Some(sender);
-        let mut responses = pin!(responses((setting.connect)(), requests));
+        let mut responses = pin!(responses(channel.clone(), requests));
         let mut sent = 0;
         self.joined = false;
         ask(&sender, Asked::Join(join));
@@ -227,13 +229,14 @@ fn responses(
 /// A feed of the client library, which resumes by itself.
 pub(super) async fn feed(setting: Setting, name: &'static str) {
     let (client, mut rng) = (setting.recorder.client(name), setting.rng(name));
+    let channel = (setting.connect)();
     let mut position: Option<LogPosition> = None;
     let mut published = 0;
     loop {
         let (sender, requests) = mpsc::channel(REQUESTS);
         let mut sender = Some(sender);
         let start = position.clone().map_or(FeedStart::Oldest, FeedStart::After);
-        let mut events = pin!(tag_feed((setting.connect)(), start, ReceiverStream::new(requests)));
+        let mut events = pin!(tag_feed(channel.clone(), start, ReceiverStream::new(requests)));
         let mut call = client.open(record::feed(Some(&start_of(&position))));
         let mut follows: Option<Follows> = None;
         let mut sent = 0;
@@ -287,7 +290,10 @@ pub(super) async fn feed(setting: Setting, name: &'static str) {
                 Some(Ok(FeedEvent::Reconnected(at))) => {
                     // The library joins again by itself and says so only like this.
                     if let (Some(follows), Some(_)) = (&follows, &at) {
-                        call.note(What::Follows { follows: follows.clone(), position: (&at).into() });
+                        call.note(What::Follows {
+                            follows: follows.clone(),
+                            position: (&at).into(),
+                        });
                     }
                     continue;
                 }
@@ -303,7 +309,9 @@ pub(super) async fn feed(setting: Setting, name: &'static str) {
             if let What::Follows { follows: now, .. } = &what {
                 follows = Some(now.clone());
             }
-            position = position_of(&payload).or(position).filter(|_| follows.is_some());
+            if follows.is_some() {
+                position = position_of(&payload).or(position);
+            }
             call.note(what);
         };
         call.note(end);

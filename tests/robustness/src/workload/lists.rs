@@ -51,6 +51,7 @@ pub(super) async fn follower(setting: Setting, name: &'static str) {
 /// Follows a random filter by plain calls: hangs up at random and resumes from the last position.
 pub(super) async fn plain_follower(setting: Setting, name: &'static str) {
     let (client, mut rng) = (setting.recorder.client(name), setting.rng(name));
+    let channel = (setting.connect)();
     let mut request = ListPostsRequest {
         tags: some_tags(&mut rng),
         user_ids: some_users(&mut rng),
@@ -60,7 +61,7 @@ pub(super) async fn plain_follower(setting: Setting, name: &'static str) {
     loop {
         let call = client.open(record::list(&request));
         let hang_up = Instant::now() + Duration::from_millis(rng.random_range(100..6000));
-        let mut batches = pin!(batches((setting.connect)(), request.clone()));
+        let mut batches = pin!(batches(channel.clone(), request.clone()));
         let end = loop {
             let batch = if setting.is_calm() {
                 batches.next().await
@@ -91,7 +92,7 @@ pub(super) async fn plain_follower(setting: Setting, name: &'static str) {
 
 /// Lists what there is, again and again: each list is a reader of its own, which must hold what was acknowledged.
 pub(super) async fn snapshots(setting: Setting, name: &'static str) {
-    let mut rng = setting.rng(name);
+    let (channel, mut rng) = ((setting.connect)(), setting.rng(name));
     for number in 0.. {
         let client = setting.recorder.client(format!("{name}-{number}"));
         // Only what somebody was told of is a position.
@@ -101,7 +102,7 @@ pub(super) async fn snapshots(setting: Setting, name: &'static str) {
         let request = ListPostsRequest { resume_after: Some(from), ..ListPostsRequest::default() };
         let call = client.open(record::list(&request));
         let deadline = Instant::now() + PATIENCE;
-        let mut batches = pin!(batches((setting.connect)(), request));
+        let mut batches = pin!(batches(channel.clone(), request));
         loop {
             match timeout_at(deadline, batches.next()).await {
                 Ok(Some(Ok(batch))) => call.note(record::batch(&batch)),
@@ -119,19 +120,19 @@ pub(super) async fn snapshots(setting: Setting, name: &'static str) {
                 }
             }
         }
-        setting.pause(&mut rng, 2000).await;
-        sleep(Duration::from_millis(300)).await;
+        setting.pause(&mut rng, 4000).await;
+        sleep(Duration::from_millis(500)).await;
     }
 }
 
 /// Pages through the posts of one user after another.
 pub(super) async fn pages(setting: Setting, name: &'static str) {
-    let mut rng = setting.rng(name);
+    let (channel, mut rng) = ((setting.connect)(), setting.rng(name));
     for number in 0.. {
         let client = setting.recorder.client(format!("{name}-{number}"));
         let user_id = USERS[rng.random_range(0..USERS.len())].0.to_owned();
         let mut request = ListPostsByUserIdRequest { user_id, ..Default::default() };
-        let mut service = PostServiceClient::new((setting.connect)());
+        let mut service = PostServiceClient::new(channel.clone());
         loop {
             let call = client.open(record::page(&request));
             let asked = service.list_posts_by_user_id(request.clone());
@@ -153,21 +154,21 @@ pub(super) async fn pages(setting: Setting, name: &'static str) {
             }
             request.resume_after = page.position;
         }
-        setting.pause(&mut rng, 2000).await;
-        sleep(Duration::from_millis(300)).await;
+        setting.pause(&mut rng, 4000).await;
+        sleep(Duration::from_millis(500)).await;
     }
 }
 
 /// Comes with a position of another log.
 pub(super) async fn stranger(setting: Setting, name: &'static str) {
-    let mut rng = setting.rng(name);
+    let (channel, mut rng) = ((setting.connect)(), setting.rng(name));
     for number in 0.. {
         let client = setting.recorder.client(format!("{name}-{number}"));
         let elsewhere = LogPosition { log_id: "f".repeat(32), sequence: rng.random_range(0..5) };
         let request =
             ListPostsRequest { resume_after: Some(elsewhere), ..ListPostsRequest::default() };
         let call = client.open(record::list(&request));
-        let mut batches = pin!(batches((setting.connect)(), request));
+        let mut batches = pin!(batches(channel.clone(), request));
         let deadline = Instant::now() + PATIENCE;
         call.note(match timeout_at(deadline, batches.next()).await {
             Ok(Some(Ok(batch))) => record::batch(&batch),

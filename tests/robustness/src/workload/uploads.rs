@@ -13,6 +13,7 @@ use quartet_check::{history::What, record};
 use quartet_client::{Error, UploadEvent, upload_posts};
 use rand::{RngExt as _, rngs::StdRng};
 use tokio::time::{sleep, timeout};
+use tonic::transport::Channel;
 
 use super::{Setting, post};
 use crate::recorder::{Call, Client};
@@ -20,24 +21,26 @@ use crate::recorder::{Call, Client};
 /// Uploads one file after another; some are broken off, or end without a finish, and are then sent as a whole.
 pub(super) async fn uploader(setting: Setting, name: &'static str) {
     let (client, mut rng) = (setting.recorder.client(name), setting.rng(name));
+    let channel = (setting.connect)();
     let mut sent = 0;
     while !setting.is_calm() {
-        let count = rng.random_range(1..60);
+        let count = rng.random_range(1..30);
         let posts: Vec<_> = (sent..sent + count).map(|n| post(name, n, &mut rng)).collect();
         sent += count;
         match rng.random_range(0..4) {
-            0 => break_off(&setting, &client, &posts, &mut rng).await,
-            1 => end_early(&setting, &client, &posts, &mut rng).await,
+            0 => break_off(&channel, &client, &posts, &mut rng).await,
+            1 => end_early(&channel, &client, &posts, &mut rng).await,
             _ => {}
         }
-        upload(&setting, &client, &posts, &mut rng).await;
-        setting.pause(&mut rng, 1500).await;
+        upload(&setting, &channel, &client, &posts, &mut rng).await;
+        setting.pause(&mut rng, 3000).await;
     }
 }
 
 /// Sends the same ids again and again, most with the same content, some with other content, some for an unknown user.
 pub(super) async fn rival(setting: Setting, name: &'static str) {
     let (client, mut rng) = (setting.recorder.client(name), setting.rng(name));
+    let channel = (setting.connect)();
     let mut first = 0;
     while !setting.is_calm() {
         let posts: Vec<_> = (first..first + 10)
@@ -52,13 +55,19 @@ pub(super) async fn rival(setting: Setting, name: &'static str) {
             })
             .collect();
         first += rng.random_range(0..10);
-        upload(&setting, &client, &posts, &mut rng).await;
+        upload(&setting, &channel, &client, &posts, &mut rng).await;
         setting.pause(&mut rng, 3000).await;
     }
 }
 
 /// Uploads through the client library until the server has answered.
-async fn upload(setting: &Setting, client: &Client, posts: &[PostMessage], rng: &mut StdRng) {
+async fn upload(
+    setting: &Setting,
+    channel: &Channel,
+    client: &Client,
+    posts: &[PostMessage],
+    rng: &mut StdRng,
+) {
     let posts: Arc<[PostMessage]> = posts.into();
     let gap = Duration::from_millis(rng.random_range(0..40));
     loop {
@@ -71,7 +80,7 @@ async fn upload(setting: &Setting, client: &Client, posts: &[PostMessage], rng: 
                 Box::pin(recorded(call, posts.clone(), gap).map(Ok))
             }
         };
-        let mut events = Box::pin(upload_posts((setting.connect)(), open));
+        let mut events = Box::pin(upload_posts(channel.clone(), open));
         let note = |what| {
             if let Some(call) = &*current.lock() {
                 call.note(what);
@@ -113,7 +122,7 @@ fn recorded(
 }
 
 /// Sends a part and resets the call: the server must not take it for the whole.
-async fn break_off(setting: &Setting, client: &Client, posts: &[PostMessage], rng: &mut StdRng) {
+async fn break_off(channel: &Channel, client: &Client, posts: &[PostMessage], rng: &mut StdRng) {
     let call = client.open(record::upload());
     let part = posts[..rng.random_range(0..=posts.len())].to_vec();
     let requests = {
@@ -126,7 +135,7 @@ async fn break_off(setting: &Setting, client: &Client, posts: &[PostMessage], rn
             future::pending::<()>().await;
         }
     };
-    let mut service = PostServiceClient::new((setting.connect)());
+    let mut service = PostServiceClient::new(channel.clone());
     let patience = Duration::from_millis(rng.random_range(0..400));
     match timeout(patience, service.upload_posts(requests)).await {
         Err(_) => call.note(record::left()),
@@ -135,7 +144,7 @@ async fn break_off(setting: &Setting, client: &Client, posts: &[PostMessage], rn
 }
 
 /// Ends without a finish, or with a finish that counts wrong.
-async fn end_early(setting: &Setting, client: &Client, posts: &[PostMessage], rng: &mut StdRng) {
+async fn end_early(channel: &Channel, client: &Client, posts: &[PostMessage], rng: &mut StdRng) {
     let call = client.open(record::upload());
     let part = posts[..posts.len() / 2].to_vec();
     let wrong = rng.random_bool(0.5).then_some(posts.len() as i64);
@@ -152,7 +161,7 @@ async fn end_early(setting: &Setting, client: &Client, posts: &[PostMessage], rn
             }
         }
     };
-    let mut service = PostServiceClient::new((setting.connect)());
+    let mut service = PostServiceClient::new(channel.clone());
     match timeout(Duration::from_secs(20), service.upload_posts(requests)).await {
         Err(_) => call.note(record::left()),
         Ok(answer) => end(&call, answer),

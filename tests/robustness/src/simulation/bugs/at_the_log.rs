@@ -1,0 +1,121 @@
+//! Bugs of a log.
+
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use quartet_server::log::{
+    Appending, Limit, LogError, NewPost, Outcome, PostLog, Record, UserPage,
+    embedded::{Identity, hash_id},
+};
+use tokio::sync::watch;
+
+use super::Bug;
+
+thread_local! {
+    /// How often ids were forgotten. A simulation has a thread of its own.
+    static FORGOTTEN: Cell<u32> = const { Cell::new(0) };
+}
+
+/// From now on, no id that was taken is known.
+pub(super) fn forget() {
+    FORGOTTEN.set(FORGOTTEN.get() + 1);
+}
+
+pub(super) fn forgetful_hash(identity: &Identity, post_id: &str) -> u32 {
+    hash_id(identity, post_id) ^ FORGOTTEN.get().wrapping_mul(0x9e37_79b9)
+}
+
+#[derive(Debug)]
+pub(super) struct BuggyLog {
+    log: Arc<dyn PostLog>,
+    bug: Bug,
+    /// The sequence that an append would get if nothing went wrong.
+    next: AtomicU64,
+}
+
+impl BuggyLog {
+    pub(super) fn new(log: Arc<dyn PostLog>, bug: Bug) -> Self {
+        let next = AtomicU64::new(*log.head().borrow() + 1);
+        Self { log, bug, next }
+    }
+
+    fn head_now(&self) -> u64 {
+        *self.log.head().borrow()
+    }
+}
+
+/// What was appended becomes this instead.
+fn answered(outcomes: Vec<Outcome>) -> Appending {
+    let (promise, appending) = Appending::new();
+    // The other end is right here.
+    let _ = promise.send(Ok(outcomes));
+    appending
+}
+
+#[tonic::async_trait]
+impl PostLog for BuggyLog {
+    fn log_id(&self) -> &str {
+        self.log.log_id()
+    }
+
+    fn head(&self) -> watch::Receiver<u64> {
+        self.log.head()
+    }
+
+    async fn append(&self, mut posts: Vec<NewPost>) -> Result<Appending, LogError> {
+        let count = posts.len() as u64;
+        match self.bug {
+            Bug::AcknowledgedBeforeCommit => {
+                drop(self.log.append(posts).await?);
+                let first = self.next.fetch_add(count, Ordering::Relaxed);
+                Ok(answered((first..first + count).map(Outcome::Created).collect()))
+            }
+            Bug::AppendReversed => {
+                posts.reverse();
+                let mut outcomes = self.log.append(posts).await?.await?;
+                outcomes.reverse();
+                Ok(answered(outcomes))
+            }
+            Bug::OtherContentIsADuplicate | Bug::DuplicateToldAsCreated => {
+                let outcomes = self.log.append(posts).await?.await?;
+                let told = outcomes.into_iter().map(|outcome| match (self.bug, outcome) {
+                    (Bug::OtherContentIsADuplicate, Outcome::IdTaken) => Outcome::Duplicate(1),
+                    (Bug::DuplicateToldAsCreated, Outcome::Duplicate(n)) => Outcome::Created(n),
+                    (_, outcome) => outcome,
+                });
+                Ok(answered(told.collect()))
+            }
+            _ => self.log.append(posts).await,
+        }
+    }
+
+    async fn read(&self, after: u64, limit: Limit) -> Result<Vec<Record>, LogError> {
+        let after = match self.bug {
+            Bug::DroppedWhenTheRingLaps => after.max(self.head_now().saturating_sub(24)),
+            _ => after,
+        };
+        self.log.read(after, limit).await
+    }
+
+    async fn read_user(
+        &self,
+        user_id: &str,
+        after: u64,
+        limit: Limit,
+    ) -> Result<UserPage, LogError> {
+        let mut page = self.log.read_user(user_id, after, limit).await?;
+        if self.bug == Bug::UserIndexLags && !page.more {
+            page.records.pop();
+        }
+        Ok(page)
+    }
+
+    async fn close(&self) -> Result<(), LogError> {
+        self.log.close().await
+    }
+}

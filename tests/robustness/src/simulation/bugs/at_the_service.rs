@@ -1,0 +1,196 @@
+//! Bugs of the services: what they make of requests, and what they send.
+
+use std::mem::take;
+
+use async_stream::try_stream;
+use futures::{Stream, StreamExt as _, future, stream::BoxStream};
+use quartet::{
+    post::v1::{
+        ListPostsByUserIdRequest, ListPostsRequest, LogPosition, TagFeedRequest, TagFeedResponse,
+        UploadPostsRequest, UploadPostsResponse, post_service_server::PostService,
+        tag_feed_response::Payload,
+    },
+    wire::{FeedMessage, Page},
+};
+use quartet_server::service::Posts;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::Bug;
+
+/// Messages of a stream before it falls silent.
+const TALKATIVE: usize = 60;
+/// Bytes of a long post.
+const LONG: usize = 8_000;
+
+/// The Post service with a bug.
+#[derive(Debug, Clone)]
+pub(in crate::simulation) struct BuggyPosts {
+    pub(in crate::simulation) posts: Posts,
+    pub(in crate::simulation) bug: Bug,
+}
+
+#[tonic::async_trait]
+impl PostService for BuggyPosts {
+    async fn list_posts_by_user_id(
+        &self,
+        request: Request<ListPostsByUserIdRequest>,
+    ) -> Result<Response<Page>, Status> {
+        self.posts.list_posts_by_user_id(request).await
+    }
+
+    type ListPostsStream = BoxStream<'static, Result<Page, Status>>;
+
+    async fn list_posts(
+        &self,
+        mut request: Request<ListPostsRequest>,
+    ) -> Result<Response<Self::ListPostsStream>, Status> {
+        self.misread(&mut request.get_mut().resume_after);
+        let follow = request.get_ref().follow;
+        let pages = self.posts.list_posts(request).await?.into_inner();
+        Ok(Response::new(Box::pin(self.clone().spoil_list(pages, follow))))
+    }
+
+    async fn upload_posts(
+        &self,
+        request: Request<Streaming<UploadPostsRequest>>,
+    ) -> Result<Response<UploadPostsResponse>, Status> {
+        let mut response = self.posts.upload_posts(request).await?;
+        response.get_mut().complete |= self.bug == Bug::CompleteWithoutFinish;
+        Ok(response)
+    }
+
+    type TagFeedStream = BoxStream<'static, Result<FeedMessage, Status>>;
+
+    async fn tag_feed(
+        &self,
+        request: Request<Streaming<TagFeedRequest>>,
+    ) -> Result<Response<Self::TagFeedStream>, Status> {
+        let messages = self.posts.tag_feed(request).await?.into_inner();
+        Ok(Response::new(Box::pin(self.clone().spoil_feed(messages))))
+    }
+}
+
+impl BuggyPosts {
+    fn misread(&self, start: &mut Option<LogPosition>) {
+        let head = *self.posts.log.head().borrow();
+        let Some(start) = start.as_mut().filter(|start| start.sequence > 0) else { return };
+        match self.bug {
+            Bug::ResumesAtThePosition => start.sequence -= 1,
+            Bug::ResumesAPostTooLate if start.sequence.cast_unsigned() < head => {
+                start.sequence += 1
+            }
+            Bug::AnotherLogsPositionTaken => start.log_id.clear(),
+            _ => {}
+        }
+    }
+
+    fn spoil_list(
+        self,
+        mut pages: impl Stream<Item = Result<Page, Status>> + Unpin,
+        follow: bool,
+    ) -> impl Stream<Item = Result<Page, Status>> {
+        try_stream! {
+            let mut last = None;
+            let mut handed_over = false;
+            let mut sent = 0;
+            while let Some(page) = pages.next().await {
+                let mut page = page?;
+                self.spoil(&mut page);
+                if take(&mut handed_over) && self.bug == Bug::DoubledAtTheHandOver {
+                    page.posts.splice(0..0, last.take());
+                }
+                handed_over = page.flag;
+                last = page.posts.last().cloned().or(last);
+                if self.bug == Bug::SnapshotEndsEarly && !follow {
+                    page.flag = true;
+                    yield page;
+                    return;
+                }
+                yield page;
+                sent += 1;
+                self.falls_silent(sent).await;
+            }
+        }
+    }
+
+    fn spoil_feed(
+        self,
+        mut messages: impl Stream<Item = Result<FeedMessage, Status>> + Unpin,
+    ) -> impl Stream<Item = Result<FeedMessage, Status>> {
+        try_stream! {
+            let mut sent = 0;
+            let mut joins = 0;
+            let mut receipts = 0;
+            let mut held = None;
+            while let Some(message) = messages.next().await {
+                let mut message = message?;
+                match &mut message {
+                    FeedMessage::Posts(page) => self.spoil(page),
+                    FeedMessage::Other(TagFeedResponse { payload: Some(payload) }) => match payload {
+                        Payload::Joined(joined) => {
+                            joins += 1;
+                            if joins > 1 && self.bug == Bug::FilterChangesAPostLate {
+                                one_before(&mut joined.position);
+                            }
+                        }
+                        Payload::Receipt(_) => {
+                            receipts += 1;
+                            match self.bug {
+                                Bug::ReceiptsLost if receipts % 5 == 0 => continue,
+                                Bug::ReceiptsSwapped if receipts % 5 == 0 => {
+                                    held = Some(message);
+                                    continue;
+                                }
+                                _ => {}
+                            }
+                        }
+                        _ => {}
+                    },
+                    FeedMessage::Other(_) => {}
+                }
+                let is_receipt = is_receipt(&message);
+                yield message;
+                if is_receipt && let Some(held) = held.take() {
+                    yield held;
+                }
+                sent += 1;
+                self.falls_silent(sent).await;
+            }
+        }
+    }
+
+    fn spoil(&self, page: &mut Page) {
+        match self.bug {
+            Bug::PositionIsTheHead => {
+                page.position.sequence = self.posts.log.head().borrow().cast_signed();
+            }
+            Bug::LongPostsLeftOut => page.posts.retain(|post| post.stored.len() < LONG),
+            Bug::AuthorOfAnother => {
+                let last = page.posts.last().map(|post| post.author.clone());
+                if let (Some(first), Some(last)) = (page.posts.first_mut(), last) {
+                    first.author = last;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    async fn falls_silent(&self, sent: usize) {
+        if self.bug == Bug::StreamFallsSilent && sent == TALKATIVE {
+            future::pending::<()>().await;
+        }
+    }
+}
+
+fn one_before(position: &mut Option<LogPosition>) {
+    if let Some(position) = position.as_mut().filter(|position| position.sequence > 0) {
+        position.sequence -= 1;
+    }
+}
+
+fn is_receipt(message: &FeedMessage) -> bool {
+    let FeedMessage::Other(TagFeedResponse { payload: Some(payload) }) = message else {
+        return false;
+    };
+    matches!(payload, Payload::Receipt(_))
+}
