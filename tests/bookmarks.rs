@@ -107,7 +107,7 @@ async fn readers_of_the_past_send_a_bookmark_after_10_000_posts_passed_over() {
     }
     let received = Received::list(&request, &messages);
     assert_eq!(received.sequences(), [25_001]);
-    let positions: Vec<_> = received.messages.iter().map(|message| message.position).collect();
+    let positions = received.positions();
     assert_eq!(positions.len(), 3, "10,000, 20,000 and the end: {positions:?}");
     assert_no_long_way(&[vec![0], positions].concat());
 
@@ -118,7 +118,7 @@ async fn readers_of_the_past_send_a_bookmark_after_10_000_posts_passed_over() {
         feed.event().await;
     }
     let of_feed = feed.received();
-    let positions: Vec<_> = of_feed.messages.iter().map(|message| message.position).collect();
+    let positions = of_feed.positions();
     assert_no_long_way(&positions);
     check(&read_log(&mut client).await, &[received]).unwrap();
     check(&read_log(&mut client).await, &[of_feed]).unwrap();

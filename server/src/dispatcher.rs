@@ -8,7 +8,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::{BTreeMap, BinaryHeap, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -197,7 +197,7 @@ impl Waiter {
 #[derive(Debug, Default)]
 struct Interests {
     next_id: u64,
-    waiters: HashMap<u64, Entry>,
+    waiters: BTreeMap<u64, Entry>,
     all: Followers,
     by_tag: HashMap<String, Followers>,
     by_user: HashMap<String, Followers>,
@@ -205,7 +205,8 @@ struct Interests {
     bookmarks: BinaryHeap<Reverse<(u64, u64)>>,
 }
 
-type Followers = HashMap<u64, Entry>;
+/// In the order in which they came, so that the same posts always wake them in the same order.
+type Followers = BTreeMap<u64, Entry>;
 
 #[derive(Debug, Clone)]
 struct Entry {
@@ -261,7 +262,7 @@ impl Interests {
         let post = record.view();
         let by_tag = post.tags().filter_map(|tag| self.by_tag.get(tag));
         let by_user = self.by_user.get(post.user_id());
-        for entry in by_tag.chain(by_user).chain([&self.all]).flat_map(HashMap::values) {
+        for entry in by_tag.chain(by_user).chain([&self.all]).flat_map(BTreeMap::values) {
             if entry.filter.user_ids.is_empty() || entry.filter.matches(post) {
                 entry.waiter.may_match(record.sequence, record.sequence);
             }

@@ -1,189 +1,108 @@
-//! The order checker: what a reader received, against the log as it was read afterwards.
-//!
-//! Every message of a stream carries a position, so the promises come down to one rule: a message holds exactly the
-//! posts after the position before it, up to its own, that match the filter in force. [`check`] finds the first
-//! message that breaks it and names the promise.
-//!
-//! Pure functions: no clock, no connection.
+//! Streams that a test received, in the terms of the order checker (`tests/check`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use quartet::post::v1::{
     ListPostsRequest, ListPostsResponse, PostMessage, tag_feed_response::Payload,
 };
+use quartet_check::{
+    Broken, History,
+    history::{Event, Post, Run, What},
+    record,
+};
 
-use super::calls::sequence;
-
-/// What a reader follows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Follows {
-    pub all_tags: bool,
-    pub tags: BTreeSet<String>,
-    /// Empty: all.
-    pub user_ids: BTreeSet<String>,
-}
-
-impl Follows {
-    pub fn of_feed(tags: &[String], all_tags: bool) -> Self {
-        Self { all_tags, tags: tags.iter().cloned().collect(), ..Self::default() }
-    }
-
-    pub fn of_list(request: &ListPostsRequest) -> Self {
-        Self {
-            all_tags: request.tags.is_empty(),
-            tags: request.tags.iter().cloned().collect(),
-            user_ids: request.user_ids.iter().cloned().collect(),
-        }
-    }
-
-    pub fn matches(&self, post: &PostMessage) -> bool {
-        let tags = self.all_tags || post.tags.iter().any(|tag| self.tags.contains(tag));
-        tags && (self.user_ids.is_empty() || self.user_ids.contains(&post.user_id))
-    }
-}
+/// The names that `server` knows without a user file.
+const USERS: [(&str, &str); 5] =
+    [("1", "Henry"), ("2", "Michael"), ("3", "Jessie"), ("4", "Max"), ("5", "Tony")];
 
 /// What one stream sent, from its start on.
 #[derive(Debug, Clone)]
 pub struct Received {
-    pub start: i64,
-    pub follows: Follows,
-    pub messages: Vec<Message>,
-}
-
-#[derive(Debug, Clone)]
-pub struct Message {
-    pub posts: Vec<PostMessage>,
-    pub position: i64,
-    /// What is followed after it, if it changes that.
-    pub follows: Option<Follows>,
+    opened: What,
+    messages: Vec<What>,
 }
 
 impl Received {
     pub fn list(request: &ListPostsRequest, messages: &[ListPostsResponse]) -> Self {
-        let messages = messages.iter().map(|message| Message {
-            posts: message.post_messages.clone(),
-            position: sequence(&message.position),
-            follows: None,
-        });
-        Self {
-            start: request.resume_after.as_ref().map_or(0, |position| position.sequence),
-            follows: Follows::of_list(request),
-            messages: messages.collect(),
-        }
+        let messages = messages.iter().map(record::batch).collect();
+        Self { opened: record::list(request), messages }
     }
 
-    /// A feed starts at its first `Joined`; before it, it follows nothing.
     pub fn feed(events: &[Payload]) -> Self {
-        let messages: Vec<_> = events
-            .iter()
-            .skip_while(|event| !matches!(event, Payload::Joined(_)))
-            .filter_map(of_event)
-            .collect();
-        Self {
-            start: messages.first().map_or(0, |joined| joined.position),
-            follows: Follows::default(),
-            messages,
-        }
+        let receipt = |event: &&Payload| matches!(event, Payload::Receipt(_));
+        let messages = events.iter().filter(|event| !receipt(event)).map(record::feed_message);
+        Self { opened: record::feed(None), messages: messages.collect() }
     }
 
-    /// The last position sent: where to resume.
+    /// The positions that it sent.
+    pub fn positions(&self) -> Vec<i64> {
+        self.messages.iter().filter_map(What::position).map(|position| position.sequence).collect()
+    }
+
+    /// The last position that it sent: where to resume.
     pub fn position(&self) -> i64 {
-        self.messages.last().map_or(self.start, |message| message.position)
+        self.positions().last().copied().unwrap_or_default()
     }
 
     pub fn sequences(&self) -> Vec<i64> {
-        self.messages.iter().flat_map(|message| &message.posts).map(|post| post.sequence).collect()
+        let posts = self.messages.iter().filter_map(|message| match message {
+            What::Posts { posts, .. } => Some(posts),
+            _ => None,
+        });
+        posts.flatten().map(|post| post.sequence).collect()
     }
 }
 
-fn of_event(event: &Payload) -> Option<Message> {
-    let (posts, position, follows) = match event {
-        Payload::Joined(it) => {
-            (vec![], &it.position, Some(Follows::of_feed(&it.tags, it.all_tags)))
-        }
-        Payload::Left(it) => (vec![], &it.position, Some(Follows::of_feed(&it.tags, it.all_tags))),
-        Payload::Posts(it) => (it.post_messages.clone(), &it.position, None),
-        Payload::Bookmark(it) => (vec![], &it.position, None),
-        Payload::Receipt(_) => return None,
-    };
-    Some(Message { posts, position: sequence(position), follows })
-}
-
-/// A promise that was broken.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Broken {
-    pub promise: &'static str,
-    pub why: String,
-}
-
-/// Checks the streams of one resumed reader against the log, which is 1, 2, 3 …
-pub fn check(log: &[PostMessage], streams: &[Received]) -> Result<(), Broken> {
-    let mut before: Option<i64> = None;
-    for stream in streams {
-        if before.is_some_and(|position| position != stream.start) {
-            return broken("resumable", format!("{before:?} was resumed at {}", stream.start));
-        }
-        let mut position = stream.start;
-        let mut follows = &stream.follows;
-        for message in &stream.messages {
-            check_message(log, follows, position, message)?;
-            position = message.position;
-            follows = message.follows.as_ref().unwrap_or(follows);
-        }
-        before = Some(position);
+/// Checks the streams of one resumed reader against the log.
+pub fn check(log: &[PostMessage], streams: &[Received]) -> Result<(), Vec<Broken>> {
+    let mut history = written(log, |post| post.post_id.as_str());
+    let told = streams.iter().flat_map(|stream| &stream.messages).find_map(What::position);
+    history.run.log_id = told.map(|position| position.log_id.clone()).unwrap_or_default();
+    for (call, stream) in (0..).zip(streams) {
+        let events = std::iter::once(&stream.opened).chain(&stream.messages);
+        history.events.extend(events.map(|what| event("reader", call, what.clone())));
     }
-    Ok(())
-}
-
-fn check_message(
-    log: &[PostMessage],
-    follows: &Follows,
-    before: i64,
-    message: &Message,
-) -> Result<(), Broken> {
-    let Message { posts, position, .. } = message;
-    if let Some(post) = posts.iter().find(|post| post.sequence <= before) {
-        return broken("unique", format!("{} came after position {before}", post.sequence));
-    }
-    if !posts.is_sorted_by(|one, next| one.sequence < next.sequence) {
-        return broken("ordered", format!("a message after {before} is out of order"));
-    }
-    if *position < before || posts.last().is_some_and(|post| post.sequence > *position) {
-        return broken("bookmarkable", format!("position {position} after {before}"));
-    }
-    if let Some(post) = posts.iter().find(|post| !follows.matches(post)) {
-        return broken("filter", format!("{} does not match {follows:?}", post.sequence));
-    }
-    let Some(covered) = log.get(before as usize..*position as usize) else {
-        return broken("durable", format!("position {position} of a log of {}", log.len()));
-    };
-    let sent: BTreeMap<i64, &PostMessage> =
-        posts.iter().map(|post| (post.sequence, post)).collect();
-    for post in covered.iter().filter(|post| follows.matches(post)) {
-        match sent.get(&post.sequence) {
-            None => return broken("reliable", format!("{} was left out", post.sequence)),
-            Some(sent) if *sent != post => {
-                return broken("durable", format!("{} differs from the log", post.sequence));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(())
-}
-
-fn broken(promise: &'static str, why: String) -> Result<(), Broken> {
-    Err(Broken { promise, why })
+    verdict(&history)
 }
 
 /// What a writer newly stored stands in the log in the order sent. Ids are `{writer}-{number}`.
-pub fn check_writers_order(log: &[PostMessage]) -> Result<(), Broken> {
-    let mut last: BTreeMap<&str, i64> = BTreeMap::new();
-    for post in log {
-        let Some((writer, number)) = post.post_id.rsplit_once('-') else { continue };
-        let Ok(number) = number.parse() else { continue };
-        if last.insert(writer, number).is_some_and(|before| before >= number) {
-            return broken("writer's order", format!("{} overtook", post.post_id));
-        }
+pub fn check_writers_order(log: &[PostMessage]) -> Result<(), Vec<Broken>> {
+    let number = |post: &PostMessage| post.post_id.rsplit_once('-')?.1.parse::<u64>().ok();
+    let mut sent = log.to_vec();
+    sent.sort_by_key(number);
+    let mut history = written(&sent, writer_of);
+    history.log = log.iter().map(Post::from).collect();
+    verdict(&history)
+}
+
+fn writer_of(post: &PostMessage) -> &str {
+    post.post_id.rsplit_once('-').map_or("", |(writer, _)| writer)
+}
+
+/// A history in which these posts were sent, a call for each writer.
+fn written<'a>(posts: &'a [PostMessage], writer: impl Fn(&'a PostMessage) -> &'a str) -> History {
+    let mut calls: BTreeMap<&str, Vec<What>> = BTreeMap::new();
+    for post in posts {
+        let sent = Post { author: String::new(), sequence: 0, ..Post::from(post) };
+        let call = calls.entry(writer(post)).or_insert_with(|| vec![record::upload()]);
+        call.push(What::Sent { index: call.len() as u64 - 1, post: sent });
     }
-    Ok(())
+    let users = USERS.map(|(id, name)| (id.to_owned(), name.to_owned())).into();
+    let events = calls
+        .into_iter()
+        .flat_map(|(writer, events)| events.into_iter().map(move |what| event(writer, 0, what)));
+    History {
+        run: Run { users, ..Run::default() },
+        events: events.collect(),
+        log: posts.iter().map(Post::from).collect(),
+    }
+}
+
+fn event(client: &str, call: u32, what: What) -> Event {
+    Event { at: 0, client: client.to_owned(), call, what }
+}
+
+fn verdict(history: &History) -> Result<(), Vec<Broken>> {
+    let broken = quartet_check::check(history);
+    if broken.is_empty() { Ok(()) } else { Err(broken) }
 }

@@ -198,7 +198,7 @@ impl<'a> Call<'a> {
 }
 
 impl Follows {
-    fn is_nothing(&self) -> bool {
+    pub(crate) fn is_nothing(&self) -> bool {
         !self.all_tags && self.tags.is_empty()
     }
 }

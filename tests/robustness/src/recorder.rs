@@ -10,7 +10,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use quartet_check::history::{Event, Kind, Opened, Outcome, Uploaded, What};
+use quartet_check::history::{Event, Follows, Kind, Opened, Outcome, Uploaded, What};
 
 /// What happened so far. Clones write the same record.
 ///
@@ -81,6 +81,9 @@ impl Progress {
             } => self.acknowledged = self.acknowledged.max(*sequence),
             What::Uploaded(Uploaded { position, .. }) => {
                 self.acknowledged = self.acknowledged.max(position.sequence);
+            }
+            What::Follows { follows, .. } if *follows == Follows::default() => {
+                self.readers.remove(client);
             }
             What::Follows { position, .. } => {
                 self.readers.insert(client.to_owned(), position.sequence);

@@ -23,9 +23,9 @@ use quartet_check::{
     history::{Fault, Floor, Post, Run},
 };
 use quartet_server::log::{
-    Limit, PostLog,
+    Limit, LogError, PostLog,
     disk::MemoryDisk,
-    embedded::{EmbeddedLog, Options},
+    embedded::{Access, EmbeddedLog, OpenError, Options},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio_util::sync::CancellationToken;
@@ -38,7 +38,7 @@ use crate::{
     workload::{self, Setting, USERS},
 };
 use network::Cuts;
-use servers::PostServer;
+use servers::{PostServer, State};
 
 mod bugs;
 mod faults;
@@ -77,21 +77,29 @@ struct Simulation {
 pub fn run(seed: u64, bug: Option<Bug>) -> Result<History, Box<dyn Error>> {
     fastrand::seed(seed);
     let mut simulation = Simulation::new(seed, bug);
-    simulation.break_things()?;
-    let calm_from = simulation.calm_down()?;
+    let broken = simulation.break_things();
+    if let (Err(error), State::Serving(_) | State::Ended) = (&broken, simulation.posts.state()) {
+        return Err(error.to_string().into());
+    }
+    // A server that does not start again has lost what it promised to keep, and the log says what.
+    let calm_from = if broken.is_ok() { Some(simulation.calm_down()?) } else { None };
     let run = Run {
         seed,
         log_id: simulation.posts.log_id(),
         users: USERS.iter().map(|(id, name)| (id.to_string(), name.to_string())).collect(),
         faults: simulation.faults.clone(),
-        calm_from: Some(calm_from),
+        calm_from,
         floor: FLOOR,
     };
     let Simulation { sim, posts, recorder, mut rng, .. } = simulation;
     drop(sim);
     // The end is a power cut too: what was told must have been on disk.
     let log = read_log(posts.disk().crash(&mut rng), posts.options())?;
-    Ok(History { run, events: recorder.events(), log })
+    let history = History { run, events: recorder.events(), log };
+    match broken {
+        Err(error) if quartet_check::check(&history).is_empty() => Err(error.to_string().into()),
+        _ => Ok(history),
+    }
 }
 
 impl Simulation {
@@ -194,11 +202,18 @@ async fn run_clients(clients: Vec<LocalBoxFuture<'static, ()>>) {
     while clients.next().await.is_some() {}
 }
 
-/// Reads what a log holds, in a process that only reads it.
+/// Reads what a log holds, up to any damage, in a process that only reads it.
 fn read_log(disk: MemoryDisk, options: Options) -> Result<Vec<Post>, Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let log = EmbeddedLog::open(Arc::new(disk), options).await?;
+        let options = Options { access: Access::Read, ..options };
+        let log = match EmbeddedLog::open(Arc::new(disk), options).await {
+            Ok(log) => log,
+            Err(OpenError::NoLog { .. } | OpenError::Log(LogError::Damaged { .. })) => {
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(error.into()),
+        };
         let mut posts = Vec::new();
         loop {
             let limit = Limit { posts: 1024, bytes: usize::MAX };

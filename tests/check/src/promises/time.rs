@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Finder;
 use crate::{
-    history::{Kind, Opened, What},
+    history::{Follows, Kind, Opened, What},
     view::{Call, Index, View},
 };
 
@@ -56,7 +56,8 @@ pub(super) fn live(view: &View<'_>, found: &mut Finder) {
     let deadline = events.partition_point(|event| event.at <= calm + CATCH_UP);
     for calls in view.readers().into_values() {
         let Some(call) = calls.iter().rfind(|call| call.begun < deadline) else { continue };
-        if !stays(call.opened) || gave_up(call, deadline) || was_paused(&calls, calm, view) {
+        let reads = stays(call.opened) && !follows_nothing(call);
+        if !reads || gave_up(call, deadline) || was_paused(&calls, calm, view) {
             continue;
         }
         let reached = calls
@@ -85,6 +86,15 @@ pub(super) fn live(view: &View<'_>, found: &mut Finder) {
 
 fn stays(opened: &Opened) -> bool {
     opened.kind == Kind::Feed || opened.stays
+}
+
+/// Whether a feed left all that it had joined: then it reads nothing.
+fn follows_nothing(call: &Call<'_>) -> bool {
+    let mut changes = call.events.iter().rev().filter_map(|(_, what)| match what {
+        What::Follows { follows, .. } => Some(follows),
+        _ => None,
+    });
+    changes.next().is_some_and(Follows::is_nothing)
 }
 
 /// Whether the client ended its last call itself, or it ended well.

@@ -98,6 +98,21 @@ impl Bug {
         }
     }
 
+    /// A seed at which it is found. `simulate --bugs` looks for others.
+    pub fn seed(self) -> u64 {
+        match self {
+            Bug::StreamFallsSilent => 5,
+            Bug::FailedSyncIgnored => 7,
+            Bug::FailedWriteIgnored => 61,
+            Bug::OtherContentIsADuplicate
+            | Bug::PositionIsTheHead
+            | Bug::SnapshotEndsEarly
+            | Bug::ReceiptsLost
+            | Bug::ReceiptsSwapped => 2,
+            _ => 1,
+        }
+    }
+
     /// As programs and tables name it.
     pub fn name(self) -> String {
         use clap::ValueEnum as _;

@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::Bug;
 
 /// Messages of a stream before it falls silent.
-const TALKATIVE: usize = 60;
+const TALKATIVE: usize = 25;
 /// Bytes of a long post.
 const LONG: usize = 8_000;
 
