@@ -29,6 +29,8 @@ pub enum Bug {
     FailedWriteIgnored,
     /// Outcomes are told before the commit.
     AcknowledgedBeforeCommit,
+    /// An append is told its place at once and stored after the next one.
+    LaterAppendOvertakes,
     /// Ids are forgotten at a restart.
     IdsForgottenAtRestart,
     /// A reader that fell out of the ring goes on where the ring begins.
@@ -87,6 +89,7 @@ impl Bug {
                 Promise::Receipts
             }
             Bug::AppendReversed => Promise::WritersOrder,
+            Bug::LaterAppendOvertakes => Promise::RealTime,
             Bug::ResumesAtThePosition => Promise::Unique,
             Bug::AnotherLogsPositionTaken => Promise::Resumable,
             Bug::PositionIsTheHead => Promise::Bookmarkable,
@@ -148,6 +151,7 @@ impl Bug {
             }
             Some(
                 bug @ (Bug::AcknowledgedBeforeCommit
+                | Bug::LaterAppendOvertakes
                 | Bug::DroppedWhenTheRingLaps
                 | Bug::UserIndexLags
                 | Bug::OtherContentIsADuplicate

@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use parking_lot::Mutex;
 use quartet_server::log::{
     Appending, Limit, LogError, NewPost, Outcome, PostLog, Record, UserPage,
     embedded::{Identity, hash_id},
@@ -36,12 +37,14 @@ pub(super) struct BuggyLog {
     bug: Bug,
     /// The sequence that an append would get if nothing went wrong.
     next: AtomicU64,
+    /// What was told its place and is stored later.
+    held: Mutex<Option<Vec<NewPost>>>,
 }
 
 impl BuggyLog {
     pub(super) fn new(log: Arc<dyn PostLog>, bug: Bug) -> Self {
         let next = AtomicU64::new(*log.head().borrow() + 1);
-        Self { log, bug, next }
+        Self { log, bug, next, held: Mutex::default() }
     }
 
     fn head_now(&self) -> u64 {
@@ -74,6 +77,19 @@ impl PostLog for BuggyLog {
                 drop(self.log.append(posts).await?);
                 let first = self.next.fetch_add(count, Ordering::Relaxed);
                 Ok(answered((first..first + count).map(Outcome::Created).collect()))
+            }
+            Bug::LaterAppendOvertakes => {
+                let held = self.held.lock().take();
+                let first = self.head_now() + 1;
+                if held.is_none() && first % 3 == 0 {
+                    *self.held.lock() = Some(posts);
+                    return Ok(answered((first..first + count).map(Outcome::Created).collect()));
+                }
+                let appending = self.log.append(posts).await?;
+                if let Some(held) = held {
+                    drop(self.log.append(held).await?);
+                }
+                Ok(appending)
             }
             Bug::AppendReversed => {
                 posts.reverse();
