@@ -105,8 +105,7 @@ impl Bug {
     pub fn seed(self) -> u64 {
         match self {
             Bug::StreamFallsSilent => 5,
-            Bug::FailedSyncIgnored => 7,
-            Bug::FailedWriteIgnored => 61,
+            Bug::FailedSyncIgnored => 4,
             Bug::OtherContentIsADuplicate
             | Bug::PositionIsTheHead
             | Bug::SnapshotEndsEarly
