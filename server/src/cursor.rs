@@ -95,7 +95,11 @@ impl Cursor {
         let enough = until.min(self.position.saturating_add(SKIPPED_POSTS));
         let mut batch = Batch { position: self.position, ..Batch::default() };
         while batch.position < enough && !batch.full {
-            let records = self.log.read(batch.position, limit).await?;
+            let records = match self.log.read(batch.position, limit).await {
+                // What precedes the failure goes out first; the next batch meets it again.
+                Err(_) if batch.position > self.position => break,
+                records => records?,
+            };
             if records.is_empty() {
                 break; // `until` is beyond the head.
             }

@@ -12,10 +12,10 @@ use std::{
 };
 
 use futures::{Stream, StreamExt as _, stream};
-use quartet::post::v1::{ListPostsRequest, PostMessage};
+use quartet::post::v1::{ListPostsRequest, LogPosition, PostMessage};
 use quartet_client::{
-    FeedEvent, FeedRequest, FeedStart, ListEvent, UploadEvent, connect, list_posts, tag_feed,
-    upload_posts,
+    Error, FeedEvent, FeedRequest, FeedStart, ListEvent, UploadEvent, connect, list_posts,
+    tag_feed, upload_posts,
 };
 use tokio::{
     sync::{Semaphore, watch},
@@ -164,6 +164,98 @@ async fn a_read_only_server_shows_the_log_and_takes_nothing() {
     assert_eq!(error.reason().as_deref(), Some("LOG_READ_ONLY"));
     drop(server);
     assert_eq!(before, std::fs::read(folder.path().join("00000000000000000001.log")).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flipped_byte_stops_the_server_which_names_it_and_read_only_serves_what_precedes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let stored = store_some(folder.path()).await;
+    let Damage { batch, first } = second_batch(folder.path());
+    let record = batch + 32;
+    for (byte, place) in [(batch + 8, batch), (record + 4, record), (record + 20, record)] {
+        flip(folder.path(), byte);
+        let before = std::fs::read(folder.path().join(SEGMENT)).unwrap();
+
+        let (code, stderr) = refused(&["--listen", "127.0.0.1:0", "--data", data]);
+        assert_eq!(code, 1, "{stderr}");
+        assert!(stderr.contains(&format!("{SEGMENT} is damaged at byte {place}:")), "{stderr}");
+        let server = Server::start(&["--listen", "127.0.0.1:0", "--data", data, "--read-only"]);
+        assert_eq!(log(&server).await, stored[..first], "byte {byte}");
+
+        assert_eq!(before, std::fs::read(folder.path().join(SEGMENT)).unwrap(), "it is left alone");
+        flip(folder.path(), byte);
+    }
+    assert_eq!(log(&Server::on(folder.path(), "127.0.0.1:0")).await, stored);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_byte_that_flips_under_a_running_server_is_never_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let stored = store_some(folder.path()).await;
+    // Started anew, so that it reads from the disk.
+    let server = Server::on(folder.path(), "127.0.0.1:0");
+    let Damage { batch, first } = second_batch(folder.path());
+    flip(folder.path(), batch + 32 + 20);
+
+    // Story: a batch that was half read when it met the damage was given up, with the good posts in it.
+    let (read, error) = list_after(&server, 0).await;
+    assert_eq!(read, stored[..first]);
+    assert_eq!(error.unwrap().reason().as_deref(), Some("LOG_DAMAGED"));
+
+    upload_some(&server, "later").await;
+    let (read, error) = list_after(&server, first as i64 + 1).await;
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(read[..stored.len() - first - 1], stored[first + 1..], "the rest is still there");
+    assert_eq!(read.len(), stored.len() - first - 1 + 5, "and the log goes on");
+}
+
+const SEGMENT: &str = "00000000000000000001.log";
+
+/// A place in the middle of a log.
+struct Damage {
+    /// Where the second batch starts, in bytes.
+    batch: usize,
+    /// How many posts precede it.
+    first: usize,
+}
+
+/// Finds it, as `docs/reference/log-format.md` draws it.
+fn second_batch(folder: &Path) -> Damage {
+    let segment = std::fs::read(folder.join(SEGMENT)).unwrap();
+    let number = |at: usize| u32::from_le_bytes(segment[at..at + 4].try_into().unwrap()) as usize;
+    let (header, count, length) = (64, number(64 + 4), number(64 + 16));
+    let batch = header + 32 + length;
+    assert_eq!(
+        (&segment[header..header + 4], &segment[batch..batch + 4]),
+        (&b"BTCH"[..], &b"BTCH"[..])
+    );
+    Damage { batch, first: count }
+}
+
+fn flip(folder: &Path, byte: usize) {
+    let segment = folder.join(SEGMENT);
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[byte] ^= 0x10;
+    std::fs::write(&segment, bytes).unwrap();
+}
+
+/// Stores a few batches, and returns the log.
+async fn store_some(folder: &Path) -> Vec<PostMessage> {
+    let server = Server::on(folder, "127.0.0.1:0");
+    for writer in ["one", "two", "three"] {
+        upload_some(&server, writer).await;
+    }
+    log(&server).await
+}
+
+/// Uploads five posts.
+async fn upload_some(server: &Server, writer: &'static str) {
+    let posts = move || stream::iter((0..5).map(move |n| Ok(post(writer, n)))).boxed();
+    let mut upload = Box::pin(upload_posts(connect(&server.endpoint).unwrap(), posts));
+    while let Some(event) = upload.next().await {
+        event.unwrap();
+    }
 }
 
 const KILLS: usize = 5;
@@ -318,13 +410,23 @@ async fn follow(
 
 /// The whole log.
 async fn log(server: &Server) -> Vec<PostMessage> {
-    let channel = connect(&server.endpoint).unwrap();
-    let mut events = Box::pin(list_posts(channel, ListPostsRequest::default()));
+    let (posts, error) = list_after(server, 0).await;
+    assert!(error.is_none(), "{error:?}");
+    posts
+}
+
+/// What a list returns that starts after a sequence, and the error that it ends with.
+async fn list_after(server: &Server, sequence: i64) -> (Vec<PostMessage>, Option<Error>) {
+    let resume_after = Some(LogPosition { sequence, ..LogPosition::default() });
+    let request = ListPostsRequest { resume_after, ..ListPostsRequest::default() };
+    let mut events = Box::pin(list_posts(connect(&server.endpoint).unwrap(), request));
     let mut posts = Vec::new();
     while let Some(event) = events.next().await {
-        if let ListEvent::Batch(batch) = event.unwrap() {
-            posts.extend(batch.post_messages);
+        match event {
+            Ok(ListEvent::Batch(batch)) => posts.extend(batch.post_messages),
+            Ok(_) => {}
+            Err(error) => return (posts, Some(error)),
         }
     }
-    posts
+    (posts, None)
 }
