@@ -3,10 +3,11 @@
 //! - [`workload`]: clients of every kind that write, read, join, leave, stall and resume, and write down what they see.
 //! - [`simulation`]: the real server and the real client library over a simulated network, disk and clock, where a seed
 //!   is a run.
+//! - [`crash`]: the same clients against real processes, which are killed, lose power and meet disks that fail.
 //! - `quartet-check`, beside this package, says which promises a run broke.
-//!
-//! The same workload runs against real processes that are killed (`tests/crash.rs`).
 
+pub mod crash;
 pub mod recorder;
 pub mod simulation;
+mod stored;
 pub mod workload;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use quartet_check::history::{Event, Follows, Kind, Opened, Outcome, Uploaded, What};
+use quartet_check::history::{Ended, Event, Follows, Kind, Opened, Outcome, Uploaded, What};
 
 /// What happened so far. Clones write the same record.
 ///
@@ -38,6 +38,8 @@ pub struct Progress {
     pub acknowledged: i64,
     /// The last position of each reader that stays at the head.
     pub readers: BTreeMap<String, i64>,
+    /// How many calls the server ended, by the reason that it gave.
+    pub ended: BTreeMap<String, u64>,
 }
 
 impl Recorder {
@@ -92,6 +94,9 @@ impl Progress {
                 if let Some(reader) = self.readers.get_mut(client) {
                     *reader = position.sequence;
                 }
+            }
+            What::Ended(Ended { reason, .. }) if !reason.is_empty() => {
+                *self.ended.entry(reason.clone()).or_default() += 1;
             }
             _ => {}
         }

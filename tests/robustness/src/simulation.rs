@@ -15,15 +15,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use futures::{StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
-use prost::Message as _;
-use quartet::post::v1::PostMessage;
+use futures::future::LocalBoxFuture;
 use quartet_check::{
     History,
     history::{Fault, Floor, Post, Run},
 };
 use quartet_server::log::{
-    Limit, LogError, PostLog,
+    LogError,
     disk::MemoryDisk,
     embedded::{Access, EmbeddedLog, OpenError, Options},
 };
@@ -35,7 +33,8 @@ pub use faults::Kind;
 
 use crate::{
     recorder::Recorder,
-    workload::{self, Setting, USERS},
+    stored,
+    workload::{self, Setting},
 };
 use network::Cuts;
 use servers::{PostServer, State};
@@ -86,7 +85,7 @@ pub fn run(seed: u64, bug: Option<Bug>) -> Result<History, Box<dyn Error>> {
     let run = Run {
         seed,
         log_id: simulation.posts.log_id(),
-        users: USERS.iter().map(|(id, name)| (id.to_string(), name.to_string())).collect(),
+        users: workload::users(),
         faults: simulation.faults.clone(),
         calm_from,
         floor: FLOOR,
@@ -131,7 +130,7 @@ impl Simulation {
             };
             cuts.insert(group, cut);
             sim.client(group, async move {
-                run_clients(clients(group, &setting)).await;
+                workload::run(clients(group, &setting)).await;
                 Ok(())
             });
         }
@@ -197,35 +196,17 @@ fn clients(group: &str, setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
     }
 }
 
-async fn run_clients(clients: Vec<LocalBoxFuture<'static, ()>>) {
-    let mut clients: FuturesUnordered<_> = clients.into_iter().collect();
-    while clients.next().await.is_some() {}
-}
-
 /// Reads what a log holds, up to any damage, in a process that only reads it.
 fn read_log(disk: MemoryDisk, options: Options) -> Result<Vec<Post>, Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let options = Options { access: Access::Read, ..options };
-        let log = match EmbeddedLog::open(Arc::new(disk), options).await {
-            Ok(log) => log,
+        match EmbeddedLog::open(Arc::new(disk), options).await {
+            Ok(log) => stored::posts(&log).await,
             Err(OpenError::NoLog { .. } | OpenError::Log(LogError::Damaged { .. })) => {
-                return Ok(Vec::new());
+                Ok(Vec::new())
             }
-            Err(error) => return Err(error.into()),
-        };
-        let mut posts = Vec::new();
-        loop {
-            let limit = Limit { posts: 1024, bytes: usize::MAX };
-            let records = log.read(posts.len() as u64, limit).await?;
-            if records.is_empty() {
-                return Ok(posts);
-            }
-            for record in records {
-                let post = PostMessage::decode(&record.post[..])?;
-                let sequence = record.sequence.cast_signed();
-                posts.push(Post::from(&PostMessage { sequence, ..post }));
-            }
+            Err(error) => Err(error.into()),
         }
     })
 }

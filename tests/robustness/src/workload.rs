@@ -5,9 +5,9 @@
 //!
 //! Once the setting is calm, nobody hangs up, stalls or begins to write any more: what is open goes on.
 
-use std::{hash::Hasher as _, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, hash::Hasher as _, sync::Arc, time::Duration};
 
-use futures::{FutureExt as _, future::LocalBoxFuture};
+use futures::{FutureExt as _, StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
 use quartet::post::v1::PostMessage;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio_util::sync::CancellationToken;
@@ -22,8 +22,13 @@ mod uploads;
 /// The tags that posts have and readers follow.
 const TAGS: [&str; 4] = ["async", "streams", "tests", "tokio"];
 /// The users, as `server` knows them without a file.
-pub const USERS: [(&str, &str); 5] =
+const USERS: [(&str, &str); 5] =
     [("1", "Henry"), ("2", "Michael"), ("3", "Jessie"), ("4", "Max"), ("5", "Tony")];
+
+/// Their names, by their ids.
+pub fn users() -> BTreeMap<String, String> {
+    USERS.iter().map(|(id, name)| (id.to_string(), name.to_string())).collect()
+}
 
 /// Where clients run.
 #[derive(Clone)]
@@ -95,6 +100,12 @@ pub fn feeds(setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
         feeds::plain_feed(setting(), "plain-feed").boxed_local(),
         feeds::plain_feed(setting(), "plain-feed-2").boxed_local(),
     ]
+}
+
+/// Lets clients do what they do, until all have ended; those that read never do.
+pub async fn run(clients: Vec<LocalBoxFuture<'static, ()>>) {
+    let mut clients: FuturesUnordered<_> = clients.into_iter().collect();
+    while clients.next().await.is_some() {}
 }
 
 /// The `number`th post of a writer.

@@ -1,0 +1,103 @@
+//! `failing-server`: the server, over a disk that fails when it is told to.
+
+use std::{
+    error::Error,
+    future::pending,
+    io::{self, Write as _},
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use clap::Parser;
+use quartet_client::connect;
+use quartet_robustness::crash::failing::{FailingDisk, Fault};
+use quartet_server::{
+    config::{Config, Role},
+    error::chain,
+    log::{
+        disk::RealDisk,
+        embedded::{EmbeddedLog, Options},
+    },
+    server::Server,
+};
+use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+
+/// A Post service whose disk fails at an operation of your choice.
+///
+/// It is the library that `server` runs, over another disk. Until the fault it is a good server with five sample users,
+/// and what it leaves behind is a log for `server` to open. It prints `listening on http://ADDRESS` once it takes calls,
+/// and ends on Ctrl-C.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Cli {
+    /// The address to listen on; port 0 picks a free one.
+    #[arg(long, default_value = "127.0.0.1:9001", value_name = "ADDRESS")]
+    listen: SocketAddr,
+
+    /// The directory of the post log; made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+
+    /// What goes wrong.
+    #[arg(long)]
+    fault: Fault,
+
+    /// At which operation that it can happen at, from 1.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    nth: u64,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  failing-server --data /tmp/log --fault in-commit --nth 3
+                          dies at the third commit, written and not yet synced
+  failing-server --data /tmp/log --fault sync-error
+                          acknowledges nothing after the first fsync, and still reads";
+
+/// Small, so that a commit often begins a new one.
+const SEGMENT_BYTES: u64 = 256 * 1024;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter).init();
+    match run(cli).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // If stderr is gone too, the exit code has to do.
+            let _ = writeln!(io::stderr(), "error: {}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
+    let users = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let channel = connect(&format!("http://{}", users.local_addr()?))?;
+    let user_config = Config { serve: vec![Role::User], ..Config::ephemeral() };
+    let user_service = Server::open(user_config).await?.serve(users, pending());
+
+    let listener = TcpListener::bind(cli.listen).await?;
+    let disk = Arc::new(FailingDisk::new(RealDisk::new(cli.data), cli.fault, cli.nth));
+    let options = Options { segment_bytes: SEGMENT_BYTES, ..Options::default() };
+    let log = EmbeddedLog::open(disk.clone(), options).await?;
+    disk.opened();
+    let posts = Server::of_posts(Arc::new(log), channel, SystemTime::now, Config::ephemeral());
+    // Whoever started us waits for this line, so it must not stay in a buffer.
+    writeln!(io::stdout(), "listening on http://{}", listener.local_addr()?)?;
+    io::stdout().flush()?;
+
+    let interrupted = async {
+        // Without the signal it serves until it is killed.
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    tokio::select! {
+        served = posts.serve(listener, interrupted) => Ok(served?),
+        served = user_service => Ok(served?),
+    }
+}

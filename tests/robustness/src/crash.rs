@@ -1,0 +1,454 @@
+//! Runs over real processes: a server is killed, loses power or meets a disk that fails, cycle after cycle, while
+//! clients write and read. Out comes a history.
+//!
+//! The server is the program `server`; where a fault must hit a certain operation, it is `failing-server`, the same
+//! library over a disk that fails there ([`failing`]). Power is taken from a file system of its own ([`volume`]). All
+//! clients run on one thread, beside nothing else, so that the record's order is sound.
+//!
+//! Not here: reproducing a run. The seed chooses what is done, but the machine chooses when; the history is what there
+//! is to look at.
+
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    ops::RangeInclusive,
+    path::PathBuf,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use clap::ValueEnum as _;
+use futures::StreamExt as _;
+use quartet::{
+    post::v1::{ListPostsRequest, LogPosition},
+    reason,
+};
+use quartet_check::{
+    History,
+    history::{self, Floor, Run},
+};
+use quartet_client::{ListEvent, connect, list_posts};
+use quartet_server::log::{
+    PostLog as _,
+    embedded::{Access, EmbeddedLog, Options},
+};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
+use tokio::{
+    process::Command,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    recorder::{Progress, Recorder},
+    stored,
+    workload::{self, Setting},
+};
+use failing::Fault;
+use process::Process;
+use volume::Volume;
+
+pub mod failing;
+mod process;
+pub mod volume;
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What everything random comes from.
+    pub seed: u64,
+    /// How often a server is started and brought down.
+    pub cycles: usize,
+    /// The program `server`.
+    pub server: PathBuf,
+    /// The program `failing-server`.
+    pub failing_server: PathBuf,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    /// For the checker.
+    pub history: History,
+    /// How long servers took from their start until they took calls.
+    pub starts: Vec<Duration>,
+    /// What was wrong besides promises to clients.
+    pub wrong: Vec<String>,
+}
+
+/// How long a server may take to serve again.
+const START: Duration = Duration::from_secs(2);
+/// How long a fault that waits for its operation may wait: clients write many times a second.
+const DUE: Duration = Duration::from_secs(20);
+/// How long readers may take to catch up, and a little more.
+const CALM: Duration = Duration::from_secs(31);
+/// The `nth` commit at which a fault happens: while clients come back, or when all of them write.
+const COMMITS: RangeInclusive<u64> = 1..=25;
+/// Operations that change the disk when a log opens: create, write, sync, rename and sync the directory.
+const OPENING: RangeInclusive<u64> = 1..=5;
+
+/// How a server is brought down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Killed from outside, at a random moment.
+    Kill,
+    /// By a disk that fails.
+    Failing(Fault),
+    /// Its file system is shut down without flushing.
+    PowerLoss,
+    /// Its file system is filled.
+    FullDisk,
+}
+
+impl Kind {
+    const ON_A_DIRECTORY: [Kind; 10] = [
+        Kind::Kill,
+        Kind::Kill,
+        Kind::Failing(Fault::BeforeCommit),
+        Kind::Failing(Fault::TornCommit),
+        Kind::Failing(Fault::InCommit),
+        Kind::Failing(Fault::AfterCommit),
+        Kind::Failing(Fault::StartUp),
+        Kind::Failing(Fault::WriteError),
+        Kind::Failing(Fault::SyncError),
+        Kind::Failing(Fault::Full),
+    ];
+    const ON_A_FILE_SYSTEM: [Kind; 5] =
+        [Kind::PowerLoss, Kind::PowerLoss, Kind::PowerLoss, Kind::PowerLoss, Kind::FullDisk];
+
+    /// So many: rounds of all, each in another order.
+    fn some(cycles: usize, volume: &Volume, rng: &mut StdRng) -> Vec<Self> {
+        let mut kinds = Vec::new();
+        while kinds.len() < cycles {
+            let mut round = match volume.file_system() {
+                None => Self::ON_A_DIRECTORY.to_vec(),
+                Some(_) => Self::ON_A_FILE_SYSTEM.to_vec(),
+            };
+            round.shuffle(rng);
+            kinds.append(&mut round);
+        }
+        kinds.truncate(cycles);
+        kinds
+    }
+
+    /// As reports call it.
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Kill => "killed at a random moment",
+            Kind::Failing(Fault::BeforeCommit) => "killed before a commit",
+            Kind::Failing(Fault::TornCommit) => "killed half-way through a write",
+            Kind::Failing(Fault::InCommit) => "killed between write and fsync",
+            Kind::Failing(Fault::AfterCommit) => "killed between commit and answer",
+            Kind::Failing(Fault::StartUp) => "killed in start-up",
+            Kind::Failing(Fault::WriteError) => "failed write",
+            Kind::Failing(Fault::SyncError) => "failed fsync",
+            Kind::Failing(Fault::Full) => "failed write for lack of room",
+            Kind::PowerLoss => "power loss",
+            Kind::FullDisk => "full disk",
+        }
+    }
+}
+
+/// Carries out a plan with a log on this volume.
+///
+/// Call it on a runtime with one thread that runs nothing else meanwhile.
+///
+/// # Errors
+/// A program that is missing or does not start, a log that cannot be read in the end, or a tool that failed.
+pub async fn run(plan: &Plan, volume: Volume) -> Result<Outcome, Box<dyn Error>> {
+    let begun = Instant::now();
+    let recorder = Recorder::new(move || begun.elapsed());
+    let calm = CancellationToken::new();
+    let mut driver = Driver::new(plan, volume, recorder.clone(), calm.clone())?;
+    let endpoint = driver.endpoint();
+    let setting = Setting {
+        seed: plan.seed,
+        recorder: recorder.clone(),
+        connect: Arc::new(move || connect(&endpoint).expect("invariant: it is a URL")),
+        calm,
+    };
+    let clients =
+        [workload::writers(&setting), workload::readers(&setting), workload::feeds(&setting)];
+    let (server, calm_from) = tokio::select! {
+        biased;
+        ended = driver.run() => ended?,
+        () = workload::run(clients.into_iter().flatten().collect()) => {
+            return Err("the clients ended".into());
+        }
+    };
+    server.stop().await?;
+    driver.end(calm_from.duration_since(begun)).await
+}
+
+/// Brings servers down and up again.
+struct Driver<'a> {
+    plan: &'a Plan,
+    volume: Volume,
+    /// The same for all servers, one after another.
+    address: SocketAddr,
+    recorder: Recorder,
+    calm: CancellationToken,
+    rng: StdRng,
+    faults: BTreeMap<String, history::Fault>,
+    starts: Vec<Duration>,
+    wrong: Vec<String>,
+}
+
+impl<'a> Driver<'a> {
+    fn new(
+        plan: &'a Plan,
+        volume: Volume,
+        recorder: Recorder,
+        calm: CancellationToken,
+    ) -> Result<Self, Box<dyn Error>> {
+        for program in [&plan.server, &plan.failing_server] {
+            if !program.is_file() {
+                let build = "cargo build --workspace --all-targets";
+                return Err(format!("there is no {}: run `{build}`", program.display()).into());
+            }
+        }
+        Ok(Self {
+            plan,
+            volume,
+            address: free_address()?,
+            recorder,
+            calm,
+            rng: StdRng::seed_from_u64(plan.seed),
+            faults: BTreeMap::new(),
+            starts: Vec::new(),
+            wrong: Vec::new(),
+        })
+    }
+
+    fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// All cycles, then calm. Returns the server that is up in the end, and since when it is calm.
+    async fn run(&mut self) -> Result<(Process, Instant), Box<dyn Error>> {
+        for kind in Kind::some(self.plan.cycles, &self.volume, &mut self.rng) {
+            let fired = self.bring_down(kind).await?;
+            let count = self.faults.entry(kind.name().to_owned()).or_default();
+            count.armed += 1;
+            count.fired += u64::from(fired);
+        }
+        let server = self.serve().await?;
+        let calm_from = self.calm_down().await;
+        Ok((server, calm_from))
+    }
+
+    /// Starts a server and brings it down. Returns whether it went down as planned, and while it served.
+    async fn bring_down(&mut self, kind: Kind) -> Result<bool, Box<dyn Error>> {
+        match kind {
+            Kind::Kill => self.kill().await,
+            Kind::Failing(Fault::StartUp) => {
+                let nth = self.rng.random_range(OPENING);
+                let mut server = self.spawn(self.failing_server(Fault::StartUp, nth))?;
+                Ok(server.killed().await?)
+            }
+            Kind::Failing(fault @ (Fault::WriteError | Fault::SyncError)) => {
+                self.fail(fault, reason::LOG_UNAVAILABLE).await
+            }
+            Kind::Failing(Fault::Full) => self.fail(Fault::Full, reason::LOG_FULL).await,
+            Kind::Failing(fault) => Ok(self.serve_failing(fault).await?.killed().await?),
+            Kind::PowerLoss => self.lose_power().await,
+            Kind::FullDisk => self.fill_disk().await,
+        }
+    }
+
+    async fn kill(&mut self) -> Result<bool, Box<dyn Error>> {
+        let mut server = self.serve().await?;
+        let busy = self.until_busy().await;
+        Ok(server.kill().await? && busy)
+    }
+
+    /// Serves on a disk that fails, until clients are told so.
+    async fn fail(&mut self, fault: Fault, reason: &str) -> Result<bool, Box<dyn Error>> {
+        let before = self.ended(reason);
+        let server = self.serve_failing(fault).await?;
+        self.until_told(server, reason, before).await
+    }
+
+    async fn lose_power(&mut self) -> Result<bool, Box<dyn Error>> {
+        let mut server = self.serve().await?;
+        let busy = self.until_busy().await;
+        // As with a real one, nobody is told anything after it. A server that goes on meanwhile would tell of posts that
+        // are lost: on ext4, an fsync that is under way when the file system is shut down may return success.
+        server.freeze()?;
+        self.volume.cut_power().await?;
+        let alive = server.kill().await?;
+        self.volume.restore_power().await?;
+        Ok(busy && alive)
+    }
+
+    async fn fill_disk(&mut self) -> Result<bool, Box<dyn Error>> {
+        let before = self.ended(reason::LOG_FULL);
+        let server = self.serve().await?;
+        let busy = self.until_busy().await;
+        self.volume.fill()?;
+        let told = self.until_told(server, reason::LOG_FULL, before).await?;
+        self.volume.make_room()?;
+        Ok(busy && told)
+    }
+
+    /// Waits until clients are told that the log failed, looks at what the server does then, and kills it.
+    async fn until_told(
+        &mut self,
+        mut server: Process,
+        reason: &str,
+        before: u64,
+    ) -> Result<bool, Box<dyn Error>> {
+        let told = self.until(DUE, |progress| ended(progress, reason) > before).await;
+        if told {
+            self.check_that_it_only_reads().await;
+        }
+        Ok(server.kill().await? && told)
+    }
+
+    /// A log that failed takes no more posts and gives out all that it has.
+    async fn check_that_it_only_reads(&mut self) {
+        let first = self.read_all().await.map_err(|error| error.to_string());
+        sleep(Duration::from_secs(1)).await;
+        let last = self.read_all().await.map_err(|error| error.to_string());
+        let acknowledged = self.recorder.progress().acknowledged;
+        if first.is_err() || first != last || first.as_ref().is_ok_and(|head| acknowledged > *head)
+        {
+            self.wrong.push(format!(
+                "after its disk failed, a server read up to {first:?}, then up to {last:?}, and {acknowledged} was \
+                 acknowledged"
+            ));
+        }
+    }
+
+    /// Lists every post. Returns where that ended.
+    async fn read_all(&self) -> Result<i64, Box<dyn Error>> {
+        let mut head = 0;
+        let mut events = pin!(list_posts(connect(&self.endpoint())?, ListPostsRequest::default()));
+        while let Some(event) = timeout(DUE, events.next()).await? {
+            if let ListEvent::Batch(batch) = event? {
+                head = batch.position.map_or(head, |position: LogPosition| position.sequence);
+            }
+        }
+        Ok(head)
+    }
+
+    /// Lets everybody catch up. Returns when that began.
+    async fn calm_down(&self) -> Instant {
+        self.calm.cancel();
+        let begun = Instant::now();
+        let owed = self.recorder.progress().acknowledged;
+        // Whoever was cut comes back first, so that something happens at all.
+        sleep(Duration::from_secs(2)).await;
+        self.until(CALM, |progress| progress.all_at(owed)).await;
+        begun
+    }
+
+    /// What came of it, with the log as it is found when nobody uses it any more.
+    async fn end(self, calm_from: Duration) -> Result<Outcome, Box<dyn Error>> {
+        if self.volume.file_system().is_some() {
+            // What was told must have been on disk.
+            self.volume.cut_power().await?;
+            self.volume.restore_power().await?;
+        }
+        let options = Options { access: Access::Read, ..Options::default() };
+        let log = EmbeddedLog::open_directory(self.volume.data(), options).await?;
+        let cycles = self.plan.cycles as u64;
+        let run = Run {
+            seed: self.plan.seed,
+            log_id: log.log_id().to_owned(),
+            users: workload::users(),
+            faults: self.faults,
+            calm_from: Some(calm_from.as_micros() as u64),
+            floor: Floor {
+                acknowledged: 10 * cycles,
+                delivered: 50 * cycles,
+                bookmarks: cycles,
+                resumed: 2 * cycles,
+            },
+        };
+        let history =
+            History { run, events: self.recorder.events(), log: stored::posts(&log).await? };
+        Ok(Outcome { history, starts: self.starts, wrong: self.wrong })
+    }
+
+    /// Starts `server`, and waits until it takes calls.
+    async fn serve(&mut self) -> Result<Process, Box<dyn Error>> {
+        let mut server = Command::new(&self.plan.server);
+        server.arg("--no-seed");
+        self.start(server).await
+    }
+
+    /// Starts `failing-server`, and waits until it takes calls.
+    async fn serve_failing(&mut self, fault: Fault) -> Result<Process, Box<dyn Error>> {
+        let nth = self.rng.random_range(COMMITS);
+        self.start(self.failing_server(fault, nth)).await
+    }
+
+    fn failing_server(&self, fault: Fault, nth: u64) -> Command {
+        let mut server = Command::new(&self.plan.failing_server);
+        let fault = fault.to_possible_value().expect("invariant: no fault is hidden");
+        server.args(["--fault", fault.get_name(), "--nth", &nth.to_string()]);
+        server
+    }
+
+    async fn start(&mut self, server: Command) -> Result<Process, Box<dyn Error>> {
+        let mut process = self.spawn(server)?;
+        let took = process.serving().await?;
+        if took > START {
+            self.wrong.push(format!("a server took {took:.2?} until it served"));
+        }
+        self.starts.push(took);
+        Ok(process)
+    }
+
+    fn spawn(&self, mut server: Command) -> Result<Process, Box<dyn Error>> {
+        server.arg("--listen").arg(self.address.to_string());
+        server.arg("--data").arg(self.volume.data()).env("RUST_LOG", "warn");
+        Process::spawn(&mut server, &self.volume.beside("stderr"))
+    }
+
+    /// How many calls were ended for this reason.
+    fn ended(&self, reason: &str) -> u64 {
+        ended(&self.recorder.progress(), reason)
+    }
+
+    /// Waits until the server acknowledges something new, and a random time more. Returns whether it did.
+    async fn until_busy(&mut self) -> bool {
+        let before = self.recorder.progress().acknowledged;
+        let busy = self.until(DUE, |progress| progress.acknowledged > before).await;
+        self.sleep_up_to(800).await;
+        busy
+    }
+
+    /// Waits until clients have got so far, at most so long. Returns whether they did.
+    async fn until(&self, most: Duration, happened: impl Fn(&Progress) -> bool) -> bool {
+        let reached = async {
+            while !happened(&self.recorder.progress()) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(most, reached).await.is_ok()
+    }
+
+    /// Sleeps up to so many milliseconds.
+    async fn sleep_up_to(&mut self, most: u64) {
+        sleep(Duration::from_millis(self.rng.random_range(0..=most))).await;
+    }
+}
+
+fn ended(progress: &Progress, reason: &str) -> u64 {
+    progress.ended.get(reason).copied().unwrap_or_default()
+}
+
+/// An address that nobody listens on. Its port is below those that outgoing connections get: while no server has it, one
+/// of the clients' own connections might.
+fn free_address() -> Result<SocketAddr, Box<dyn Error>> {
+    let mut some = (0..100).map(|_| {
+        let port = rand::random_range(20_000..30_000);
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    });
+    let free = some.find(|address| TcpListener::bind(address).is_ok());
+    free.ok_or_else(|| "there is no free port between 20000 and 30000".into())
+}
