@@ -42,7 +42,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    recorder::{Progress, Recorder},
+    recorder::Recorder,
     stored,
     workload::{self, Setting},
 };
@@ -88,6 +88,9 @@ const CALM: Duration = Duration::from_secs(31);
 const COMMITS: RangeInclusive<u64> = 1..=25;
 /// Operations that change the disk when a log opens: create, write, sync, rename and sync the directory.
 const OPENING: RangeInclusive<u64> = 1..=5;
+
+/// What a server logs when its log has failed.
+const FAILED: &str = "the log takes no more posts";
 
 /// How a server is brought down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -266,9 +269,8 @@ impl<'a> Driver<'a> {
 
     /// Serves on a disk that fails, until clients are told so.
     async fn fail(&mut self, fault: Fault, reason: &str) -> Result<bool, Box<dyn Error>> {
-        let before = self.ended(reason);
         let server = self.serve_failing(fault).await?;
-        self.until_told(server, reason, before).await
+        self.until_told(server, reason).await
     }
 
     async fn lose_power(&mut self) -> Result<bool, Box<dyn Error>> {
@@ -284,27 +286,28 @@ impl<'a> Driver<'a> {
     }
 
     async fn fill_disk(&mut self) -> Result<bool, Box<dyn Error>> {
-        let before = self.ended(reason::LOG_FULL);
         let server = self.serve().await?;
         let busy = self.until_busy().await;
         self.volume.fill()?;
-        let told = self.until_told(server, reason::LOG_FULL, before).await?;
+        let told = self.until_told(server, reason::LOG_FULL).await?;
         self.volume.make_room()?;
         Ok(busy && told)
     }
 
-    /// Waits until clients are told that the log failed, looks at what the server does then, and kills it.
+    /// Waits until the log failed and clients are told so, looks at what the server does then, and kills it.
     async fn until_told(
         &mut self,
         mut server: Process,
         reason: &str,
-        before: u64,
     ) -> Result<bool, Box<dyn Error>> {
-        let told = self.until(DUE, |progress| ended(progress, reason) > before).await;
-        if told {
+        // Not the clients first: one that stalled may only now read how its call to an earlier server ended.
+        let failed = until(DUE, || server.has_said(FAILED)).await;
+        let before = self.ended(reason);
+        let told = until(DUE, || self.ended(reason) > before).await;
+        if failed {
             self.check_that_it_only_reads().await;
         }
-        Ok(server.kill().await? && told)
+        Ok(server.kill().await? && failed && told)
     }
 
     /// A log that failed takes no more posts and gives out all that it has.
@@ -341,7 +344,7 @@ impl<'a> Driver<'a> {
         let owed = self.recorder.progress().acknowledged;
         // Whoever was cut comes back first, so that something happens at all.
         sleep(Duration::from_secs(2)).await;
-        self.until(CALM, |progress| progress.all_at(owed)).await;
+        until(CALM, || self.recorder.progress().all_at(owed)).await;
         begun
     }
 
@@ -411,25 +414,15 @@ impl<'a> Driver<'a> {
 
     /// How many calls were ended for this reason.
     fn ended(&self, reason: &str) -> u64 {
-        ended(&self.recorder.progress(), reason)
+        self.recorder.progress().ended.get(reason).copied().unwrap_or_default()
     }
 
     /// Waits until the server acknowledges something new, and a random time more. Returns whether it did.
     async fn until_busy(&mut self) -> bool {
         let before = self.recorder.progress().acknowledged;
-        let busy = self.until(DUE, |progress| progress.acknowledged > before).await;
+        let busy = until(DUE, || self.recorder.progress().acknowledged > before).await;
         self.sleep_up_to(800).await;
         busy
-    }
-
-    /// Waits until clients have got so far, at most so long. Returns whether they did.
-    async fn until(&self, most: Duration, happened: impl Fn(&Progress) -> bool) -> bool {
-        let reached = async {
-            while !happened(&self.recorder.progress()) {
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
-        timeout(most, reached).await.is_ok()
     }
 
     /// Sleeps up to so many milliseconds.
@@ -438,8 +431,14 @@ impl<'a> Driver<'a> {
     }
 }
 
-fn ended(progress: &Progress, reason: &str) -> u64 {
-    progress.ended.get(reason).copied().unwrap_or_default()
+/// Waits until something has happened, at most so long. Returns whether it has.
+async fn until(most: Duration, happened: impl Fn() -> bool) -> bool {
+    let waiting = async {
+        while !happened() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(most, waiting).await.is_ok()
 }
 
 /// An address that nobody listens on. Its port is below those that outgoing connections get: while no server has it, one

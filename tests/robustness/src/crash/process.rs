@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    fs::File,
+    fs::{self, File},
     io,
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
@@ -88,10 +88,18 @@ impl Process {
         id.ok_or_else(|| "a server ended by itself".into())
     }
 
+    /// Whether it said this on stderr.
+    pub(super) fn has_said(&self, what: &str) -> bool {
+        self.said().contains(what)
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(&self.stderr).unwrap_or_default()
+    }
+
     /// The last line that it said.
     fn last_words(&self) -> String {
-        let said = std::fs::read_to_string(&self.stderr).unwrap_or_default();
-        said.lines().next_back().unwrap_or("it said nothing").to_owned()
+        self.said().lines().next_back().unwrap_or("it said nothing").to_owned()
     }
 }
 
