@@ -412,20 +412,21 @@ fn authored_is_broken_by_the_name_of_another() {
 fn a_run_in_which_too_little_happened_is_void() {
     let story = || Story::stored(3).reader([list(1), got(&[2], 2), got(&[], 2)]).history;
     assert_eq!(void(&story()), None);
-    let with = |change: &dyn Fn(&mut Run)| {
+    type Change = dyn Fn(&mut Run);
+    let with = |change: &Change| {
         let mut history = story();
         history.run.floor = Floor { acknowledged: 3, delivered: 1, bookmarks: 1, resumed: 1 };
         change(&mut history.run);
         void(&history)
     };
     assert_eq!(with(&|_| {}), None);
-    let never_fired = Fault { armed: 2, fired: 1 };
-    let changes: [(&dyn Fn(&mut Run), &str); 6] = [
+    const NEVER_FIRED: Fault = Fault { armed: 2, fired: 1 };
+    let changes: [(&Change, &str); 6] = [
         (&|run| run.floor.acknowledged = 4, "acknowledged"),
         (&|run| run.floor.delivered = 2, "delivered"),
         (&|run| run.floor.bookmarks = 2, "bookmarks"),
         (&|run| run.floor.resumed = 2, "resumed"),
-        (&|run| run.faults = [("cut".to_owned(), never_fired)].into(), "cut"),
+        (&|run| run.faults = [("cut".to_owned(), NEVER_FIRED)].into(), "cut"),
         (&|run| run.calm_from = Some(1_000_000), "after the last fault"),
     ];
     for (change, why) in changes {

@@ -81,7 +81,7 @@ impl PostLog for BuggyLog {
             Bug::LaterAppendOvertakes => {
                 let held = self.held.lock().take();
                 let first = self.head_now() + 1;
-                if held.is_none() && first % 3 == 0 {
+                if held.is_none() && first.is_multiple_of(3) {
                     *self.held.lock() = Some(posts);
                     return Ok(answered((first..first + count).map(Outcome::Created).collect()));
                 }
