@@ -388,7 +388,7 @@ fn live_is_broken_by_a_reader_that_is_still_behind() {
     };
     behind(&[]).breaks(&[Promise::Live]);
     behind(&[What::Paused, What::Unpaused]).keeps_all();
-    let mut joined = Story::stored(3).reader([feed(Some(0)), follows(&["odd"], 0), bookmark(2)]);
+    let mut joined = Story::stored(3).reader([feed(Some(0)), follows(&["odd"], 0), got(&[1], 2)]);
     joined.history.run.calm_from = Some(joined.at);
     // A feed that left everything reads nothing.
     joined = joined.reader([follows(&[], 2)]);

@@ -104,7 +104,7 @@ impl Bug {
     /// A seed at which it is found. `simulate --bugs` looks for others.
     pub fn seed(self) -> u64 {
         match self {
-            Bug::StreamFallsSilent => 5,
+            Bug::StreamFallsSilent => 6,
             Bug::FailedSyncIgnored => 4,
             Bug::OtherContentIsADuplicate
             | Bug::PositionIsTheHead

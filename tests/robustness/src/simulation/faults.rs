@@ -141,10 +141,23 @@ impl Simulation {
         GROUPS[self.rng.random_range(0..GROUPS.len())]
     }
 
+    /// Ends the server's process at once. Its connections are reset by us, because their ends would come in the order in
+    /// which tokio drops tasks, and that depends on how many tasks other runs in this process had.
+    fn crash_posts(&mut self) {
+        for group in GROUPS {
+            self.cuts[group].cut();
+            self.sim.partition(group, "posts");
+        }
+        self.sim.crash("posts");
+        for group in GROUPS {
+            self.sim.repair(group, "posts");
+        }
+    }
+
     /// Ends the server's process, and its machine if `power`, and starts it again. Returns whether there was one.
     fn restart(&mut self, power: bool) -> Result<bool, Box<dyn std::error::Error>> {
         let ran = self.posts.is_serving();
-        self.sim.crash("posts");
+        self.crash_posts();
         if power {
             let found = self.posts.disk().crash(&mut self.rng);
             self.posts.replace_disk(found);
@@ -183,7 +196,7 @@ impl Simulation {
 
     /// Flips a byte before the last segment, where no torn write can have been.
     fn flip(&mut self) -> turmoil::Result {
-        self.sim.crash("posts");
+        self.crash_posts();
         let disk = self.posts.disk();
         let mut segments = disk.segments();
         segments.pop();
