@@ -391,9 +391,9 @@ fn live_is_broken_by_a_reader_that_is_still_behind() {
     let mut joined = Story::stored(3).reader([feed(Some(0)), follows(&["odd"], 0), got(&[1], 2)]);
     joined.history.run.calm_from = Some(joined.at);
     // A feed that left everything reads nothing.
-    joined = joined.reader([follows(&[], 2)]);
+    joined = joined.reader([follows(&[], 2), ended("LOST", "")]);
     joined.at += 40_000_000;
-    joined.reader([bookmark(2)]).keeps_all();
+    joined.client("reader", 1, [feed(Some(2)), bookmark(0)]).keeps_all();
     let mut left = Story::stored(3).reader([list(0), got(&[1], 1)]);
     left.history.run.calm_from = Some(left.at);
     left = left.reader([ended("LEFT", "")]);

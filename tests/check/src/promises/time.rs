@@ -56,7 +56,7 @@ pub(super) fn live(view: &View<'_>, found: &mut Finder) {
     let deadline = events.partition_point(|event| event.at <= calm + CATCH_UP);
     for calls in view.readers().into_values() {
         let Some(call) = calls.iter().rfind(|call| call.begun < deadline) else { continue };
-        let reads = stays(call.opened) && !follows_nothing(call);
+        let reads = stays(call.opened) && !follows_nothing(&calls);
         if !reads || gave_up(call, deadline) || was_paused(&calls, calm, view) {
             continue;
         }
@@ -88,9 +88,10 @@ fn stays(opened: &Opened) -> bool {
     opened.kind == Kind::Feed || opened.stays
 }
 
-/// Whether a feed left all that it had joined: then it reads nothing.
-fn follows_nothing(call: &Call<'_>) -> bool {
-    let mut changes = call.events.iter().rev().filter_map(|(_, what)| match what {
+/// Whether a feed left all that it had joined: then it reads nothing, on the calls that follow either.
+fn follows_nothing(calls: &[&Call<'_>]) -> bool {
+    let events = calls.iter().rev().flat_map(|call| call.events.iter().rev());
+    let mut changes = events.filter_map(|(_, what)| match what {
         What::Follows { follows, .. } => Some(follows),
         _ => None,
     });
