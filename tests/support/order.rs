@@ -85,7 +85,7 @@ fn written<'a>(posts: &'a [PostMessage], writer: impl Fn(&'a PostMessage) -> &'a
     for post in posts {
         let sent = Post { author: String::new(), sequence: 0, ..Post::from(post) };
         let call = calls.entry(writer(post)).or_insert_with(|| vec![record::upload()]);
-        call.push(What::Sent { index: call.len() as u64 - 1, post: sent });
+        call.push(What::Sent { post: sent });
     }
     let users = USERS.map(|(id, name)| (id.to_owned(), name.to_owned())).into();
     let events = calls

@@ -30,17 +30,17 @@ pub struct Run {
     /// The names of the users, by their ids.
     pub users: BTreeMap<String, String>,
     /// What went wrong on purpose, by kind.
-    pub faults: BTreeMap<String, Fault>,
+    pub faults: BTreeMap<String, FaultCount>,
     /// Microseconds until the last fault had ended. Readers are checked for being live from then on, if it is set.
     pub calm_from: Option<u64>,
     /// What must have happened at least.
     pub floor: Floor,
 }
 
-/// Faults of a kind.
+/// How many faults of a kind there were.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Fault {
+pub struct FaultCount {
     /// How many were planned.
     pub armed: u64,
     /// How many did happen.
@@ -57,8 +57,10 @@ pub struct Floor {
     pub delivered: u64,
     /// Positions without posts.
     pub bookmarks: u64,
-    /// Calls that went on where another one had ended.
+    /// Calls that went on where another one of the same reader had ended.
     pub resumed: u64,
+    /// Faults that happened.
+    pub faults: u64,
 }
 
 /// Something that a client did or saw.
@@ -81,10 +83,8 @@ pub struct Event {
 pub enum What {
     /// The client made a call.
     Opened(Opened),
-    /// The client handed a post to the connection, the `index`th of this call.
+    /// The client handed a post to the connection.
     Sent {
-        /// From 0.
-        index: u64,
         /// What it sent.
         post: Post,
     },
@@ -140,8 +140,8 @@ pub enum What {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
     /// Which RPC.
-    pub kind: Kind,
-    /// Where it starts; none: at the oldest post, or with what comes, as `kind` has it.
+    pub rpc: Rpc,
+    /// Where it starts; none: at the oldest post, or with what comes, as `rpc` has it.
     pub after: Option<Position>,
     /// What it asks for. A feed asks later.
     #[serde(default)]
@@ -154,7 +154,7 @@ pub struct Opened {
 /// The RPCs of the Post service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum Rpc {
     /// `ListPostsByUserId`.
     Page,
     /// `ListPosts`.

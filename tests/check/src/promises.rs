@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::{
-    history::History,
+    history::{Ended, History},
     view::{Call, Index, View},
 };
 
@@ -13,6 +13,8 @@ mod acknowledgements;
 mod reading;
 mod time;
 mod writing;
+
+pub use time::CATCH_UP;
 
 /// A promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -147,6 +149,17 @@ impl fmt::Display for Broken {
 pub fn check(history: &History) -> Vec<Broken> {
     let view = View::new(history);
     Promise::ALL.iter().flat_map(|promise| promise.check(&view)).collect()
+}
+
+/// Whether a call ended as the contract has it for calls that are made rightly: well, by its client, or by something that
+/// passes and after which the client goes on. What the client library refuses to believe is none of these for a writer;
+/// for a reader it is a matter of order.
+fn can_go_on(ended: &Ended) -> bool {
+    const BY_THE_CLIENT: [&str; 2] = ["LEFT", "CANCELLED"];
+    const PASSING: [&str; 5] =
+        ["LOST", "TRUNCATED", "UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"];
+    let code = ended.code.as_str();
+    code == "OK" || BY_THE_CLIENT.contains(&code) || PASSING.contains(&code)
 }
 
 /// What a predicate found.

@@ -10,7 +10,7 @@ use quartet::post::v1::{
 use quartet_client::{Error, error::code_name};
 use siphasher::sip::SipHasher13;
 
-use crate::history::{Ended, Follows, Kind, Opened, Outcome, Position, Post, Uploaded, What};
+use crate::history::{Ended, Follows, Opened, Outcome, Position, Post, Rpc, Uploaded, What};
 
 impl From<&PostMessage> for Post {
     fn from(post: &PostMessage) -> Self {
@@ -49,13 +49,13 @@ pub fn list(request: &ListPostsRequest) -> What {
         tags: request.tags.iter().cloned().collect(),
         user_ids: request.user_ids.iter().cloned().collect(),
     };
-    opened(Kind::List, &request.resume_after, follows, request.follow)
+    opened(Rpc::List, &request.resume_after, follows, request.follow)
 }
 
 /// A page that is about to be asked for.
 pub fn page(request: &ListPostsByUserIdRequest) -> What {
     let follows = Follows { user_ids: [request.user_id.clone()].into(), ..Follows::all() };
-    opened(Kind::Page, &request.resume_after, follows, false)
+    opened(Rpc::Page, &request.resume_after, follows, false)
 }
 
 /// A feed whose first join will be this one, if it joins.
@@ -65,22 +65,22 @@ pub fn feed(join: Option<&JoinTags>) -> What {
         Some(join) => join.resume_after.clone(),
         None => None,
     };
-    opened(Kind::Feed, &after, Follows::default(), true)
+    opened(Rpc::Feed, &after, Follows::default(), true)
 }
 
 /// An upload that is about to begin.
 pub fn upload() -> What {
-    opened(Kind::Upload, &None, Follows::default(), false)
+    opened(Rpc::Upload, &None, Follows::default(), false)
 }
 
-fn opened(kind: Kind, after: &Option<LogPosition>, follows: Follows, stays: bool) -> What {
+fn opened(rpc: Rpc, after: &Option<LogPosition>, follows: Follows, stays: bool) -> What {
     let after = after.is_some().then(|| after.into());
-    What::Opened(Opened { kind, after, follows, stays })
+    What::Opened(Opened { rpc, after, follows, stays })
 }
 
 /// A post that is about to be sent.
-pub fn sent(index: u64, post: &PostMessage) -> What {
-    What::Sent { index, post: post.into() }
+pub fn sent(post: &PostMessage) -> What {
+    What::Sent { post: post.into() }
 }
 
 /// A message of a list.

@@ -1,7 +1,7 @@
 //! Whether a run was worth checking.
 
 use crate::{
-    history::{Event, History, What},
+    history::{Event, History, Outcome, What},
     view::View,
 };
 
@@ -23,15 +23,15 @@ pub fn void(history: &History) -> Option<String> {
     {
         return Some("nothing happened after the last fault".to_owned());
     }
-    let count =
-        |is: fn(&What) -> bool| events.iter().filter(|event| is(&event.what)).count() as u64;
+    let bookmarks = events.iter().filter(|event| is_bookmark(&event.what)).count() as u64;
     let delivered = view.calls.iter().map(|call| call.delivered().count() as u64).sum();
     let floor = run.floor;
     let too_few = [
         ("posts acknowledged", acknowledged(events), floor.acknowledged),
         ("posts delivered", delivered, floor.delivered),
-        ("bookmarks", count(is_bookmark), floor.bookmarks),
-        ("resumed calls", count(is_resumed), floor.resumed),
+        ("bookmarks", bookmarks, floor.bookmarks),
+        ("resumed calls", resumed(&view), floor.resumed),
+        ("faults", run.faults.values().map(|fault| fault.fired).sum(), floor.faults),
     ];
     let too_few = too_few.into_iter().find(|(_, actual, least)| actual < least);
     too_few.map(|(what, actual, least)| format!("{actual} {what}, at least {least} are due"))
@@ -39,7 +39,7 @@ pub fn void(history: &History) -> Option<String> {
 
 fn acknowledged(events: &[Event]) -> u64 {
     let posts = events.iter().map(|event| match &event.what {
-        What::Receipt { .. } => 1,
+        What::Receipt { outcome: Outcome::Created { .. } | Outcome::Duplicate { .. }, .. } => 1,
         What::Uploaded(answer) => answer.created + answer.duplicates,
         _ => 0,
     });
@@ -53,6 +53,12 @@ fn is_bookmark(what: &What) -> bool {
     }
 }
 
-fn is_resumed(what: &What) -> bool {
-    matches!(what, What::Opened(opened) if opened.after.as_ref().is_some_and(|after| after.sequence > 0))
+/// Calls of readers that had one before, and went on in this log.
+fn resumed(view: &View<'_>) -> u64 {
+    let again = view.readers().into_values().flat_map(|calls| calls.into_iter().skip(1));
+    let resumed = again.filter(|call| {
+        let after = call.opened.after.as_ref();
+        after.is_some_and(|after| after.sequence > 0 && after.log_id == view.history.run.log_id)
+    });
+    resumed.count() as u64
 }

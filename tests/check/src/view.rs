@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::history::{
-    Ended, Event, Follows, History, Kind, Opened, Outcome, Position, Post, Uploaded, What,
+    Ended, Event, Follows, History, Opened, Outcome, Position, Post, Rpc, Uploaded, What,
 };
 
 /// The number of an event in its history: the order in which things happened.
@@ -36,6 +36,7 @@ pub(crate) struct Message<'a> {
     pub(crate) index: Index,
     pub(crate) posts: &'a [Post],
     pub(crate) position: &'a Position,
+    /// Whether it says that this was all, up to the head as it was.
     pub(crate) complete: bool,
 }
 
@@ -68,7 +69,7 @@ impl<'a> View<'a> {
     /// The calls that read, by who made them.
     pub(crate) fn readers(&self) -> BTreeMap<&'a str, Vec<&Call<'a>>> {
         let mut readers: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for call in self.calls.iter().filter(|call| call.opened.kind != Kind::Upload) {
+        for call in self.calls.iter().filter(|call| call.opened.rpc != Rpc::Upload) {
             readers.entry(call.client).or_default().push(call);
         }
         readers
@@ -78,6 +79,12 @@ impl<'a> View<'a> {
     pub(crate) fn at(&self, sequence: i64) -> Option<&'a Post> {
         let index = usize::try_from(sequence.checked_sub(1)?).ok()?;
         self.history.log.get(index)
+    }
+
+    /// Where this very post stands.
+    pub(crate) fn place(&self, post: &Post) -> Option<i64> {
+        let stored = self.stored.get(post.post_id.as_str())?;
+        stored.is_same(post).then_some(stored.sequence)
     }
 
     /// The posts after one position, up to another.
@@ -115,7 +122,7 @@ impl<'a> Call<'a> {
     /// What the client sent, with when.
     pub(crate) fn sent(&self) -> impl Iterator<Item = (Index, &'a Post)> {
         self.events.iter().filter_map(|(index, what)| match what {
-            What::Sent { post, .. } => Some((*index, post)),
+            What::Sent { post } => Some((*index, post)),
             _ => None,
         })
     }
@@ -147,7 +154,7 @@ impl<'a> Call<'a> {
     /// The position that the first message counts from: where the call was asked to start, or where a feed that asked
     /// for nothing was let in. None for a feed that is in nowhere yet; its positions say nothing.
     pub(crate) fn start(&self) -> Option<i64> {
-        if self.opened.kind == Kind::Feed {
+        if self.opened.rpc == Rpc::Feed {
             return self.in_force().first().map(|in_force| in_force.after);
         }
         Some(self.opened.after.as_ref().map_or(0, |position| position.sequence))
@@ -155,7 +162,7 @@ impl<'a> Call<'a> {
 
     /// What is followed, and from where on; in order.
     pub(crate) fn in_force(&self) -> Vec<InForce<'a>> {
-        if self.opened.kind != Kind::Feed {
+        if self.opened.rpc != Rpc::Feed {
             return vec![InForce { after: i64::MIN, follows: &self.opened.follows }];
         }
         let changes = self.events.iter().filter_map(|(_, what)| match what {
@@ -169,7 +176,7 @@ impl<'a> Call<'a> {
 
     /// The messages that carry posts or a position, from the first that counts.
     pub(crate) fn messages(&self) -> impl Iterator<Item = Message<'a>> {
-        let feed = self.opened.kind == Kind::Feed;
+        let feed = self.opened.rpc == Rpc::Feed;
         let counts = move |(_, what): &&(Index, &What)| match what {
             What::Follows { follows, .. } => !follows.is_nothing(),
             What::Posts { .. } => true,
@@ -179,6 +186,7 @@ impl<'a> Call<'a> {
             let position = what.position()?;
             let (posts, complete) = match what {
                 What::Posts { posts, complete, .. } => (posts.as_slice(), *complete),
+                What::Bookmark { caught_up, .. } => (&[][..], *caught_up),
                 _ => (&[][..], false),
             };
             Some(Message { index: *index, posts, position, complete })

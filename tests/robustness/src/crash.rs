@@ -27,7 +27,8 @@ use quartet::{
 };
 use quartet_check::{
     History,
-    history::{self, Floor, Run},
+    history::{FaultCount, Floor, Post, Run},
+    promises::CATCH_UP,
 };
 use quartet_client::{ListEvent, connect, list_posts};
 use quartet_server::log::{
@@ -82,8 +83,6 @@ pub struct Outcome {
 const START: Duration = Duration::from_secs(2);
 /// How long a fault that waits for its operation may wait: clients write many times a second.
 const DUE: Duration = Duration::from_secs(20);
-/// How long readers may take to catch up, and a little more.
-const CALM: Duration = Duration::from_secs(31);
 /// The `nth` commit at which a fault happens: while clients come back, or when all of them write.
 const COMMITS: RangeInclusive<u64> = 1..=25;
 /// Operations that change the disk when a log opens: create, write, sync, rename and sync the directory.
@@ -94,7 +93,7 @@ const FAILED: &str = "the log takes no more posts";
 
 /// How a server is brought down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Crash {
     /// Killed from outside, at a random moment.
     Kill,
     /// By a disk that fails.
@@ -105,51 +104,51 @@ enum Kind {
     FullDisk,
 }
 
-impl Kind {
-    const ON_A_DIRECTORY: [Kind; 10] = [
-        Kind::Kill,
-        Kind::Kill,
-        Kind::Failing(Fault::BeforeCommit),
-        Kind::Failing(Fault::TornCommit),
-        Kind::Failing(Fault::InCommit),
-        Kind::Failing(Fault::AfterCommit),
-        Kind::Failing(Fault::StartUp),
-        Kind::Failing(Fault::WriteError),
-        Kind::Failing(Fault::SyncError),
-        Kind::Failing(Fault::Full),
+impl Crash {
+    const ON_A_DIRECTORY: [Crash; 10] = [
+        Crash::Kill,
+        Crash::Kill,
+        Crash::Failing(Fault::BeforeCommit),
+        Crash::Failing(Fault::TornCommit),
+        Crash::Failing(Fault::InCommit),
+        Crash::Failing(Fault::AfterCommit),
+        Crash::Failing(Fault::StartUp),
+        Crash::Failing(Fault::WriteError),
+        Crash::Failing(Fault::SyncError),
+        Crash::Failing(Fault::Full),
     ];
-    const ON_A_FILE_SYSTEM: [Kind; 5] =
-        [Kind::PowerLoss, Kind::PowerLoss, Kind::PowerLoss, Kind::PowerLoss, Kind::FullDisk];
+    const ON_A_FILE_SYSTEM: [Crash; 5] =
+        [Crash::PowerLoss, Crash::PowerLoss, Crash::PowerLoss, Crash::PowerLoss, Crash::FullDisk];
 
     /// So many: rounds of all, each in another order.
     fn some(cycles: usize, volume: &Volume, rng: &mut StdRng) -> Vec<Self> {
-        let mut kinds = Vec::new();
-        while kinds.len() < cycles {
+        let mut crashes = Vec::new();
+        while crashes.len() < cycles {
             let mut round = match volume.file_system() {
                 None => Self::ON_A_DIRECTORY.to_vec(),
                 Some(_) => Self::ON_A_FILE_SYSTEM.to_vec(),
             };
             round.shuffle(rng);
-            kinds.append(&mut round);
+            crashes.append(&mut round);
         }
-        kinds.truncate(cycles);
-        kinds
+        crashes.truncate(cycles);
+        crashes
     }
 
     /// As reports call it.
     fn name(self) -> &'static str {
         match self {
-            Kind::Kill => "killed at a random moment",
-            Kind::Failing(Fault::BeforeCommit) => "killed before a commit",
-            Kind::Failing(Fault::TornCommit) => "killed half-way through a write",
-            Kind::Failing(Fault::InCommit) => "killed between write and fsync",
-            Kind::Failing(Fault::AfterCommit) => "killed between commit and answer",
-            Kind::Failing(Fault::StartUp) => "killed in start-up",
-            Kind::Failing(Fault::WriteError) => "failed write",
-            Kind::Failing(Fault::SyncError) => "failed fsync",
-            Kind::Failing(Fault::Full) => "failed write for lack of room",
-            Kind::PowerLoss => "power loss",
-            Kind::FullDisk => "full disk",
+            Crash::Kill => "killed at a random moment",
+            Crash::Failing(Fault::BeforeCommit) => "killed before a commit",
+            Crash::Failing(Fault::TornCommit) => "killed half-way through a write",
+            Crash::Failing(Fault::InCommit) => "killed between write and fsync",
+            Crash::Failing(Fault::AfterCommit) => "killed between commit and answer",
+            Crash::Failing(Fault::StartUp) => "killed in start-up",
+            Crash::Failing(Fault::WriteError) => "failed write",
+            Crash::Failing(Fault::SyncError) => "failed fsync",
+            Crash::Failing(Fault::Full) => "failed write for lack of room",
+            Crash::PowerLoss => "power loss",
+            Crash::FullDisk => "full disk",
         }
     }
 }
@@ -159,7 +158,7 @@ impl Kind {
 /// Call it on a runtime with one thread that runs nothing else meanwhile.
 ///
 /// # Errors
-/// A program that is missing or does not start, a log that cannot be read in the end, or a tool that failed.
+/// A program that is missing. What fails later is in the outcome.
 pub async fn run(plan: &Plan, volume: Volume) -> Result<Outcome, Box<dyn Error>> {
     let begun = Instant::now();
     let recorder = Recorder::new(move || begun.elapsed());
@@ -174,15 +173,19 @@ pub async fn run(plan: &Plan, volume: Volume) -> Result<Outcome, Box<dyn Error>>
     };
     let clients =
         [workload::writers(&setting), workload::readers(&setting), workload::feeds(&setting)];
-    let (server, calm_from) = tokio::select! {
+    let played = tokio::select! {
         biased;
-        ended = driver.run() => ended?,
-        () = workload::run(clients.into_iter().flatten().collect()) => {
-            return Err("the clients ended".into());
+        played = driver.play() => played,
+        () = workload::run(clients.into_iter().flatten().collect()) => Err("the clients ended".into()),
+    };
+    let calm_from = match played {
+        Ok(calm_from) => Some(calm_from.duration_since(begun).as_micros() as u64),
+        Err(error) => {
+            driver.wrong.push(error.to_string());
+            None
         }
     };
-    server.stop().await?;
-    driver.end(calm_from.duration_since(begun)).await
+    Ok(driver.end(calm_from).await)
 }
 
 /// Brings servers down and up again.
@@ -194,7 +197,7 @@ struct Driver<'a> {
     recorder: Recorder,
     calm: CancellationToken,
     rng: StdRng,
-    faults: BTreeMap<String, history::Fault>,
+    faults: BTreeMap<String, FaultCount>,
     starts: Vec<Duration>,
     wrong: Vec<String>,
 }
@@ -229,35 +232,36 @@ impl<'a> Driver<'a> {
         format!("http://{}", self.address)
     }
 
-    /// All cycles, then calm. Returns the server that is up in the end, and since when it is calm.
-    async fn run(&mut self) -> Result<(Process, Instant), Box<dyn Error>> {
-        for kind in Kind::some(self.plan.cycles, &self.volume, &mut self.rng) {
-            let fired = self.bring_down(kind).await?;
-            let count = self.faults.entry(kind.name().to_owned()).or_default();
+    /// All cycles, then calm. Returns since when it is calm.
+    async fn play(&mut self) -> Result<Instant, Box<dyn Error>> {
+        for crash in Crash::some(self.plan.cycles, &self.volume, &mut self.rng) {
+            let fired = self.bring_down(crash).await?;
+            let count = self.faults.entry(crash.name().to_owned()).or_default();
             count.armed += 1;
             count.fired += u64::from(fired);
         }
         let server = self.serve().await?;
         let calm_from = self.calm_down().await;
-        Ok((server, calm_from))
+        server.stop().await?;
+        Ok(calm_from)
     }
 
     /// Starts a server and brings it down. Returns whether it went down as planned, and while it served.
-    async fn bring_down(&mut self, kind: Kind) -> Result<bool, Box<dyn Error>> {
-        match kind {
-            Kind::Kill => self.kill().await,
-            Kind::Failing(Fault::StartUp) => {
+    async fn bring_down(&mut self, crash: Crash) -> Result<bool, Box<dyn Error>> {
+        match crash {
+            Crash::Kill => self.kill().await,
+            Crash::Failing(Fault::StartUp) => {
                 let nth = self.rng.random_range(OPENING);
                 let mut server = self.spawn(self.failing_server(Fault::StartUp, nth))?;
                 Ok(server.killed().await?)
             }
-            Kind::Failing(fault @ (Fault::WriteError | Fault::SyncError)) => {
+            Crash::Failing(fault @ (Fault::WriteError | Fault::SyncError)) => {
                 self.fail(fault, reason::LOG_UNAVAILABLE).await
             }
-            Kind::Failing(Fault::Full) => self.fail(Fault::Full, reason::LOG_FULL).await,
-            Kind::Failing(fault) => Ok(self.serve_failing(fault).await?.killed().await?),
-            Kind::PowerLoss => self.lose_power().await,
-            Kind::FullDisk => self.fill_disk().await,
+            Crash::Failing(Fault::Full) => self.fail(Fault::Full, reason::LOG_FULL).await,
+            Crash::Failing(fault) => Ok(self.serve_failing(fault).await?.killed().await?),
+            Crash::PowerLoss => self.lose_power().await,
+            Crash::FullDisk => self.fill_disk().await,
         }
     }
 
@@ -305,15 +309,17 @@ impl<'a> Driver<'a> {
         let before = self.ended(reason);
         let told = until(DUE, || self.ended(reason) > before).await;
         if failed {
-            self.check_that_it_only_reads().await;
+            self.check_that_it_only_reads(reason).await;
         }
         Ok(server.kill().await? && failed && told)
     }
 
     /// A log that failed takes no more posts and gives out all that it has.
-    async fn check_that_it_only_reads(&mut self) {
+    async fn check_that_it_only_reads(&mut self, reason: &str) {
         let first = self.read_all().await.map_err(|error| error.to_string());
-        sleep(Duration::from_secs(1)).await;
+        // Writers have come again meanwhile.
+        let refused = self.ended(reason) + 3;
+        until(DUE, || self.ended(reason) >= refused).await;
         let last = self.read_all().await.map_err(|error| error.to_string());
         let acknowledged = self.recorder.progress().acknowledged;
         if first.is_err() || first != last || first.as_ref().is_ok_and(|head| acknowledged > *head)
@@ -341,15 +347,43 @@ impl<'a> Driver<'a> {
     async fn calm_down(&self) -> Instant {
         self.calm.cancel();
         let begun = Instant::now();
-        let owed = self.recorder.progress().acknowledged;
-        // Whoever was cut comes back first, so that something happens at all.
-        sleep(Duration::from_secs(2)).await;
-        until(CALM, || self.recorder.progress().all_at(owed)).await;
+        let before = self.recorder.progress();
+        let caught_up = || {
+            let now = self.recorder.progress();
+            // Whoever was cut comes back first, so that something happens at all.
+            now.events > before.events && now.all_at(before.acknowledged)
+        };
+        until(CATCH_UP + Duration::from_secs(1), caught_up).await;
         begun
     }
 
     /// What came of it, with the log as it is found when nobody uses it any more.
-    async fn end(self, calm_from: Duration) -> Result<Outcome, Box<dyn Error>> {
+    async fn end(mut self, calm_from: Option<u64>) -> Outcome {
+        let (log_id, log) = self.read_log().await.unwrap_or_else(|error| {
+            self.wrong.push(error.to_string());
+            Default::default()
+        });
+        let cycles = self.plan.cycles as u64;
+        let run = Run {
+            seed: self.plan.seed,
+            log_id,
+            users: workload::users(),
+            faults: self.faults,
+            calm_from,
+            floor: Floor {
+                acknowledged: 10 * cycles,
+                delivered: 50 * cycles,
+                bookmarks: cycles,
+                resumed: 2 * cycles,
+                faults: cycles,
+            },
+        };
+        let history = History { run, events: self.recorder.events(), log };
+        Outcome { history, starts: self.starts, wrong: self.wrong }
+    }
+
+    /// The log's id and its posts.
+    async fn read_log(&self) -> Result<(String, Vec<Post>), Box<dyn Error>> {
         if self.volume.file_system().is_some() {
             // What was told must have been on disk.
             self.volume.cut_power().await?;
@@ -357,23 +391,7 @@ impl<'a> Driver<'a> {
         }
         let options = Options { access: Access::Read, ..Options::default() };
         let log = EmbeddedLog::open_directory(self.volume.data(), options).await?;
-        let cycles = self.plan.cycles as u64;
-        let run = Run {
-            seed: self.plan.seed,
-            log_id: log.log_id().to_owned(),
-            users: workload::users(),
-            faults: self.faults,
-            calm_from: Some(calm_from.as_micros() as u64),
-            floor: Floor {
-                acknowledged: 10 * cycles,
-                delivered: 50 * cycles,
-                bookmarks: cycles,
-                resumed: 2 * cycles,
-            },
-        };
-        let history =
-            History { run, events: self.recorder.events(), log: stored::posts(&log).await? };
-        Ok(Outcome { history, starts: self.starts, wrong: self.wrong })
+        Ok((log.log_id().to_owned(), stored::posts(&log).await?))
     }
 
     /// Starts `server`, and waits until it takes calls.

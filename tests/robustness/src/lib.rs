@@ -7,7 +7,9 @@
 //! - `quartet-check`, beside this package, says which promises a run broke.
 
 pub mod crash;
+mod intercepted;
 pub mod recorder;
+pub mod report;
 pub mod simulation;
 mod stored;
 pub mod workload;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use quartet_check::history::{Ended, Event, Follows, Kind, Opened, Outcome, Uploaded, What};
+use quartet_check::history::{Ended, Event, Follows, Opened, Outcome, Rpc, Uploaded, What};
 
 /// What happened so far. Clones write the same record.
 ///
@@ -38,6 +38,8 @@ pub struct Progress {
     pub acknowledged: i64,
     /// The last position of each reader that stays at the head.
     pub readers: BTreeMap<String, i64>,
+    /// How many events there are.
+    pub events: u64,
     /// How many calls the server ended, by the reason that it gave.
     pub ended: BTreeMap<String, u64>,
 }
@@ -73,8 +75,9 @@ impl Recorder {
 
 impl Progress {
     fn note(&mut self, client: &str, what: &What) {
+        self.events += 1;
         match what {
-            What::Opened(Opened { kind: Kind::List, stays: true, .. }) => {
+            What::Opened(Opened { rpc: Rpc::List, stays: true, .. }) => {
                 self.readers.entry(client.to_owned()).or_default();
             }
             What::Receipt {

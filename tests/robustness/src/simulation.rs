@@ -18,7 +18,8 @@ use std::{
 use futures::future::LocalBoxFuture;
 use quartet_check::{
     History,
-    history::{Fault, Floor, Post, Run},
+    history::{FaultCount, Floor, Post, Run},
+    promises::CATCH_UP,
 };
 use quartet_server::log::{
     LogError,
@@ -29,7 +30,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio_util::sync::CancellationToken;
 
 pub use bugs::Bug;
-pub use faults::Kind;
+pub use faults::Fault;
 
 use crate::{
     recorder::Recorder,
@@ -37,7 +38,7 @@ use crate::{
     workload::{self, Setting},
 };
 use network::Cuts;
-use servers::{PostServer, State};
+use servers::PostServer;
 
 mod bugs;
 mod faults;
@@ -50,21 +51,29 @@ const TICK: Duration = Duration::from_millis(20);
 const LATENCY: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(25));
 /// Where the clients are. The network between one of these and the servers breaks as a whole.
 const GROUPS: [&str; 3] = ["writers", "readers", "feeds"];
-/// How long readers may take to catch up, and a little more.
-const CALM: Duration = Duration::from_secs(31);
-
 /// What a run must have done to count.
-const FLOOR: Floor = Floor { acknowledged: 40, delivered: 100, bookmarks: 3, resumed: 3 };
+const FLOOR: Floor =
+    Floor { acknowledged: 40, delivered: 100, bookmarks: 3, resumed: 3, faults: 2 };
 
 /// A world, while it runs.
 struct Simulation {
+    seed: u64,
     sim: turmoil::Sim<'static>,
     rng: StdRng,
     posts: Arc<PostServer>,
     cuts: BTreeMap<&'static str, Cuts>,
     recorder: Recorder,
     calm: CancellationToken,
-    faults: BTreeMap<String, Fault>,
+    faults: BTreeMap<String, FaultCount>,
+}
+
+/// A run that went wrong in another way than by breaking a promise.
+#[derive(Debug)]
+pub struct Failed {
+    /// How.
+    pub why: String,
+    /// What had happened, if not what was stored.
+    pub history: Box<History>,
 }
 
 /// Runs a seed, with a bug planted or without, and returns what happened.
@@ -72,31 +81,17 @@ struct Simulation {
 /// Call it on a thread that runs nothing else meanwhile.
 ///
 /// # Errors
-/// A part of the world that ended when it should not have, or the log that could not be read in the end.
-pub fn run(seed: u64, bug: Option<Bug>) -> Result<History, Box<dyn Error>> {
+/// A part of the world that ended when it should not have, or the log that could not be read in the end. If promises
+/// are broken too, they say more, and the history is returned.
+pub fn run(seed: u64, bug: Option<Bug>) -> Result<History, Failed> {
     fastrand::seed(seed);
     let mut simulation = Simulation::new(seed, bug);
-    let broken = simulation.break_things();
-    if let (Err(error), State::Serving(_) | State::Ended) = (&broken, simulation.posts.state()) {
-        return Err(error.to_string().into());
-    }
-    // A server that does not start again has lost what it promised to keep, and the log says what.
-    let calm_from = if broken.is_ok() { Some(simulation.calm_down()?) } else { None };
-    let run = Run {
-        seed,
-        log_id: simulation.posts.log_id(),
-        users: workload::users(),
-        faults: simulation.faults.clone(),
-        calm_from,
-        floor: FLOOR,
-    };
-    let Simulation { sim, posts, recorder, mut rng, .. } = simulation;
-    drop(sim);
-    // The end is a power cut too: what was told must have been on disk.
-    let log = read_log(posts.disk().crash(&mut rng), posts.options())?;
-    let history = History { run, events: recorder.events(), log };
-    match broken {
-        Err(error) if quartet_check::check(&history).is_empty() => Err(error.to_string().into()),
+    let calm_from = simulation.play();
+    let (history, log) = simulation.end(calm_from.as_ref().ok().copied());
+    match calm_from.map(drop).and(log) {
+        Err(why) if quartet_check::check(&history).is_empty() => {
+            Err(Failed { why: why.to_string(), history: Box::new(history) })
+        }
         _ => Ok(history),
     }
 }
@@ -135,15 +130,40 @@ impl Simulation {
             });
         }
         let rng = StdRng::seed_from_u64(seed);
-        Self { sim, rng, posts, cuts, recorder, calm, faults: BTreeMap::new() }
+        Self { seed, sim, rng, posts, cuts, recorder, calm, faults: BTreeMap::new() }
+    }
+
+    /// Faults, then calm. Returns when that began, in microseconds.
+    fn play(&mut self) -> Result<u64, Box<dyn Error>> {
+        self.break_things()?;
+        self.calm_down()
+    }
+
+    /// What happened, and whether the log could be read. The end is a power cut too: what was told must have been on
+    /// disk.
+    fn end(self, calm_from: Option<u64>) -> (History, Result<(), Box<dyn Error>>) {
+        let Simulation { seed, sim, posts, recorder, mut rng, faults, .. } = self;
+        drop(sim);
+        let run = Run {
+            seed,
+            log_id: posts.log_id(),
+            users: workload::users(),
+            faults,
+            calm_from,
+            floor: FLOOR,
+        };
+        let mut history = History { run, events: recorder.events(), log: Vec::new() };
+        let read = read_log(posts.disk().crash(&mut rng), posts.options());
+        let read = read.map(|log| history.log = log);
+        (history, read)
     }
 
     /// A few faults, one after another.
     fn break_things(&mut self) -> turmoil::Result {
         self.pass_up_to(500, 2000)?;
         for _ in 0..self.rng.random_range(2..=4) {
-            let kind = Kind::any(&mut self.rng);
-            self.inject(kind)?;
+            let fault = Fault::any(&mut self.rng);
+            self.inject(fault)?;
             self.pass_up_to(300, 2000)?;
         }
         Ok(())
@@ -156,7 +176,7 @@ impl Simulation {
         let acknowledged = self.recorder.progress().acknowledged;
         let caught_up = |it: &mut Self| it.recorder.progress().all_at(acknowledged);
         self.pass(Duration::from_secs(1))?;
-        self.pass_until(CALM, caught_up)?;
+        self.pass_until(CATCH_UP + Duration::from_secs(1), caught_up)?;
         Ok(begun.as_micros() as u64)
     }
 
@@ -196,7 +216,8 @@ fn clients(group: &str, setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
     }
 }
 
-/// Reads what a log holds, up to any damage, in a process that only reads it.
+/// Reads what a log holds, in a process that only reads it. Nothing, if there is none, or if it is damaged: then what was
+/// told is missing.
 fn read_log(disk: MemoryDisk, options: Options) -> Result<Vec<Post>, Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, hash::Hasher as _, sync::Arc, time::Duration};
 use futures::{FutureExt as _, StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
 use quartet::post::v1::PostMessage;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use siphasher::sip::SipHasher13;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
@@ -52,7 +53,7 @@ impl std::fmt::Debug for Setting {
 impl Setting {
     /// A generator that only this client draws from.
     fn rng(&self, client: &str) -> StdRng {
-        let mut hasher = std::hash::DefaultHasher::new();
+        let mut hasher = SipHasher13::new();
         hasher.write_u64(self.seed);
         hasher.write(client.as_bytes());
         StdRng::seed_from_u64(hasher.finish())

@@ -11,7 +11,7 @@ use quartet_check::{History, check, void};
 use quartet_robustness::simulation::{self, Bug};
 
 fn simulated(seed: u64, bug: Option<Bug>) -> History {
-    let run = thread::spawn(move || simulation::run(seed, bug).map_err(|error| error.to_string()));
+    let run = thread::spawn(move || simulation::run(seed, bug));
     run.join().unwrap().unwrap()
 }
 

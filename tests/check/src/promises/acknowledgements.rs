@@ -1,8 +1,8 @@
 //! What a writer is told.
 
-use super::{Finder, writing::accepted};
+use super::{Finder, can_go_on, writing::accepted};
 use crate::{
-    history::{Outcome, Post, Uploaded, What},
+    history::{Outcome, Position, Post, Rpc, Uploaded, What},
     view::{Call, Index, View},
 };
 
@@ -14,6 +14,14 @@ pub(super) fn receipts(view: &View<'_>, found: &mut Finder) {
         receipts_answer_publishes(view, call, found);
         if let Some((event, answer)) = call.uploaded() {
             upload_is_counted(call, event, answer, found);
+            upload_is_true(view, call, event, answer, found);
+        }
+        // A reader's are told apart by the promises to readers.
+        if let Some((event, ended)) = call.ended()
+            && call.opened.rpc == Rpc::Upload
+            && !can_go_on(ended)
+        {
+            found.on(call, event, format!("it ended {} {}", ended.code, ended.reason));
         }
     }
 }
@@ -59,7 +67,12 @@ fn untrue(view: &View<'_>, sent: &Post, outcome: &Outcome) -> Option<String> {
             let taken = stored.is_some_and(|stored| !stored.has_content_of(sent));
             (!taken).then(|| format!("{id} is not taken"))
         }
-        Outcome::Refused { .. } => None,
+        // Who may write as whom depends on who calls; everything else is final for everybody.
+        Outcome::Refused { code } if code == "PERMISSION_DENIED" => None,
+        Outcome::Refused { code } => {
+            let there = stored.is_some_and(|stored| stored.is_same(sent));
+            there.then(|| format!("{id} was refused with {code} and is stored"))
+        }
         Outcome::Created { .. } | Outcome::Duplicate { .. } => {
             let other = stored.is_some_and(|stored| !stored.has_content_of(sent));
             other.then(|| format!("{id} was accepted with other content"))
@@ -82,13 +95,38 @@ fn upload_is_counted(call: &Call<'_>, event: Index, answer: &Uploaded, found: &m
         let why = format!("complete is {}, the finish said {finished:?}", answer.complete);
         found.on(call, event, why);
     }
-    if let Some((index, code)) =
-        answer.refusals.iter().find(|(_, code)| !FINAL.contains(&code.as_str()))
-    {
-        found.on(call, event, format!("post {index} was refused with {code}, which is not final"));
-    }
     let accepted = accepted(call).len() as u64;
     if accepted > 0 && accepted != answer.created + answer.duplicates {
         found.on(call, event, "the refusals name posts that were not sent");
+    }
+}
+
+/// Its refusals are true, and its position is the largest place that one of its posts has.
+fn upload_is_true(
+    view: &View<'_>,
+    call: &Call<'_>,
+    event: Index,
+    answer: &Uploaded,
+    found: &mut Finder,
+) {
+    for (index, code) in &answer.refusals {
+        let refused = call.sent().nth(usize::try_from(*index).unwrap_or(usize::MAX));
+        let outcome = Outcome::Refused { code: code.clone() };
+        if let Some(why) = refused.and_then(|(_, post)| untrue(view, post, &outcome)) {
+            found.on(call, event, why);
+        }
+    }
+    let accepted = accepted(call);
+    let places: Vec<i64> = accepted.iter().filter_map(|post| view.place(post)).collect();
+    let is_known = accepted.len() as u64 == answer.created + answer.duplicates;
+    // A post that is not there breaks another promise.
+    if !is_known || places.len() < accepted.len() {
+        return;
+    }
+    let largest = places.into_iter().max().unwrap_or(0);
+    let Position { log_id, sequence } = &answer.position;
+    if *sequence != largest || *log_id != view.history.run.log_id {
+        let why = format!("its position is {sequence} of {log_id:?}, its last post stands at");
+        found.on(call, event, format!("{why} {largest}"));
     }
 }

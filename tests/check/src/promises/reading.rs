@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::Finder;
+use super::{Finder, can_go_on};
 use crate::{
-    history::{Kind, Position, Post},
+    history::{Position, Post, Rpc},
     view::{Call, InForce, View},
 };
 
@@ -135,13 +135,16 @@ pub(super) fn resumable(view: &View<'_>, found: &mut Finder) {
                 let why = format!("it stood at {reached} and resumed after {start}");
                 found.on(call, call.begun, why);
             }
-            if let (Kind::Feed, Some(asked), Some(let_in)) = (call.opened.kind, start, call.start())
+            if let (Rpc::Feed, Some(asked), Some(let_in)) = (call.opened.rpc, start, call.start())
                 && asked != let_in
             {
                 found.on(call, call.begun, format!("asked for {asked} and joined at {let_in}"));
             }
-            if let Some((event, ended)) = call.ended().filter(|(_, it)| it.reason == "LOG_RESET") {
-                found.on(call, event, format!("{start:?} was refused: {}", ended.code));
+            if let Some((event, ended)) =
+                call.ended().filter(|(_, ended)| !can_go_on(ended) && ended.code != "PROTOCOL")
+            {
+                let why = format!("after {start:?} it ended {} {}", ended.code, ended.reason);
+                found.on(call, event, why);
             }
             for message in call.messages().filter(|message| message.position.log_id != *log_id) {
                 found.on(call, message.index, "a position without this log's id");

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::{Promise, check};
 use crate::{
     history::{
-        Ended, Event, Fault, Floor, Follows, History, Kind, Opened, Outcome, Position, Post, Run,
-        Uploaded, What,
+        Ended, Event, FaultCount, Floor, Follows, History, Opened, Outcome, Position, Post, Rpc,
+        Run, Uploaded, What,
     },
     void,
 };
@@ -40,24 +40,24 @@ fn position(sequence: i64) -> Position {
     Position { log_id: LOG.to_owned(), sequence }
 }
 
-fn opened(kind: Kind, after: Option<i64>, follows: Follows) -> What {
-    What::Opened(Opened { kind, after: after.map(position), follows, stays: true })
+fn opened(rpc: Rpc, after: Option<i64>, follows: Follows) -> What {
+    What::Opened(Opened { rpc, after: after.map(position), follows, stays: true })
 }
 
 fn list(after: i64) -> What {
-    opened(Kind::List, Some(after), Follows::all())
+    opened(Rpc::List, Some(after), Follows::all())
 }
 
 fn feed(after: Option<i64>) -> What {
-    opened(Kind::Feed, after, Follows::default())
+    opened(Rpc::Feed, after, Follows::default())
 }
 
 fn upload() -> What {
-    opened(Kind::Upload, None, Follows::default())
+    opened(Rpc::Upload, None, Follows::default())
 }
 
 fn sent(n: i64) -> What {
-    What::Sent { index: n.cast_unsigned() - 1, post: unsent(n) }
+    What::Sent { post: unsent(n) }
 }
 
 fn got(posts: &[i64], to: i64) -> What {
@@ -76,6 +76,10 @@ fn follows(tags: &[&str], after: i64) -> What {
 
 fn bookmark(to: i64) -> What {
     What::Bookmark { position: position(to), caught_up: false }
+}
+
+fn caught_up(to: i64) -> What {
+    What::Bookmark { position: position(to), caught_up: true }
 }
 
 fn created(n: i64) -> What {
@@ -203,7 +207,7 @@ fn unique_is_broken_by_a_post_at_the_start_and_by_a_post_twice() {
 fn reliable_is_broken_by_a_gap_up_to_the_last_position() {
     Story::stored(4).reader([list(0), got(&[1, 2, 4], 4)]).breaks(&[Promise::Reliable]);
     Story::stored(4).reader([list(0), got(&[1, 2], 3)]).breaks(&[Promise::Reliable]);
-    let odd = opened(Kind::List, None, Follows::tags(["odd"]));
+    let odd = opened(Rpc::List, None, Follows::tags(["odd"]));
     Story::stored(4).reader([odd.clone(), got(&[1], 4)]).breaks(&[Promise::Reliable]);
     Story::stored(4).reader([odd, got(&[1, 3], 4)]).keeps_all();
     Story::stored(4).reader([list(0), got(&[1, 2], 2)]).keeps_all();
@@ -215,12 +219,15 @@ fn resumable_is_broken_by_a_refused_position_a_moved_start_and_another_logs() {
         .reader([list(0), got(&[1], 1), ended("LOST", "")])
         .client("reader", 1, [list(1), ended("OUT_OF_RANGE", "LOG_RESET")])
         .breaks(&[Promise::Resumable]);
+    for code in ["INVALID_ARGUMENT", "INTERNAL", "UNKNOWN"] {
+        Story::stored(3).reader([list(1), ended(code, "")]).breaks(&[Promise::Resumable]);
+    }
     Story::stored(3)
         .reader([feed(Some(1)), follows(&["odd"], 2), bookmark(2)])
         .breaks(&[Promise::Resumable]);
     let elsewhere = || {
         let after = Some(Position { log_id: "another".to_owned(), sequence: 1 });
-        What::Opened(Opened { kind: Kind::List, after, follows: Follows::all(), stays: false })
+        What::Opened(Opened { rpc: Rpc::List, after, follows: Follows::all(), stays: false })
     };
     Story::stored(3).reader([elsewhere(), got(&[2, 3], 3)]).breaks(&[Promise::Resumable]);
     Story::stored(3).reader([elsewhere(), ended("OK", "")]).breaks(&[Promise::Resumable]);
@@ -282,8 +289,19 @@ fn exactly_once_is_broken_by_a_double_a_phantom_and_a_hole() {
         .client("writer", 0, [feed(None), sent(1), created(1)])
         .client("writer", 1, [feed(None), sent(1), created(1)])
         .breaks(&[Promise::ExactlyOnce]);
-    let again = [upload(), sent(1), What::Finished { post_count: 1 }, uploaded(1, 1)];
-    Story::stored(1).client("writer", 1, again).breaks(&[Promise::ExactlyOnce]);
+    let again = || [upload(), sent(1), What::Finished { post_count: 1 }, uploaded(1, 1)];
+    Story::stored(1).client("writer", 1, again()).breaks(&[Promise::ExactlyOnce]);
+    Story::stored(1)
+        .client("writer", 1, [feed(None), sent(1), created(1)])
+        .breaks(&[Promise::ExactlyOnce]);
+    // Two at once: one of them may have stored it, whoever is told first.
+    let two = Story::empty().holds(1).client("writer", 0, again().into_iter().take(3));
+    let two = two.client("other", 0, again()).client("third", 0, [upload(), sent(2)]);
+    two.client("writer", 0, [uploaded(1, 1)]).breaks(&[Promise::ExactlyOnce]);
+    let found =
+        What::Receipt { post_id: "p1".to_owned(), outcome: Outcome::Duplicate { sequence: 1 } };
+    let late = Story::empty().holds(1).client("one", 0, [feed(None), sent(1)]);
+    late.client("two", 0, [feed(None), sent(1), found]).client("one", 0, [created(1)]).keeps_all();
 }
 
 #[test]
@@ -327,6 +345,18 @@ fn fresh_is_broken_by_a_list_that_ends_before_what_was_acknowledged() {
     Story::stored(3)
         .reader([list(0), complete(&[1, 2], 2), ended("OK", "")])
         .breaks(&[Promise::Fresh]);
+    Story::stored(3)
+        .reader([feed(Some(0)), follows(&["odd"], 0), got(&[1], 2), caught_up(2)])
+        .breaks(&[Promise::Fresh]);
+    Story::stored(3)
+        .reader([feed(Some(0)), follows(&["odd"], 0), got(&[1, 3], 3), caught_up(3)])
+        .keeps_all();
+    let publishes = |follows: What| {
+        let story = Story::empty().holds(1).client("writer", 0, [feed(Some(0)), follows]);
+        story.client("writer", 0, [sent(1), created(1), caught_up(0), ended("OK", "")])
+    };
+    publishes(follows(&["even"], 0)).breaks(&[Promise::Fresh]);
+    publishes(follows(&[], 0)).keeps_all();
     // A list that began before the acknowledgement owes nothing.
     let story = Story::empty().holds(1).reader([list(0)]);
     story
@@ -347,6 +377,8 @@ fn receipts_are_broken_out_of_order_out_of_nothing_and_when_missing() {
         .breaks(&[Promise::Receipts]);
     sends().client("writer", 0, [refused(1, "UNAVAILABLE")]).breaks(&[Promise::Receipts]);
     sends().client("writer", 0, [refused(1, "ALREADY_EXISTS")]).breaks(&[Promise::Receipts]);
+    sends().client("writer", 0, [refused(1, "NOT_FOUND")]).breaks(&[Promise::Receipts]);
+    sends().client("writer", 0, [refused(1, "PERMISSION_DENIED")]).keeps_all();
 }
 
 #[test]
@@ -358,6 +390,23 @@ fn receipts_are_broken_by_an_upload_that_counts_wrong() {
     sends(2).client("writer", 0, [uploaded(2, 2)]).keeps_all();
     sends(3).client("writer", 0, [uploaded(2, 2)]).breaks(&[Promise::Receipts]);
     sends(2).client("writer", 0, [uploaded(1, 1)]).breaks(&[Promise::Receipts]);
+    sends(2).client("writer", 0, [uploaded(2, 1)]).breaks(&[Promise::Receipts]);
+    for code in ["PROTOCOL", "INTERNAL"] {
+        sends(2).client("writer", 0, [ended(code, "")]).breaks(&[Promise::Receipts]);
+    }
+    let refuses = |index: u64, code: &str| {
+        What::Uploaded(Uploaded {
+            created: 1,
+            duplicates: 0,
+            refused: 1,
+            refusals: vec![(index, code.to_owned())],
+            position: position(1),
+            complete: true,
+        })
+    };
+    sends(2).holds(1).client("writer", 0, [refuses(1, "NOT_FOUND")]).keeps_all();
+    sends(2).client("writer", 0, [refuses(1, "NOT_FOUND")]).breaks(&[Promise::Receipts]);
+    sends(2).holds(1).client("writer", 0, [refuses(1, "UNKNOWN")]).breaks(&[Promise::Receipts]);
     let cancelled = Story::empty().holds(2).client("writer", 0, [upload(), sent(1), sent(2)]);
     cancelled.client("writer", 0, [uploaded(2, 2)]).breaks(&[Promise::Receipts]);
 }
@@ -387,7 +436,15 @@ fn live_is_broken_by_a_reader_that_is_still_behind() {
         story.reader([got(&[2, 3], 3)])
     };
     behind(&[]).breaks(&[Promise::Live]);
-    behind(&[What::Paused, What::Unpaused]).keeps_all();
+    behind(&[What::Paused]).keeps_all();
+    behind(&[What::Paused, What::Unpaused]).breaks(&[Promise::Live]);
+    let mut late = Story::stored(3).reader([list(0), got(&[1], 1)]);
+    late.history.run.calm_from = Some(late.at);
+    late = late.reader([What::Paused]);
+    late.at += 2_000_000;
+    late = late.reader([What::Unpaused]);
+    late.at += 40_000_000;
+    late.reader([got(&[2, 3], 3)]).keeps_all();
     let mut joined = Story::stored(3).reader([feed(Some(0)), follows(&["odd"], 0), got(&[1], 2)]);
     joined.history.run.calm_from = Some(joined.at);
     // A feed that left everything reads nothing.
@@ -410,22 +467,30 @@ fn authored_is_broken_by_the_name_of_another() {
 
 #[test]
 fn a_run_in_which_too_little_happened_is_void() {
-    let story = || Story::stored(3).reader([list(1), got(&[2], 2), got(&[], 2)]).history;
+    let story = || {
+        let story = Story::stored(3).reader([list(0), got(&[1], 1), ended("LOST", "")]);
+        let refused = [feed(None), sent(4), refused(4, "NOT_FOUND")];
+        // One that starts anew where another stood has resumed nothing.
+        let story = story.client("other", 0, [list(1)]).client("writer", 1, refused);
+        story.client("reader", 1, [list(1), got(&[2], 2), got(&[], 2)]).history
+    };
     assert_eq!(void(&story()), None);
     type Change = dyn Fn(&mut Run);
     let with = |change: &Change| {
         let mut history = story();
-        history.run.floor = Floor { acknowledged: 3, delivered: 1, bookmarks: 1, resumed: 1 };
+        history.run.floor =
+            Floor { acknowledged: 3, delivered: 2, bookmarks: 1, resumed: 1, faults: 0 };
         change(&mut history.run);
         void(&history)
     };
     assert_eq!(with(&|_| {}), None);
-    const NEVER_FIRED: Fault = Fault { armed: 2, fired: 1 };
-    let changes: [(&Change, &str); 6] = [
+    const NEVER_FIRED: FaultCount = FaultCount { armed: 2, fired: 1 };
+    let changes: [(&Change, &str); 7] = [
         (&|run| run.floor.acknowledged = 4, "acknowledged"),
-        (&|run| run.floor.delivered = 2, "delivered"),
+        (&|run| run.floor.delivered = 3, "delivered"),
         (&|run| run.floor.bookmarks = 2, "bookmarks"),
         (&|run| run.floor.resumed = 2, "resumed"),
+        (&|run| run.floor.faults = 1, "0 faults"),
         (&|run| run.faults = [("cut".to_owned(), NEVER_FIRED)].into(), "cut"),
         (&|run| run.calm_from = Some(1_000_000), "after the last fault"),
     ];

@@ -1,10 +1,10 @@
 //! What is promised about before and after.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::Finder;
 use crate::{
-    history::{Follows, Kind, Opened, What},
+    history::{Follows, Opened, Outcome, Rpc, What},
     view::{Call, Index, View},
 };
 
@@ -40,20 +40,43 @@ pub(super) fn fresh(view: &View<'_>, found: &mut Finder) {
         let mut complete = call.messages().filter(|message| message.complete);
         if let Some(message) = complete.next().filter(|message| message.position.sequence < owed) {
             let position = message.position.sequence;
-            let why = format!("the end of the list was {position}, and {owed} was acknowledged");
+            let why = format!("it was up to date at {position}, and {owed} was acknowledged");
             found.on(call, message.index, why);
         }
+        half_closed_feed_has_its_own(call, found);
     }
 }
 
-/// How long readers may take to catch up, in microseconds.
-pub(crate) const CATCH_UP: u64 = 30_000_000;
+/// A feed that ended well got everything up to its own last post.
+fn half_closed_feed_has_its_own(call: &Call<'_>, found: &mut Finder) {
+    let Some((event, _)) = call.ended().filter(|(_, ended)| ended.code == "OK") else { return };
+    let own = call.receipts().map(|(_, _, outcome)| match outcome {
+        Outcome::Created { sequence } | Outcome::Duplicate { sequence } => *sequence,
+        Outcome::Refused { .. } => 0,
+    });
+    let own = own.max().unwrap_or(0);
+    // One that follows nothing in the end stands where it left.
+    let follows = call.in_force().last().is_some_and(|now| !now.follows.is_nothing());
+    if let Some(position) = call.position().filter(|position| follows && *position < own) {
+        found.on(call, event, format!("it ended at {position}, its own post stands at {own}"));
+    }
+}
+
+/// How long readers may take to catch up.
+pub const CATCH_UP: Duration = Duration::from_secs(30);
+/// How long a client that had stopped reading may take to begin again.
+const WAKE_UP: Duration = Duration::from_secs(1);
+
+/// On the clock of a history: microseconds.
+fn after(begun: u64, time: Duration) -> u64 {
+    begun + time.as_micros() as u64
+}
 
 pub(super) fn live(view: &View<'_>, found: &mut Finder) {
     let Some(calm) = view.history.run.calm_from else { return };
     let events = &view.history.events;
     let owed = view.acknowledged()[events.partition_point(|event| event.at < calm)];
-    let deadline = events.partition_point(|event| event.at <= calm + CATCH_UP);
+    let deadline = events.partition_point(|event| event.at <= after(calm, CATCH_UP));
     for calls in view.readers().into_values() {
         let Some(call) = calls.iter().rfind(|call| call.begun < deadline) else { continue };
         let reads = stays(call.opened) && !follows_nothing(&calls);
@@ -72,7 +95,7 @@ pub(super) fn live(view: &View<'_>, found: &mut Finder) {
                 found.on(call, deadline.saturating_sub(1), why);
             }
             // A feed that joined nothing has no position; a list always has one.
-            None if call.opened.kind == Kind::List && owed > 0 => {
+            None if call.opened.rpc == Rpc::List && owed > 0 => {
                 found.on(
                     call,
                     call.begun,
@@ -85,7 +108,7 @@ pub(super) fn live(view: &View<'_>, found: &mut Finder) {
 }
 
 fn stays(opened: &Opened) -> bool {
-    opened.kind == Kind::Feed || opened.stays
+    opened.rpc == Rpc::Feed || opened.stays
 }
 
 /// Whether a feed left all that it had joined: then it reads nothing, on the calls that follow either.
@@ -110,7 +133,9 @@ fn was_paused(calls: &[&Call<'_>], calm: u64, view: &View<'_>) -> bool {
     for (index, what) in calls.iter().flat_map(|call| &call.events) {
         match what {
             What::Paused => paused = true,
-            What::Unpaused if view.history.events[*index].at >= calm => return true,
+            What::Unpaused if view.history.events[*index].at > after(calm, WAKE_UP) => {
+                return true;
+            }
             What::Unpaused => paused = false,
             _ => {}
         }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Finder;
 use crate::{
-    history::{Kind, Outcome, Post},
-    view::{Call, View},
+    history::{Outcome, Post, Rpc},
+    view::{Call, Index, View},
 };
 
 pub(super) fn durable(view: &View<'_>, found: &mut Finder) {
@@ -21,7 +21,7 @@ pub(super) fn durable(view: &View<'_>, found: &mut Finder) {
             }
         }
         for post in accepted(call) {
-            if !view.stored.get(post.post_id.as_str()).is_some_and(|stored| stored.is_same(post)) {
+            if view.place(post).is_none() {
                 let event = call.uploaded().map_or(call.begun, |(event, _)| event);
                 found.on(call, event, format!("{} was accepted and is not there", post.post_id));
             }
@@ -85,21 +85,61 @@ pub(super) fn exactly_once(view: &View<'_>, found: &mut Finder) {
             found.in_log(format!("{sequence}, {}, was never sent like this", post.post_id));
         }
     }
+    created_once(view, found);
+}
+
+/// What is told as created was not there before it was sent, and is told so once.
+fn created_once(view: &View<'_>, found: &mut Finder) {
+    let acknowledged = first_acknowledged(view);
+    let is_new =
+        |sent: Index, post: &Post| acknowledged.get(&*post.post_id).is_none_or(|told| *told > sent);
     let mut created = BTreeSet::new();
     let mut uploaded = 0;
     for call in &view.calls {
-        uploaded += call.uploaded().map_or(0, |(_, answer)| answer.created);
         for (event, post_id, outcome) in call.receipts() {
-            if matches!(outcome, Outcome::Created { .. }) && !created.insert(post_id) {
+            if !matches!(outcome, Outcome::Created { .. }) {
+                continue;
+            }
+            let sent = call.sent().find(|(_, post)| post.post_id == post_id);
+            if !created.insert(post_id) || sent.is_some_and(|(sent, post)| !is_new(sent, post)) {
                 found.on(call, event, format!("{post_id} was created twice"));
             }
         }
+        if let Some((event, answer)) = call.uploaded() {
+            let new = call.sent().filter(|(sent, post)| is_new(*sent, post));
+            let new = new.map(|(_, post)| &post.post_id).collect::<BTreeSet<_>>().len();
+            if answer.created > new as u64 {
+                let why = format!("{} were told as created, {new} were new", answer.created);
+                found.on(call, event, why);
+            }
+            uploaded += if accepted(call).is_empty() { 0 } else { answer.created };
+        }
     }
     // Not how many are stored: a post that was lost was created once all the same.
-    let (told, ids) = (uploaded + created.len() as u64, sent.len() as u64);
+    let (told, ids) = (uploaded + created.len() as u64, acknowledged.len() as u64);
     if told > ids {
-        found.in_log(format!("{told} posts were told as created, and only {ids} ids were sent"));
+        found.in_log(format!("{told} posts were told as created, with {ids} ids"));
     }
+}
+
+/// When each id was first told as created or found again.
+fn first_acknowledged<'a>(view: &View<'a>) -> BTreeMap<&'a str, Index> {
+    let mut first = BTreeMap::new();
+    let mut told = |post_id: &'a str, event: Index| {
+        let first = first.entry(post_id).or_insert(event);
+        *first = event.min(*first);
+    };
+    for call in &view.calls {
+        for (event, post_id, outcome) in call.receipts() {
+            if !matches!(outcome, Outcome::Refused { .. }) {
+                told(post_id, event);
+            }
+        }
+        if let Some((event, _)) = call.uploaded() {
+            accepted(call).iter().for_each(|post| told(&post.post_id, event));
+        }
+    }
+    first
 }
 
 pub(super) fn writers_order(view: &View<'_>, found: &mut Finder) {
@@ -116,8 +156,8 @@ pub(super) fn writers_order(view: &View<'_>, found: &mut Finder) {
             .map(|(_, post_id, _)| post_id)
             .collect();
         // Who else could have stored it? Without receipts, only a post that nobody else sent is surely this call's.
-        let is_new = |post: &Post| match call.opened.kind {
-            Kind::Feed => created.contains(post.post_id.as_str()),
+        let is_new = |post: &Post| match call.opened.rpc {
+            Rpc::Feed => created.contains(post.post_id.as_str()),
             _ => senders.get(post.post_id.as_str()).is_some_and(|senders| senders.len() == 1),
         };
         let mut newest: Option<&Post> = None;

@@ -3,18 +3,20 @@
 use std::{
     env,
     error::Error,
-    fs,
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use clap::Parser;
-use quartet_check::{History, check, void};
-use quartet_robustness::crash::{
-    Outcome, Plan, run,
-    volume::{FileSystem, Volume, in_a_namespace},
+use quartet_check::{check, void};
+use quartet_robustness::{
+    crash::{
+        Outcome, Plan, run,
+        volume::{FileSystem, Volume, in_a_namespace},
+    },
+    report::{print, save},
 };
 
 /// Runs real Quartet servers that are killed, lose power and meet failing disks, and checks every promise.
@@ -134,22 +136,8 @@ fn report(cli: &Cli, Outcome { history, starts, wrong }: &Outcome, took: Duratio
     ExitCode::from(u8::from(!good))
 }
 
-fn save(folder: &Path, history: &History) {
-    let path = folder.join(format!("history.{}.jsonl", history.run.seed));
-    let saved = fs::create_dir_all(folder).and_then(|()| fs::write(&path, history.to_lines()));
-    match saved {
-        Ok(()) => print(&format!("saved as {}", path.display())),
-        Err(error) => print(&format!("cannot save {}: {error}", path.display())),
-    }
-}
-
 fn failed(error: &dyn Error) -> ExitCode {
     // If stderr is gone too, the exit code has to do.
     let _ = writeln!(io::stderr(), "error: {error}");
     ExitCode::FAILURE
-}
-
-fn print(line: &str) {
-    // Nobody reads it any more; the exit code still says what happened.
-    let _ = writeln!(io::stdout(), "{line}");
 }

@@ -13,7 +13,7 @@ use std::{
 
 use clap::Parser;
 use quartet_client::connect;
-use quartet_robustness::crash::failing::{FailingDisk, Fault};
+use quartet_robustness::crash::failing::{self, Fault};
 use quartet_server::{
     config::{Config, Role},
     error::chain,
@@ -87,10 +87,10 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let user_service = Server::open(user_config).await?.serve(users, pending());
 
     let listener = TcpListener::bind(cli.listen).await?;
-    let disk = Arc::new(FailingDisk::new(RealDisk::new(cli.data), cli.fault, cli.nth));
+    let (disk, trigger) = failing::disk(RealDisk::new(cli.data), cli.fault, cli.nth);
     let options = Options { segment_bytes: SEGMENT_BYTES, ..Options::default() };
-    let log = EmbeddedLog::open(disk.clone(), options).await?;
-    disk.opened();
+    let log = EmbeddedLog::open(Arc::new(disk), options).await?;
+    trigger.opened();
     let posts = Server::of_posts(Arc::new(log), channel, SystemTime::now, Config::ephemeral());
     // Whoever started us waits for this line, so it must not stay in a buffer.
     writeln!(io::stdout(), "listening on http://{}", listener.local_addr()?)?;

@@ -15,8 +15,15 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum as _};
-use quartet_check::{Broken, History, check, history::Fault, void};
-use quartet_robustness::simulation::{self, Bug};
+use quartet_check::{
+    Broken, History, check,
+    history::{FaultCount, Run},
+    void,
+};
+use quartet_robustness::{
+    report::{print, save},
+    simulation::{self, Bug, Failed},
+};
 
 /// Runs Quartet in a simulated world, once for each seed, and checks every promise.
 ///
@@ -72,7 +79,7 @@ fn main() -> ExitCode {
 fn each_seed(
     cli: &Cli,
     bug: Option<Bug>,
-    mut take: impl FnMut(u64, Result<History, String>) -> ControlFlow<()>,
+    mut take: impl FnMut(u64, Result<History, Failed>) -> ControlFlow<()>,
 ) {
     let jobs = cli.jobs.or_else(|| thread::available_parallelism().ok().map(Into::into));
     let (next, end) = (AtomicU64::new(cli.first), cli.first + cli.seeds);
@@ -101,9 +108,14 @@ fn each_seed(
 }
 
 /// A run on a thread of its own: what it keeps for its thread is gone with it.
-fn simulated(seed: u64, bug: Option<Bug>) -> Result<History, String> {
-    let run = move || simulation::run(seed, bug).map_err(|error| error.to_string());
-    thread::spawn(run).join().unwrap_or_else(|_| Err("a part of it panicked".to_owned()))
+fn simulated(seed: u64, bug: Option<Bug>) -> Result<History, Failed> {
+    let run = thread::spawn(move || simulation::run(seed, bug));
+    let panicked = |_| {
+        let run = Run { seed, ..Run::default() };
+        let history = Box::new(History { run, ..History::default() });
+        Err(Failed { why: "a part of it panicked".to_owned(), history })
+    };
+    run.join().unwrap_or_else(panicked)
 }
 
 fn run_seeds(cli: &Cli) -> ExitCode {
@@ -152,18 +164,19 @@ struct Totals {
     failed: u64,
     events: u64,
     posts: u64,
-    faults: BTreeMap<String, Fault>,
+    faults: BTreeMap<String, FaultCount>,
     broken: BTreeMap<String, u64>,
 }
 
 impl Totals {
-    fn take(&mut self, seed: u64, result: Result<History, String>, cli: &Cli) {
+    fn take(&mut self, seed: u64, result: Result<History, Failed>, cli: &Cli) {
         self.runs += 1;
         let history = match result {
             Ok(history) => history,
-            Err(error) => {
+            Err(Failed { why, history }) => {
                 self.failed += 1;
-                return print(&format!("seed {seed}: {error}"));
+                print(&format!("seed {seed}: {why}"));
+                return save(&cli.save, &history);
             }
         };
         self.count(&history);
@@ -176,7 +189,7 @@ impl Totals {
             print(&format!("seed {seed}: void: {why}"));
         }
         if cli.save_all || !broken.is_empty() || void.is_some() {
-            save(cli, seed, &history);
+            save(&cli.save, &history);
         }
     }
 
@@ -217,19 +230,4 @@ impl Totals {
             print(&format!("{count:>6} × {promise} BROKEN"));
         }
     }
-}
-
-fn save(cli: &Cli, seed: u64, history: &History) {
-    let path = cli.save.join(format!("history.{seed}.jsonl"));
-    let saved =
-        std::fs::create_dir_all(&cli.save).and_then(|()| std::fs::write(&path, history.to_lines()));
-    match saved {
-        Ok(()) => print(&format!("seed {seed}: saved as {}", path.display())),
-        Err(error) => print(&format!("seed {seed}: cannot save {}: {error}", path.display())),
-    }
-}
-
-fn print(line: &str) {
-    // Nobody reads it any more; the exit code still says what happened.
-    let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -11,8 +11,10 @@ use std::{
 };
 
 use clap::ValueEnum;
-use quartet_server::log::disk::{Access, Disk, DiskFile, LockGuard, RealDisk};
+use quartet_server::log::disk::{Disk, RealDisk};
 use rustix::process::{Signal, getpid, kill_process};
+
+use crate::intercepted::{Intercept, Intercepted};
 
 /// What goes wrong. The first five end the process as `kill -9` does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -35,115 +37,48 @@ pub enum Fault {
     Full,
 }
 
-/// A directory of the file system, with a fault in wait.
-#[derive(Debug)]
-pub struct FailingDisk {
-    disk: RealDisk,
-    trigger: Arc<Trigger>,
+/// A directory of the file system, and a fault in wait at the `nth` operation that it can happen at, counted from 1.
+pub fn disk(disk: RealDisk, fault: Fault, nth: u64) -> (impl Disk, Arc<Trigger>) {
+    let (opened, left) = (AtomicBool::new(false), AtomicU64::new(nth));
+    let trigger = Arc::new(Trigger { fault, opened, left });
+    (Intercepted { disk, by: trigger.clone() }, trigger)
 }
 
-impl FailingDisk {
-    /// This disk, with a fault at the `nth` operation that it can happen at, counted from 1.
-    pub fn new(disk: RealDisk, fault: Fault, nth: u64) -> Self {
-        let (opened, left) = (AtomicBool::new(false), AtomicU64::new(nth));
-        Self { disk, trigger: Arc::new(Trigger { fault, opened, left }) }
+impl Intercept for Trigger {
+    fn change_directory(&self) -> io::Result<()> {
+        self.die_at(Fault::StartUp)
     }
 
-    /// Says that the log is open: what is written from now on are commits.
-    pub fn opened(&self) {
-        self.trigger.opened.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Disk for FailingDisk {
-    fn name(&self) -> String {
-        self.disk.name()
-    }
-
-    fn blocks(&self) -> bool {
-        self.disk.blocks()
-    }
-
-    fn lock(&self, access: Access) -> io::Result<LockGuard> {
-        self.disk.lock(access)
-    }
-
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.disk.list()
-    }
-
-    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        self.trigger.die_at(Fault::StartUp)?;
-        let file = self.disk.create(name)?;
-        Ok(Arc::new(FailingFile { file, trigger: self.trigger.clone() }))
-    }
-
-    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        self.disk.open(name)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.trigger.die_at(Fault::StartUp)?;
-        self.disk.rename(from, to)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.trigger.die_at(Fault::StartUp)?;
-        self.disk.remove(name)
-    }
-
-    fn sync_directory(&self) -> io::Result<()> {
-        self.trigger.die_at(Fault::StartUp)?;
-        self.disk.sync_directory()
-    }
-}
-
-/// A file that is written.
-#[derive(Debug)]
-struct FailingFile {
-    file: Arc<dyn DiskFile>,
-    trigger: Arc<Trigger>,
-}
-
-impl DiskFile for FailingFile {
-    fn size(&self) -> io::Result<u64> {
-        self.file.size()
-    }
-
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(buf, offset)
-    }
-
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.trigger.die_at(Fault::StartUp)?;
-        self.trigger.die_at(Fault::BeforeCommit)?;
+    fn write(&self, bytes: &[u8], write: &dyn Fn(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        self.die_at(Fault::StartUp)?;
+        self.die_at(Fault::BeforeCommit)?;
         for (fault, error) in [
             (Fault::TornCommit, None),
             (Fault::WriteError, Some(io::Error::other("an I/O error that was ordered"))),
             (Fault::Full, Some(io::ErrorKind::StorageFull.into())),
         ] {
-            if self.trigger.is_due(fault) {
-                self.file.write_all_at(&bytes[..bytes.len() / 2], offset)?;
+            if self.is_due(fault) {
+                write(&bytes[..bytes.len() / 2])?;
                 return Err(error.unwrap_or_else(die));
             }
         }
-        self.file.write_all_at(bytes, offset)?;
-        self.trigger.die_at(Fault::InCommit)
+        write(bytes)?;
+        self.die_at(Fault::InCommit)
     }
 
-    fn sync_data(&self) -> io::Result<()> {
-        self.trigger.die_at(Fault::StartUp)?;
-        if self.trigger.is_due(Fault::SyncError) {
+    fn sync(&self, sync: &dyn Fn() -> io::Result<()>) -> io::Result<()> {
+        self.die_at(Fault::StartUp)?;
+        if self.is_due(Fault::SyncError) {
             return Err(io::Error::other("an I/O error that was ordered"));
         }
-        self.file.sync_data()?;
-        self.trigger.die_at(Fault::AfterCommit)
+        sync()?;
+        self.die_at(Fault::AfterCommit)
     }
 }
 
 /// When the fault happens. It does once.
 #[derive(Debug)]
-struct Trigger {
+pub struct Trigger {
     fault: Fault,
     opened: AtomicBool,
     /// How many times it is still passed, this one included.
@@ -151,6 +86,11 @@ struct Trigger {
 }
 
 impl Trigger {
+    /// Says that the log is open: what is written from now on are commits.
+    pub fn opened(&self) {
+        self.opened.store(true, Ordering::Relaxed);
+    }
+
     fn is_due(&self, fault: Fault) -> bool {
         let opening = !self.opened.load(Ordering::Relaxed);
         fault == self.fault

@@ -12,6 +12,8 @@ use quartet_server::log::{
     embedded::Options,
 };
 
+use crate::intercepted::Intercepted;
+
 mod at_the_disk;
 mod at_the_log;
 mod at_the_service;
@@ -104,8 +106,7 @@ impl Bug {
     /// A seed at which it is found. `simulate --bugs` looks for others.
     pub fn seed(self) -> u64 {
         match self {
-            Bug::StreamFallsSilent => 6,
-            Bug::FailedSyncIgnored => 4,
+            Bug::FailedSyncIgnored | Bug::StreamFallsSilent => 4,
             Bug::OtherContentIsADuplicate
             | Bug::PositionIsTheHead
             | Bug::SnapshotEndsEarly
@@ -126,7 +127,7 @@ impl Bug {
         match bug {
             Some(
                 bug @ (Bug::SyncDoesNothing | Bug::FailedSyncIgnored | Bug::FailedWriteIgnored),
-            ) => Arc::new(at_the_disk::BuggyDisk { disk, bug }),
+            ) => Arc::new(Intercepted { disk, by: Arc::new(bug) }),
             _ => Arc::new(disk),
         }
     }

@@ -1,15 +1,18 @@
 //! What goes wrong on purpose.
 
-use std::{io, time::Duration};
+use std::{error::Error, io, time::Duration};
 
 use quartet_server::log::disk::Fault as DiskFault;
 use rand::{Rng, RngExt as _};
 
 use super::{GROUPS, Simulation, TICK, servers::State};
 
-/// A kind of fault. Each is over when its injection returns.
+/// How long a fault waits for what it needs: a connection, an operation of the disk, a second segment.
+const DUE: Duration = Duration::from_secs(20);
+
+/// A kind of fault. It waits until it can happen, and is over when its injection returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum Fault {
     /// Nothing gets through between a group of clients and the server.
     Partition,
     /// Nothing gets through in one direction.
@@ -36,21 +39,21 @@ pub enum Kind {
     Drain,
 }
 
-impl Kind {
+impl Fault {
     /// All of them.
-    pub const ALL: [Kind; 12] = [
-        Kind::Partition,
-        Kind::OneWay,
-        Kind::Hold,
-        Kind::Cut,
-        Kind::Kill,
-        Kind::PowerLoss,
-        Kind::PowerLossInWrite,
-        Kind::DiskError,
-        Kind::DiskFull,
-        Kind::Flip,
-        Kind::UsersGone,
-        Kind::Drain,
+    pub const ALL: [Fault; 12] = [
+        Fault::Partition,
+        Fault::OneWay,
+        Fault::Hold,
+        Fault::Cut,
+        Fault::Kill,
+        Fault::PowerLoss,
+        Fault::PowerLossInWrite,
+        Fault::DiskError,
+        Fault::DiskFull,
+        Fault::Flip,
+        Fault::UsersGone,
+        Fault::Drain,
     ];
 
     /// One of them.
@@ -61,84 +64,87 @@ impl Kind {
     /// As reports call it.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Partition => "partition",
-            Kind::OneWay => "one-way partition",
-            Kind::Hold => "held link",
-            Kind::Cut => "cut connections",
-            Kind::Kill => "server killed",
-            Kind::PowerLoss => "power loss",
-            Kind::PowerLossInWrite => "power loss in a write",
-            Kind::DiskError => "failed write or fsync",
-            Kind::DiskFull => "full disk",
-            Kind::Flip => "flipped byte",
-            Kind::UsersGone => "User service gone",
-            Kind::Drain => "server drained",
+            Fault::Partition => "partition",
+            Fault::OneWay => "one-way partition",
+            Fault::Hold => "held link",
+            Fault::Cut => "cut connections",
+            Fault::Kill => "server killed",
+            Fault::PowerLoss => "power loss",
+            Fault::PowerLossInWrite => "power loss in a write",
+            Fault::DiskError => "failed write or fsync",
+            Fault::DiskFull => "full disk",
+            Fault::Flip => "flipped byte",
+            Fault::UsersGone => "User service gone",
+            Fault::Drain => "server drained",
         }
     }
 }
 
 impl Simulation {
     /// Lets a fault happen, and repairs what it broke.
-    pub(super) fn inject(&mut self, kind: Kind) -> turmoil::Result {
-        let fired = match kind {
-            Kind::Partition => {
-                let group = self.any_group();
+    pub(super) fn inject(&mut self, fault: Fault) -> turmoil::Result {
+        let fired = match fault {
+            Fault::Partition => {
+                let (group, fired) = self.connected_group()?;
                 self.sim.partition(group, "posts");
                 self.pass_up_to(300, 5000)?;
                 self.sim.repair(group, "posts");
-                true
+                fired
             }
-            Kind::OneWay => {
-                let group = self.any_group();
+            Fault::OneWay => {
+                let (group, fired) = self.connected_group()?;
                 let to_server = self.rng.random_bool(0.5);
                 let (from, to) = if to_server { (group, "posts") } else { ("posts", group) };
                 self.sim.partition_oneway(from, to);
                 self.pass_up_to(300, 5000)?;
                 self.sim.repair_oneway(from, to);
-                true
+                fired
             }
-            Kind::Hold => {
-                let group = self.any_group();
+            Fault::Hold => {
+                let (group, fired) = self.connected_group()?;
                 self.sim.hold(group, "posts");
                 self.pass_up_to(100, 5000)?;
                 self.sim.release(group, "posts");
-                true
+                fired
             }
-            Kind::Cut => {
-                let group = self.any_group();
+            Fault::Cut => {
+                let (group, fired) = self.connected_group()?;
                 self.cuts[group].cut();
-                true
+                fired
             }
-            Kind::Kill => self.restart(false)?,
-            Kind::PowerLoss => self.restart(true)?,
-            Kind::PowerLossInWrite => {
+            Fault::Kill => self.restart(false)?,
+            Fault::PowerLoss => self.restart(true)?,
+            Fault::PowerLossInWrite => {
                 let fired = self.fail_disk(DiskFault::PowerLoss)?;
                 self.restart(true)? && fired
             }
-            Kind::DiskError => self.disk_fails(io::ErrorKind::Other)?,
-            Kind::DiskFull => self.disk_fails(io::ErrorKind::StorageFull)?,
-            Kind::Flip => return self.flip(),
-            Kind::UsersGone => {
+            Fault::DiskError => self.disk_fails(io::ErrorKind::Other)?,
+            Fault::DiskFull => self.disk_fails(io::ErrorKind::StorageFull)?,
+            Fault::Flip => self.flip()?,
+            Fault::UsersGone => {
                 self.sim.crash("users");
                 let fired = self.restart(false)?;
                 self.pass_up_to(300, 5000)?;
                 self.sim.bounce("users");
                 fired
             }
-            Kind::Drain => self.drain()?,
+            Fault::Drain => self.drain()?,
         };
-        self.count(kind, fired);
+        self.count(fault, fired);
         Ok(())
     }
 
-    fn count(&mut self, kind: Kind, fired: bool) {
-        let count = self.faults.entry(kind.name().to_owned()).or_default();
+    fn count(&mut self, fault: Fault, fired: bool) {
+        let count = self.faults.entry(fault.name().to_owned()).or_default();
         count.armed += 1;
         count.fired += u64::from(fired);
     }
 
-    fn any_group(&mut self) -> &'static str {
-        GROUPS[self.rng.random_range(0..GROUPS.len())]
+    /// A group, once it has a connection, and whether it has.
+    fn connected_group(&mut self) -> Result<(&'static str, bool), Box<dyn Error>> {
+        let group = GROUPS[self.rng.random_range(0..GROUPS.len())];
+        let connected = self.pass_until(DUE, |it| it.cuts[group].is_open())?;
+        Ok((group, connected))
     }
 
     /// Ends the server's process at once. Its connections are reset by us, because their ends would come in the order in
@@ -155,7 +161,7 @@ impl Simulation {
     }
 
     /// Ends the server's process, and its machine if `power`, and starts it again. Returns whether there was one.
-    fn restart(&mut self, power: bool) -> Result<bool, Box<dyn std::error::Error>> {
+    fn restart(&mut self, power: bool) -> Result<bool, Box<dyn Error>> {
         let ran = self.posts.is_serving();
         self.crash_posts();
         if power {
@@ -179,15 +185,15 @@ impl Simulation {
     }
 
     /// Lets one of the next operations of the disk fail, and waits until it did.
-    fn fail_disk(&mut self, fault: DiskFault) -> Result<bool, Box<dyn std::error::Error>> {
+    fn fail_disk(&mut self, fault: DiskFault) -> Result<bool, Box<dyn Error>> {
         let disk = self.posts.disk();
         let after = self.rng.random_range(0..6);
         let due = disk.operations() + after;
         disk.arm(after, fault);
-        self.pass_until(Duration::from_secs(20), |_| disk.operations() > due)
+        self.pass_until(DUE, |_| disk.operations() > due)
     }
 
-    fn disk_fails(&mut self, error: io::ErrorKind) -> Result<bool, Box<dyn std::error::Error>> {
+    fn disk_fails(&mut self, error: io::ErrorKind) -> Result<bool, Box<dyn Error>> {
         let fired = self.fail_disk(DiskFault::Error(error))?;
         self.pass_up_to(0, 2000)?;
         let power = self.rng.random_bool(0.5);
@@ -195,29 +201,28 @@ impl Simulation {
     }
 
     /// Flips a byte before the last segment, where no torn write can have been.
-    fn flip(&mut self) -> turmoil::Result {
-        self.crash_posts();
+    fn flip(&mut self) -> Result<bool, Box<dyn Error>> {
         let disk = self.posts.disk();
-        let mut segments = disk.segments();
-        segments.pop();
-        if let Some(name) = (!segments.is_empty())
-            .then(|| segments.swap_remove(self.rng.random_range(0..segments.len())))
-        {
-            let whole = disk.content(&name).unwrap_or_default();
-            let mut flipped = whole.clone();
-            flipped[self.rng.random_range(0..whole.len())] ^= 1 << self.rng.random_range(0..8);
-            disk.replace(&name, flipped);
-            self.posts.set(State::Starting);
-            self.sim.bounce("posts");
-            self.pass(TICK * 4)?;
-            let refused = matches!(self.posts.state(), State::Refused(why) if why.contains(&name));
-            disk.replace(&name, whole);
-            self.count(Kind::Flip, refused);
+        if !self.pass_until(DUE, |_| disk.segments().len() > 1)? {
+            return Ok(false);
         }
-        self.start()
+        self.crash_posts();
+        let earlier = disk.segments().len() - 1;
+        let name = disk.segments().swap_remove(self.rng.random_range(0..earlier));
+        let whole = disk.content(&name).unwrap_or_default();
+        let mut flipped = whole.clone();
+        flipped[self.rng.random_range(0..whole.len())] ^= 1 << self.rng.random_range(0..8);
+        disk.replace(&name, flipped);
+        self.posts.set(State::Starting);
+        self.sim.bounce("posts");
+        self.pass(TICK * 4)?;
+        let refused = matches!(self.posts.state(), State::Refused(why) if why.contains(&name));
+        disk.replace(&name, whole);
+        self.start()?;
+        Ok(refused)
     }
 
-    fn drain(&mut self) -> Result<bool, Box<dyn std::error::Error>> {
+    fn drain(&mut self) -> Result<bool, Box<dyn Error>> {
         let State::Serving(stop) = self.posts.state() else { return Ok(false) };
         stop.cancel();
         let ended = |it: &mut Self| matches!(it.posts.state(), State::Ended);

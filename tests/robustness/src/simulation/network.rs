@@ -39,16 +39,29 @@ impl Listener for SimListener {
 
 /// Breaks the connections of a group of clients.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Cuts(Arc<Mutex<CancellationToken>>);
+pub(super) struct Cuts(Arc<Group>);
+
+#[derive(Debug, Default)]
+struct Group {
+    cut: Mutex<CancellationToken>,
+    /// One clone more for each connection that is open.
+    open: Arc<()>,
+}
 
 impl Cuts {
     /// Breaks those that are open now.
     pub(super) fn cut(&self) {
-        std::mem::take(&mut *self.0.lock()).cancel();
+        std::mem::take(&mut *self.0.cut.lock()).cancel();
     }
 
-    fn next(&self) -> WaitForCancellationFutureOwned {
-        self.0.lock().clone().cancelled_owned()
+    /// Whether there is a connection.
+    pub(super) fn is_open(&self) -> bool {
+        Arc::strong_count(&self.0.open) > 1
+    }
+
+    fn hold(&self, stream: TcpStream) -> Connection {
+        let cut = Box::pin(self.0.cut.lock().clone().cancelled_owned());
+        Connection { stream, cut, _open: self.0.open.clone() }
     }
 }
 
@@ -64,8 +77,7 @@ pub(super) fn connector(
             let cuts = cuts.clone();
             async move {
                 let stream = timeout(CONNECT, TcpStream::connect((host, port))).await??;
-                let connection = Connection { stream, cut: Box::pin(cuts.next()) };
-                Ok::<_, io::Error>(TokioIo::new(connection))
+                Ok::<_, io::Error>(TokioIo::new(cuts.hold(stream)))
             }
         });
         let endpoint = endpoint(&format!("http://{host}:{port}"));
@@ -82,6 +94,7 @@ pub(super) fn connector(
 struct Connection {
     stream: TcpStream,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    _open: Arc<()>,
 }
 
 impl Connection {

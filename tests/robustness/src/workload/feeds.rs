@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    ops::ControlFlow,
     pin::pin,
     time::Duration,
 };
@@ -26,7 +27,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, transport::Channel};
 
 use super::{Setting, TAGS, post};
-use crate::recorder::Call;
+use crate::recorder::{Call, Client};
 
 /// Room for all that a call may have to say at its start: a join and what has no receipt.
 const REQUESTS: usize = 128;
@@ -62,6 +63,12 @@ fn any_tag(rng: &mut StdRng) -> String {
 
 fn next_action(rng: &mut StdRng) -> Instant {
     Instant::now() + Duration::from_millis(rng.random_range(20..500))
+}
+
+async fn stall(setting: &Setting, call: &Call, rng: &mut StdRng) {
+    call.note(What::Paused);
+    setting.pause(rng, 3000).await;
+    call.note(What::Unpaused);
 }
 
 /// A feed of plain calls, which resumes as the contract says: position and tags together, what has no receipt again.
@@ -119,11 +126,10 @@ impl PlainFeed {
         let (sender, requests) = mpsc::channel(REQUESTS);
         let mut sender = Some(sender);
         let mut responses = pin!(responses(channel.clone(), requests));
-        let mut sent = 0;
         self.joined = false;
         ask(&sender, Asked::Join(join));
         for post in &self.unanswered {
-            publish(&sender, call, &mut sent, post.clone());
+            publish(&sender, call, post.clone());
         }
         let mut act_at = next_action(rng);
         loop {
@@ -138,34 +144,43 @@ impl PlainFeed {
                 },
                 () = sleep_until(act_at), if act => {
                     act_at = next_action(rng);
-                    match Action::any(rng) {
-                        Action::Publish if self.unanswered.len() < UNANSWERED => {
-                            let post = post(self.name, self.published, rng);
-                            self.published += 1;
-                            self.unanswered.push_back(post.clone());
-                            publish(&sender, call, &mut sent, post);
-                        }
-                        Action::Publish => {}
-                        Action::Join => {
-                            let tags = vec![any_tag(rng)];
-                            ask(&sender, Asked::Join(JoinTags { tags, ..JoinTags::default() }));
-                        }
-                        Action::Leave if self.tags.len() > 1 => {
-                            let tags = self.tags.iter().take(1).cloned().collect();
-                            ask(&sender, Asked::Leave(LeaveTags { tags, all_tags: false }));
-                        }
-                        Action::Leave => {}
-                        Action::HalfClose => sender = None,
-                        Action::HangUp => return record::left(),
-                        Action::Stall => {
-                            call.note(What::Paused);
-                            setting.pause(rng, 3000).await;
-                            call.note(What::Unpaused);
-                        }
+                    if let ControlFlow::Break(end) = self.act(setting, call, &mut sender, rng).await {
+                        return end;
                     }
                 }
             }
         }
+    }
+
+    async fn act(
+        &mut self,
+        setting: &Setting,
+        call: &Call,
+        sender: &mut Option<mpsc::Sender<TagFeedRequest>>,
+        rng: &mut StdRng,
+    ) -> ControlFlow<What> {
+        match Action::any(rng) {
+            Action::Publish if self.unanswered.len() < UNANSWERED => {
+                let post = post(self.name, self.published, rng);
+                self.published += 1;
+                self.unanswered.push_back(post.clone());
+                publish(sender, call, post);
+            }
+            Action::Publish => {}
+            Action::Join => {
+                let tags = vec![any_tag(rng)];
+                ask(sender, Asked::Join(JoinTags { tags, ..JoinTags::default() }));
+            }
+            Action::Leave if self.tags.len() > 1 => {
+                let tags = self.tags.iter().take(1).cloned().collect();
+                ask(sender, Asked::Leave(LeaveTags { tags, all_tags: false }));
+            }
+            Action::Leave => {}
+            Action::HalfClose => *sender = None,
+            Action::HangUp => return ControlFlow::Break(record::left()),
+            Action::Stall => stall(setting, call, rng).await,
+        }
+        ControlFlow::Continue(())
     }
 
     fn receive(&mut self, call: &Call, response: TagFeedResponse) {
@@ -203,14 +218,8 @@ fn ask(sender: &Option<mpsc::Sender<TagFeedRequest>>, payload: Asked) {
     }
 }
 
-fn publish(
-    sender: &Option<mpsc::Sender<TagFeedRequest>>,
-    call: &Call,
-    sent: &mut u64,
-    post: PostMessage,
-) {
-    call.note(record::sent(*sent, &post));
-    *sent += 1;
+fn publish(sender: &Option<mpsc::Sender<TagFeedRequest>>, call: &Call, post: PostMessage) {
+    call.note(record::sent(&post));
     ask(sender, Asked::Publish(PublishPost { post_message: Some(post) }));
 }
 
@@ -230,92 +239,126 @@ fn responses(
 pub(super) async fn feed(setting: Setting, name: &'static str) {
     let (client, mut rng) = (setting.recorder.client(name), setting.rng(name));
     let channel = (setting.connect)();
-    let mut position: Option<LogPosition> = None;
-    let mut published = 0;
+    let mut feed = LibraryFeed { name, ..LibraryFeed::default() };
     loop {
+        feed.run(&setting, &channel, &client, &mut rng).await;
+        sleep(Duration::from_millis(rng.random_range(50..500))).await;
+    }
+}
+
+#[derive(Default)]
+struct LibraryFeed {
+    name: &'static str,
+    position: Option<LogPosition>,
+    published: u64,
+    /// None before the first join is answered. Until then, positions say nothing.
+    follows: Option<Follows>,
+}
+
+impl LibraryFeed {
+    /// One feed, over as many calls as the library makes for it.
+    async fn run(
+        &mut self,
+        setting: &Setting,
+        channel: &Channel,
+        client: &Client,
+        rng: &mut StdRng,
+    ) {
         let (sender, requests) = mpsc::channel(REQUESTS);
         let mut sender = Some(sender);
-        let start = position.clone().map_or(FeedStart::Oldest, FeedStart::After);
+        let start = self.position.clone().map_or(FeedStart::Oldest, FeedStart::After);
         let mut events = pin!(tag_feed(channel.clone(), start, ReceiverStream::new(requests)));
-        let mut call = client.open(record::feed(Some(&start_of(&position))));
-        let mut follows: Option<Follows> = None;
-        let mut sent = 0;
-        request(&sender, FeedRequest::Join { tags: vec![any_tag(&mut rng)], all_tags: false });
-        let mut act_at = next_action(&mut rng);
+        let mut call = self.open(client);
+        self.follows = None;
+        request(&sender, FeedRequest::Join { tags: vec![any_tag(rng)], all_tags: false });
+        let mut act_at = next_action(rng);
         let end = loop {
             let act = !setting.is_calm() && sender.is_some();
-            let event = tokio::select! {
+            tokio::select! {
                 biased;
-                event = events.next() => event,
+                event = events.next() => match event {
+                    Some(Ok(event)) => self.receive(client, &mut call, event),
+                    Some(Err(error)) => break record::ended(Err(&error)),
+                    None => break record::ended(Ok(())),
+                },
                 () = sleep_until(act_at), if act => {
-                    act_at = next_action(&mut rng);
-                    match Action::any(&mut rng) {
-                        Action::Publish => {
-                            let post = post(name, published, &mut rng);
-                            published += 1;
-                            request(&sender, FeedRequest::Publish(post));
-                        }
-                        Action::Join => {
-                            let tags = vec![any_tag(&mut rng)];
-                            request(&sender, FeedRequest::Join { tags, all_tags: false });
-                        }
-                        Action::Leave => {
-                            let tags = vec![any_tag(&mut rng)];
-                            request(&sender, FeedRequest::Leave { tags, all_tags: false });
-                        }
-                        Action::HalfClose => sender = None,
-                        Action::HangUp => break record::left(),
-                        Action::Stall => {
-                            call.note(What::Paused);
-                            setting.pause(&mut rng, 3000).await;
-                            call.note(What::Unpaused);
-                        }
+                    act_at = next_action(rng);
+                    if let ControlFlow::Break(end) = self.act(setting, &call, &mut sender, rng).await {
+                        break end;
                     }
-                    continue;
                 }
-            };
-            let payload = match event {
-                Some(Ok(FeedEvent::Sent(FeedRequest::Publish(post)))) => {
-                    call.note(record::sent(sent, &post));
-                    sent += 1;
-                    continue;
-                }
-                Some(Ok(FeedEvent::Sent(_))) => continue,
-                Some(Ok(FeedEvent::Disconnected(cut))) => {
-                    call.note(record::ended(Err(&cut.cause)));
-                    call = client.open(record::feed(Some(&start_of(&position))));
-                    sent = 0;
-                    continue;
-                }
-                Some(Ok(FeedEvent::Reconnected(at))) => {
-                    // The library joins again by itself and says so only like this.
-                    if let (Some(follows), Some(_)) = (&follows, &at) {
-                        call.note(What::Follows {
-                            follows: follows.clone(),
-                            position: (&at).into(),
-                        });
-                    }
-                    continue;
-                }
-                Some(Ok(FeedEvent::Joined(joined))) => Payload::Joined(joined),
-                Some(Ok(FeedEvent::Left(left))) => Payload::Left(left),
-                Some(Ok(FeedEvent::Posts(batch))) => Payload::Posts(batch),
-                Some(Ok(FeedEvent::Receipt(receipt))) => Payload::Receipt(receipt),
-                Some(Ok(FeedEvent::Bookmark(bookmark))) => Payload::Bookmark(bookmark),
-                Some(Err(error)) => break record::ended(Err(&error)),
-                None => break record::ended(Ok(())),
-            };
-            let what = record::feed_message(&payload);
-            if let What::Follows { follows: now, .. } = &what {
-                follows = Some(now.clone());
             }
-            if follows.is_some() {
-                position = position_of(&payload).or(position);
-            }
-            call.note(what);
         };
         call.note(end);
-        sleep(Duration::from_millis(rng.random_range(50..500))).await;
+    }
+
+    fn open(&self, client: &Client) -> Call {
+        let resume_after = self.position.clone();
+        let from_oldest = resume_after.is_none();
+        client.open(record::feed(Some(&JoinTags {
+            from_oldest,
+            resume_after,
+            ..JoinTags::default()
+        })))
+    }
+
+    async fn act(
+        &mut self,
+        setting: &Setting,
+        call: &Call,
+        sender: &mut Option<mpsc::Sender<FeedRequest>>,
+        rng: &mut StdRng,
+    ) -> ControlFlow<What> {
+        match Action::any(rng) {
+            Action::Publish => {
+                let post = post(self.name, self.published, rng);
+                self.published += 1;
+                request(sender, FeedRequest::Publish(post));
+            }
+            Action::Join => {
+                request(sender, FeedRequest::Join { tags: vec![any_tag(rng)], all_tags: false });
+            }
+            Action::Leave => {
+                request(sender, FeedRequest::Leave { tags: vec![any_tag(rng)], all_tags: false });
+            }
+            Action::HalfClose => *sender = None,
+            Action::HangUp => return ControlFlow::Break(record::left()),
+            Action::Stall => stall(setting, call, rng).await,
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn receive(&mut self, client: &Client, call: &mut Call, event: FeedEvent) {
+        let payload = match event {
+            FeedEvent::Sent(FeedRequest::Publish(post)) => return call.note(record::sent(&post)),
+            FeedEvent::Sent(_) => return,
+            FeedEvent::Disconnected(cut) => {
+                call.note(record::ended(Err(&cut.cause)));
+                *call = self.open(client);
+                return;
+            }
+            FeedEvent::Reconnected(at) => return self.joined_again(call, &at),
+            FeedEvent::Joined(joined) => Payload::Joined(joined),
+            FeedEvent::Left(left) => Payload::Left(left),
+            FeedEvent::Posts(batch) => Payload::Posts(batch),
+            FeedEvent::Receipt(receipt) => Payload::Receipt(receipt),
+            FeedEvent::Bookmark(bookmark) => Payload::Bookmark(bookmark),
+        };
+        let what = record::feed_message(&payload);
+        if let What::Follows { follows, .. } = &what {
+            self.follows = Some(follows.clone());
+        }
+        if self.follows.is_some() {
+            self.position = position_of(&payload).or(self.position.take());
+        }
+        call.note(what);
+    }
+
+    /// The library joins again by itself and says so only by where it was let in.
+    fn joined_again(&self, call: &Call, at: &Option<LogPosition>) {
+        if let (Some(follows), Some(_)) = (&self.follows, at) {
+            call.note(What::Follows { follows: follows.clone(), position: at.into() });
+        }
     }
 }
 
@@ -334,9 +377,4 @@ fn position_of(payload: &Payload) -> Option<LogPosition> {
         Payload::Bookmark(bookmark) => bookmark.position.clone(),
         Payload::Receipt(_) => None,
     }
-}
-
-fn start_of(position: &Option<LogPosition>) -> JoinTags {
-    let resume_after = position.clone();
-    JoinTags { from_oldest: resume_after.is_none(), resume_after, ..JoinTags::default() }
 }

@@ -103,15 +103,20 @@ pub(super) async fn snapshots(setting: Setting, name: &'static str) {
         let call = client.open(record::list(&request));
         let deadline = Instant::now() + PATIENCE;
         let mut batches = pin!(batches(channel.clone(), request));
+        let mut complete = false;
         loop {
             match timeout_at(deadline, batches.next()).await {
-                Ok(Some(Ok(batch))) => call.note(record::batch(&batch)),
+                Ok(Some(Ok(batch))) => {
+                    complete = batch.snapshot_complete;
+                    call.note(record::batch(&batch));
+                }
                 Ok(Some(Err(status))) => {
                     call.note(record::ended(Err(&Error::from(status))));
                     break;
                 }
                 Ok(None) => {
-                    call.note(record::ended(Ok(())));
+                    let end = if complete { Ok(()) } else { Err(&Error::Truncated) };
+                    call.note(record::ended(end));
                     break;
                 }
                 Err(_) => {

@@ -110,11 +110,11 @@ fn recorded(
     gap: Duration,
 ) -> impl Stream<Item = PostMessage> + Send {
     stream! {
-        for (index, post) in (0..).zip(&*posts) {
+        for (index, post) in posts.iter().enumerate() {
             if index % 16 == 15 {
                 sleep(gap).await;
             }
-            call.note(record::sent(index, post));
+            call.note(record::sent(post));
             yield post.clone();
         }
         call.note(What::Finished { post_count: posts.len() as u64 });
@@ -123,60 +123,67 @@ fn recorded(
 
 /// Sends a part and resets the call: the server must not take it for the whole.
 async fn break_off(channel: &Channel, client: &Client, posts: &[PostMessage], rng: &mut StdRng) {
-    let call = client.open(record::upload());
-    let part = posts[..rng.random_range(0..=posts.len())].to_vec();
-    let requests = {
-        let call = call.clone();
-        stream! {
-            for (index, post) in (0..).zip(part) {
-                call.note(record::sent(index, &post));
-                yield UploadPostsRequest { payload: Some(Payload::PostMessage(post)) };
-            }
-            future::pending::<()>().await;
-        }
-    };
-    let mut service = PostServiceClient::new(channel.clone());
+    let part = &posts[..rng.random_range(0..=posts.len())];
     let patience = Duration::from_millis(rng.random_range(0..400));
-    match timeout(patience, service.upload_posts(requests)).await {
-        Err(_) => call.note(record::left()),
-        Ok(answer) => end(&call, answer),
-    }
+    send(channel, client, part, Then::Wait, patience).await;
 }
 
 /// Ends without a finish, or with a finish that counts wrong.
 async fn end_early(channel: &Channel, client: &Client, posts: &[PostMessage], rng: &mut StdRng) {
+    let part = &posts[..posts.len() / 2];
+    let wrong = Then::Finish { post_count: posts.len() as i64 };
+    let then = if rng.random_bool(0.5) { wrong } else { Then::End };
+    send(channel, client, part, then, Duration::from_secs(20)).await;
+}
+
+/// What follows the posts of an upload.
+enum Then {
+    /// Nothing: the call stays open.
+    Wait,
+    /// The end of the stream.
+    End,
+    /// A finish that says this, and the end.
+    Finish { post_count: i64 },
+}
+
+/// Uploads by a plain call, for so long.
+async fn send(
+    channel: &Channel,
+    client: &Client,
+    posts: &[PostMessage],
+    then: Then,
+    patience: Duration,
+) {
     let call = client.open(record::upload());
-    let part = posts[..posts.len() / 2].to_vec();
-    let wrong = rng.random_bool(0.5).then_some(posts.len() as i64);
-    let requests = {
-        let call = call.clone();
-        stream! {
-            for (index, post) in (0..).zip(part) {
-                call.note(record::sent(index, &post));
-                yield UploadPostsRequest { payload: Some(Payload::PostMessage(post)) };
-            }
-            if let Some(post_count) = wrong {
+    let requests = requests(call.clone(), posts.to_vec(), then);
+    let mut service = PostServiceClient::new(channel.clone());
+    match timeout(patience, service.upload_posts(requests)).await {
+        Err(_) => call.note(record::left()),
+        Ok(Ok(answer)) => {
+            call.note(record::uploaded(answer.get_ref()));
+            call.note(record::ended(Ok(())));
+        }
+        Ok(Err(status)) => call.note(record::ended(Err(&Error::from(status)))),
+    }
+}
+
+fn requests(
+    call: Call,
+    posts: Vec<PostMessage>,
+    then: Then,
+) -> impl Stream<Item = UploadPostsRequest> {
+    stream! {
+        for post in posts {
+            call.note(record::sent(&post));
+            yield UploadPostsRequest { payload: Some(Payload::PostMessage(post)) };
+        }
+        match then {
+            Then::Wait => future::pending().await,
+            Then::End => {}
+            Then::Finish { post_count } => {
                 call.note(What::Finished { post_count: post_count.cast_unsigned() });
                 yield UploadPostsRequest { payload: Some(Payload::Finish(UploadFinish { post_count })) };
             }
         }
-    };
-    let mut service = PostServiceClient::new(channel.clone());
-    match timeout(Duration::from_secs(20), service.upload_posts(requests)).await {
-        Err(_) => call.note(record::left()),
-        Ok(answer) => end(&call, answer),
-    }
-}
-
-fn end(
-    call: &Call,
-    answer: Result<tonic::Response<quartet::post::v1::UploadPostsResponse>, tonic::Status>,
-) {
-    match answer {
-        Ok(answer) => {
-            call.note(record::uploaded(answer.get_ref()));
-            call.note(record::ended(Ok(())));
-        }
-        Err(status) => call.note(record::ended(Err(&Error::from(status)))),
     }
 }
