@@ -8,7 +8,8 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use tonic_build::manual;
 
-const PROTOS: [&str; 2] = ["proto/post/v1/post.proto", "proto/user/v1/user.proto"];
+const PROTOS: [&str; 3] =
+    ["proto/post/v1/post.proto", "proto/user/v1/user.proto", "proto/grpc/health/v1/health.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     for file in PROTOS.iter().chain(&["proto/google/rpc/status.proto", "build.rs"]) {
@@ -30,6 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         user_service("v1.user", "User"),
         post_service(),
         blog_post_service(),
+        health_service(),
     ]);
     Ok(())
 }
@@ -77,6 +79,33 @@ fn blog_post_service() -> manual::Service {
         .method(unary("ListPosts", POST, PAGE))
         .build()
 }
+
+fn health_service() -> manual::Service {
+    let check = || method("Check", HEALTH, "crate::health::v1::HealthCheckResponse");
+    manual::Service::builder()
+        .package("grpc.health.v1")
+        .name("Health")
+        .comment(" Whether services take calls, as `proto/grpc/health/v1/health.proto` says.")
+        .method(check().input_type(HEALTH_CHECK).build())
+        .method(
+            method("List", HEALTH, "crate::health::v1::HealthListResponse")
+                .input_type("crate::health::v1::HealthListRequest")
+                .build(),
+        )
+        .method(
+            check()
+                .name("watch")
+                .route_name("Watch")
+                .comment(" Answers `Watch`.")
+                .input_type(HEALTH_CHECK)
+                .server_streaming()
+                .build(),
+        )
+        .build()
+}
+
+const HEALTH: &str = "crate::health::v1";
+const HEALTH_CHECK: &str = "crate::health::v1::HealthCheckRequest";
 
 const POST: &str = "crate::post::v1";
 const PAGE: &str = "crate::wire::Page";

@@ -49,10 +49,16 @@ reasons! {
     USER_SERVICE_UNAVAILABLE
     /// The server stops; another server, or this one after its restart, goes on from the last position.
     SHUTDOWN
+    /// The server is starting: its log is not open yet.
+    STARTING
+    /// The connection has reached its maximum age; a new one to the same server goes on from the last position.
+    MAX_AGE
     /// The RPC's deadline passed.
     DEADLINE_EXCEEDED
     /// The server has no such method.
     UNKNOWN_METHOD
+    /// The health of a service was asked for that this server does not have.
+    UNKNOWN_SERVICE
     /// A bug of the server; its log has the cause.
     INTERNAL
 }

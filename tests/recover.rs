@@ -1,7 +1,5 @@
 //! Panics: the caller gets INTERNAL, never an end that looks good, and the connection lives on.
 
-use std::time::Duration;
-
 use futures::{
     FutureExt as _, StreamExt as _,
     stream::{self, BoxStream},
@@ -15,16 +13,13 @@ use quartet::{
     reason,
     wire::{FeedMessage, Page},
 };
-use quartet_server::{
-    connection::{self, HttpService},
-    recover,
-};
+use quartet_server::{connection::HttpService, recover};
 use tokio::{sync::mpsc, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Response, Status, Streaming, service::Routes, transport::Endpoint};
+use tonic::{Code, Request, Response, Status, Streaming, service::Routes};
 
 use crate::support::{
-    Client, Feed, assert_refused, listed, page, posts, server::piped, soon, until_end, upload,
+    Client, Feed, assert_refused, listed, page, posts, server::serve_routes, soon, until_end,
+    upload,
 };
 
 /// A Post service full of bugs.
@@ -84,13 +79,9 @@ impl PostService for Panicking {
 
 /// A client of the service, on one connection, and the task that serves it.
 fn serve() -> (Client, JoinHandle<()>) {
-    let (connector, listener) = mpsc::channel(1);
     let routes = HttpService::new(Routes::new(PostServiceServer::new(Panicking)).prepare());
-    let routes = recover::around(routes);
-    let drain = CancellationToken::new();
-    let served = connection::serve(listener, routes, drain, Duration::from_secs(1));
-    let channel = piped(Endpoint::from_static("http://in.memory"), connector);
-    (Client::new(channel), tokio::task::spawn(served))
+    let (channel, served) = serve_routes(recover::around(routes));
+    (Client::new(channel), served)
 }
 
 #[tokio::test]

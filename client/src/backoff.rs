@@ -4,7 +4,8 @@
 //! - A call that has achieved nothing yet fails at once: its caller learns right away that no server is there.
 //! - After that, delays grow from 0.1 s by 1.6 up to 5 s, each ± 20 % so that clients that were cut together do not
 //!   come back together. A server that names a longer delay is obeyed.
-//! - Progress resets the delay. Without any for 60 s, the last error is final.
+//! - Progress resets the delay. When a call has tried again for 60 s without any, the last error is final. How long it was
+//!   silent before the cut does not count: a dead link may take its time to be noticed.
 
 use std::time::Duration;
 
@@ -32,20 +33,22 @@ pub struct Disconnected {
 #[derive(Debug)]
 pub struct Backoff {
     delay: Duration,
-    last_progress: Option<Instant>,
+    /// Whether there was ever any progress.
+    achieved: bool,
+    /// The first cut since the last progress.
+    failing_since: Option<Instant>,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { delay: FIRST_DELAY, last_progress: None }
+        Self { delay: FIRST_DELAY, achieved: false, failing_since: None }
     }
 }
 
 impl Backoff {
     /// Something was achieved that the next attempt need not repeat.
     pub fn progress(&mut self) {
-        self.delay = FIRST_DELAY;
-        self.last_progress = Some(Instant::now());
+        *self = Self { achieved: true, ..Self::default() };
     }
 
     /// The pause before the next attempt.
@@ -53,8 +56,8 @@ impl Backoff {
     /// # Errors
     /// `cause` itself, if there shall be no next attempt.
     pub fn pause(&mut self, cause: Error) -> Result<Disconnected, Error> {
-        let patient = self.last_progress.is_some_and(|last| last.elapsed() < PATIENCE);
-        if !patient || !cause.is_resumable() {
+        let patient = self.failing_since.get_or_insert_with(Instant::now).elapsed() < PATIENCE;
+        if !self.achieved || !patient || !cause.is_resumable() {
             return Err(cause);
         }
         let jitter = 1.0 + JITTER * (2.0 * fastrand::f64() - 1.0);
@@ -94,9 +97,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_minute_without_progress_is_the_end() {
+    async fn a_minute_of_tries_without_progress_is_the_end_however_long_it_was_silent_before() {
         let mut backoff = Backoff::default();
         backoff.progress();
+        tokio::time::advance(PATIENCE * 10).await;
+        assert!(backoff.pause(Error::Truncated).is_ok());
         tokio::time::advance(PATIENCE - Duration::from_secs(1)).await;
         assert!(backoff.pause(Error::Truncated).is_ok());
         tokio::time::advance(Duration::from_secs(1)).await;

@@ -27,12 +27,13 @@ use rustix::{
     io::retry_on_intr,
 };
 use tokio::sync::oneshot;
+use tonic::transport::Channel;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::{
     Error,
     backoff::Disconnected,
-    connect,
+    connect::{self, ClientParameters},
     output::{Clean, Printer},
 };
 
@@ -53,9 +54,16 @@ pub struct Common {
     /// Print one JSON object per line, for programs
     #[arg(long)]
     pub json: bool,
+    /// How a dead connection is noticed.
+    #[command(flatten)]
+    pub keepalive: ClientParameters,
 }
 
 impl Common {
+    fn connect(&self, rpc: &'static str) -> Result<Channel, Failure> {
+        self.keepalive.connect(&self.endpoint).map_err(|error| self.failed(rpc, error))
+    }
+
     fn failed(&self, rpc: &'static str, error: Error) -> Failure {
         Failure::Call { rpc, endpoint: self.endpoint.clone(), error }
     }

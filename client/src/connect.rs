@@ -22,6 +22,55 @@ const FRAME_BYTES: u32 = 256 * 1024;
 /// Room for a status with details; a status that is larger than this would end its stream as a protocol error.
 const HEADER_BYTES: u32 = 64 * 1024;
 
+/// How a client finds out that its connection is dead: grpc-go's `keepalive.ClientParameters`, under its names.
+///
+/// Servers allow pings only so often: grpc-go's, and ours, end the connection of a client that pings more than once in
+/// five minutes and does nothing else.
+#[derive(Debug, Clone, Copy, clap::Args)]
+#[command(next_help_heading = "Keepalive")]
+pub struct ClientParameters {
+    /// Ping a server that was silent for this long. Without it, never: a dead link is noticed when TCP gives up
+    #[arg(long = "keepalive-time", value_name = "DURATION", value_parser = at_least_a_second)]
+    pub time: Option<Duration>,
+    /// Give the connection up if nothing comes for this long after a ping
+    #[arg(long = "keepalive-timeout", value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+    /// Ping also when no call is open
+    #[arg(long = "keepalive-permit-without-stream")]
+    pub permit_without_stream: bool,
+}
+
+impl Default for ClientParameters {
+    fn default() -> Self {
+        Self { time: None, timeout: Duration::from_secs(20), permit_without_stream: false }
+    }
+}
+
+impl ClientParameters {
+    /// A channel to `url` that pings like this; otherwise as [`connect`] has it.
+    ///
+    /// # Errors
+    /// As for [`connect`].
+    pub fn connect(&self, url: &str) -> Result<Channel, Error> {
+        Ok(self.apply(endpoint(url)?).connect_lazy())
+    }
+
+    /// The same for a caller that brings its own connector.
+    pub fn apply(&self, endpoint: Endpoint) -> Endpoint {
+        let Some(time) = self.time else { return endpoint };
+        endpoint
+            .http2_keep_alive_interval(time)
+            .keep_alive_timeout(self.timeout)
+            .keep_alive_while_idle(self.permit_without_stream)
+    }
+}
+
+/// grpc-go raises a shorter time silently, to ten seconds.
+fn at_least_a_second(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if time < Duration::from_secs(1) { Err("it must be at least 1s".to_owned()) } else { Ok(time) }
+}
+
 /// A channel to `url`. It connects when it is first used, and again whenever the connection is gone.
 ///
 /// `url` is `http://HOST:PORT` or `unix:PATH`. Call it within a tokio runtime.

@@ -3,8 +3,14 @@
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{
-    ArgMatches, Args, Command, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum,
+    ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
     error::ErrorKind, parser::ValueSource,
+};
+
+use crate::{
+    connection::Settings,
+    keepalive::{EnforcementPolicy, ServerParameters},
+    probe::Probe,
 };
 
 /// The server of Quartet: an ordered log of posts behind the four gRPC RPC kinds.
@@ -12,15 +18,30 @@ use clap::{
 /// It prints `listening on http://ADDRESS` on stdout once it takes calls, logs on stderr (RUST_LOG chooses what), and
 /// drains on Ctrl-C or SIGTERM.
 #[derive(Debug, Parser)]
-#[command(name = "server", version, after_help = EXAMPLES)]
+#[command(name = "server", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Cli {
+    /// Something else than to serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// The address to listen on; port 0 picks a free one.
     #[arg(long, default_value = "127.0.0.1:9001", value_name = "ADDRESS")]
     pub listen: SocketAddr,
 
+    /// Show every HTTP/2 frame that passes, on stderr.
+    #[arg(long, help_heading = "Connections")]
+    pub frames: bool,
+
     /// The rest.
     #[command(flatten)]
     pub config: Config,
+}
+
+/// What `server` does besides serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Ask a server how it is.
+    Health(Probe),
 }
 
 const EXAMPLES: &str = "\
@@ -30,6 +51,8 @@ Examples:
   server --serve user --listen 127.0.0.1:9000
   server --serve post --user-endpoint http://127.0.0.1:9000
                                           the same as two microservices, without sample posts
+
+  server health --watch                   how a server is, now and whenever it changes
 
 Then, in another terminal:
   server-streaming --follow               every post, and new ones as they come
@@ -63,7 +86,7 @@ impl Cli {
 }
 
 /// A flag under this heading that is on the command line.
-fn given<'a>(command: &'a Command, matches: &ArgMatches, heading: &str) -> Option<&'a str> {
+fn given<'a>(command: &'a clap::Command, matches: &ArgMatches, heading: &str) -> Option<&'a str> {
     let mut flags = command.get_arguments().filter(|flag| flag.get_help_heading() == Some(heading));
     let is_given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
     flags.find(|flag| is_given(flag.get_id().as_str()))?.get_long()
@@ -101,8 +124,20 @@ pub struct Config {
     #[arg(long, help_heading = POST)]
     pub no_seed: bool,
 
+    /// When connections end, and how dead ones are found.
+    #[command(flatten)]
+    pub keepalive: ServerParameters,
+
+    /// How often clients may ping.
+    #[command(flatten)]
+    pub enforcement: EnforcementPolicy,
+
+    /// How many connections may be open at once; one more is closed.
+    #[arg(long, default_value_t = 10_000, value_name = "N", help_heading = "Connections")]
+    pub max_connections: usize,
+
     /// How long open calls may take to finish when the server stops.
-    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = humantime::parse_duration, help_heading = "Connections")]
     pub drain_timeout: Duration,
 }
 
@@ -126,8 +161,17 @@ impl Config {
             read_only: false,
             user_endpoint: None,
             no_seed: true,
+            keepalive: ServerParameters::default(),
+            enforcement: EnforcementPolicy::default(),
+            max_connections: 10_000,
             drain_timeout: Duration::from_secs(10),
         }
+    }
+
+    /// How connections behave.
+    pub fn connections(&self) -> Settings {
+        let Self { keepalive, enforcement, max_connections, drain_timeout, .. } = *self;
+        Settings { keepalive, enforcement, max_connections, drain_timeout }
     }
 
     /// Whether this process runs a service.

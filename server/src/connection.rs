@@ -1,18 +1,17 @@
 //! Connections: accept, speak HTTP/2, drain.
 //!
-//! This is an accept loop of our own over hyper's connection and tonic's routes, because tonic's server unsets
-//! hyper's safe limits and waits without end for its connections when it stops. It is generic over the I/O: TCP, the
-//! in-memory pipe between Post and User, and whatever a test brings.
+//! This is a server of our own over h2 and tonic's routes. tonic's unsets the limits that keep a peer from costing more
+//! than it should, cannot end idle or old connections as gRPC servers do, and waits without end for its connections when
+//! it stops; hyper's, below it, does not look at a stream whose peer grants no window. It is generic over the I/O: TCP,
+//! the in-memory pipe between Post and User, and whatever a test brings.
+//!
+//! Reading order: this file accepts; [`lifecycle`] decides how long a connection lives; [`exchange`] serves one stream;
+//! [`guard`] sees every frame and ends connections that break the rules; [`stop`] tells streams to end.
 //!
 //! Guarantee: when [`serve`] returns, every task that it started has ended.
 
-use std::{convert::Infallible, io, pin::pin, time::Duration};
+use std::{convert::Infallible, io, net::IpAddr, sync::Arc, time::Duration};
 
-use hyper::{rt::Executor, server::conn::http2};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
     net::{TcpListener, TcpStream},
@@ -20,30 +19,43 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::util::BoxCloneService;
+use tower::util::BoxCloneSyncService;
 
-/// Streams that one connection may have open: gRPC clients queue beyond it.
-const STREAMS: u32 = 256;
-/// Errors of the peer that cost it the connection: hyper's own default, which tonic unsets.
-const LOCAL_RESETS: usize = 1024;
-/// Bytes of request headers.
-const HEADER_LIST: u32 = 16 * 1024;
-/// What a stream may send before it is read: the largest request message and a little more.
-const STREAM_WINDOW: u32 = 512 * 1024;
-/// What a connection may send before it is read. Larger than a stream's, so that one upload that is not read does
-/// not stop the other streams.
-const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
-/// What the server buffers for a stream whose client does not read: about one batch.
-const SEND_BUFFER: usize = 128 * 1024;
-/// The pause after an accept that failed, so that a lack of file descriptors does not become a busy loop.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use crate::{
+    gauge::Gauge,
+    keepalive::{EnforcementPolicy, ServerParameters},
+};
+use admission::{Admission, Place};
+pub use exchange::{RequestBody, STALL};
+pub use stop::Stop;
+
+pub mod activity;
+mod admission;
+mod exchange;
+pub mod guard;
+mod lifecycle;
+mod stop;
+
+/// Connections whose handshake is not done, in all and from one address.
+const UNFINISHED: usize = 1024;
+const UNFINISHED_PER_ADDRESS: usize = 64;
+/// The pause after an accept that failed, so that a lack of file descriptors does not become a busy loop: doubled each
+/// time, as in grpc-go.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where connections come from.
 pub trait Listener: Send {
     /// A connection.
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
     /// Waits for the next connection; `None` if there will be no more. Cancel-safe.
     fn accept(&mut self) -> impl Future<Output = io::Result<Option<Self::Io>>> + Send;
+
+    /// Who made it, if that can be told.
+    fn address(_: &Self::Io) -> Option<IpAddr> {
+        None
+    }
 }
 
 impl Listener for TcpListener {
@@ -54,6 +66,23 @@ impl Listener for TcpListener {
         // Small messages shall not wait for the acknowledgement of the one before.
         stream.set_nodelay(true)?;
         Ok(Some(stream))
+    }
+
+    fn address(stream: &TcpStream) -> Option<IpAddr> {
+        stream.peer_addr().ok().map(|address| address.ip())
+    }
+}
+
+/// A listener that somebody else goes on with.
+impl<L: Listener> Listener for &mut L {
+    type Io = L::Io;
+
+    async fn accept(&mut self) -> io::Result<Option<L::Io>> {
+        L::accept(self).await
+    }
+
+    fn address(io: &L::Io) -> Option<IpAddr> {
+        L::address(io)
     }
 }
 
@@ -67,83 +96,121 @@ impl Listener for mpsc::Receiver<DuplexStream> {
 }
 
 /// What answers requests: tonic's routes, and what stands around them.
-pub type HttpService = BoxCloneService<
-    http::Request<hyper::body::Incoming>,
-    http::Response<tonic::body::Body>,
-    Infallible,
->;
+pub type HttpService =
+    BoxCloneSyncService<http::Request<RequestBody>, http::Response<tonic::body::Body>, Infallible>;
 
-/// Serves connections until `drain` is cancelled, then lets them finish within `drain_timeout` and cuts the rest.
+/// How connections behave.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// When they end.
+    pub keepalive: ServerParameters,
+    /// How often peers may ping.
+    pub enforcement: EnforcementPolicy,
+    /// How many there may be at once.
+    pub max_connections: usize,
+    /// How long streams may take to end when the server stops.
+    pub drain_timeout: Duration,
+}
+
+/// What is open now.
+#[derive(Debug, Clone, Default)]
+pub struct Gauges {
+    /// Connections, finished or not.
+    pub connections: Gauge,
+    /// Streams, from their first frame to their last.
+    pub streams: Gauge,
+    /// Cursors: readers of the log.
+    pub cursors: Gauge,
+}
+
+/// What every connection of a listener shares.
+#[derive(Clone)]
+struct Context {
+    service: HttpService,
+    settings: Settings,
+    gauges: Gauges,
+    tasks: TaskTracker,
+    /// Cancelled when the server stops.
+    drain: CancellationToken,
+    /// Cancelled when it has waited for long enough.
+    cut: CancellationToken,
+}
+
+/// Serves connections until `drain` is cancelled, then lets them finish within the drain timeout and cuts the rest, which
+/// takes a second more at most.
 ///
-/// Draining closes the listener and sends GOAWAY on every connection; ending the open streams is the services' part.
+/// Draining closes the listener and sends GOAWAY on every connection; streams are told by their [`Stop`].
 pub async fn serve(
     mut listener: impl Listener,
     service: HttpService,
+    settings: Settings,
+    gauges: Gauges,
     drain: CancellationToken,
-    drain_timeout: Duration,
 ) {
-    let tasks = TaskTracker::new();
-    let cut = CancellationToken::new();
-    while let Some(accepted) = drain.run_until_cancelled(listener.accept()).await {
-        match accepted {
-            Ok(Some(io)) => {
-                let connection = connection(io, service.clone(), tasks.clone(), drain.clone());
-                let cut = cut.clone();
-                tasks.spawn(async move { cut.run_until_cancelled(connection).await });
-            }
-            Ok(None) => break,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
+    let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
+    let context =
+        Context { service, settings, gauges, tasks: tasks.clone(), drain: drain.clone(), cut };
+    accept(&mut listener, &context).await;
     drop(listener);
     tasks.close();
-    if timeout(drain_timeout, tasks.wait()).await.is_err() {
-        tracing::warn!(tasks = tasks.len(), "still busy after {drain_timeout:?}; cutting");
-        cut.cancel();
-        // A connection that is dropped ends its streams, and with them the handlers.
+    let limit = settings.drain_timeout;
+    if timeout(limit, tasks.wait()).await.is_err() {
+        tracing::warn!(tasks = tasks.len(), "still busy after {limit:?}; cutting");
+        context.cut.cancel();
         tasks.wait().await;
     }
 }
 
-async fn connection(
-    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    service: HttpService,
-    tasks: TaskTracker,
-    drain: CancellationToken,
-) {
-    let connection = http2::Builder::new(Tracked(tasks))
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
-        .max_local_error_reset_streams(LOCAL_RESETS)
-        .max_header_list_size(HEADER_LIST)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(SEND_BUFFER)
-        .auto_date_header(false) // gRPC has no use for it
-        .serve_connection(TokioIo::new(io), TowerToHyperService::new(service));
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        biased;
-        ended = connection.as_mut() => ended,
-        () = drain.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+async fn accept<L: Listener>(listener: &mut L, context: &Context) {
+    let doors = Doors::new(context.settings.max_connections);
+    let mut pause = ACCEPT_PAUSE;
+    while let Some(accepted) = context.drain.run_until_cancelled(listener.accept()).await {
+        match accepted {
+            Ok(Some(io)) => {
+                pause = ACCEPT_PAUSE;
+                if let Some((open, unfinished)) = doors.admit(L::address(&io)) {
+                    let held = (open, context.gauges.connections.hold());
+                    let connection = lifecycle::serve(io, context.clone(), unfinished);
+                    context.tasks.spawn(async move {
+                        if let Err(error) = connection.await {
+                            tracing::debug!(error = %crate::error::chain(&error), "connection ended");
+                        }
+                        drop(held);
+                    });
+                }
+            }
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                context.drain.run_until_cancelled(sleep(pause)).await;
+                pause = (pause * 2).min(LONGEST_ACCEPT_PAUSE);
+            }
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(error = %crate::error::chain(&error), "connection ended");
     }
 }
 
-/// Runs what hyper spawns, so that its owner can wait for it.
-#[derive(Clone)]
-struct Tracked(TaskTracker);
+/// Who may come in.
+struct Doors {
+    open: Arc<Admission>,
+    unfinished: Arc<Admission>,
+}
 
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tracked {
-    fn execute(&self, task: F) {
-        self.0.spawn(task);
+impl Doors {
+    fn new(max_connections: usize) -> Self {
+        Self {
+            open: Admission::new(max_connections, max_connections),
+            unfinished: Admission::new(UNFINISHED, UNFINISHED_PER_ADDRESS),
+        }
+    }
+
+    /// Places for a connection. Without them it is closed: whoever waits in line with a half-made connection would keep
+    /// others out.
+    fn admit(&self, address: Option<IpAddr>) -> Option<(Place, Place)> {
+        let places = self.open.admit(address).zip(self.unfinished.admit(address));
+        if places.is_none() {
+            let (open, unfinished) = (self.open.taken(), self.unfinished.taken());
+            tracing::debug!(open, unfinished, ?address, "too many connections");
+        }
+        places
     }
 }

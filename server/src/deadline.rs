@@ -4,7 +4,7 @@
 //! go on for ever; this one holds the body too, and ends it with DEADLINE_EXCEEDED in its trailers. What the handler
 //! held is freed at that moment.
 //!
-//! Not here: a client that grants no window. Its stream is not polled, and ends with its connection.
+//! Not here: a client that grants no window. Its stream is not polled; the connection resets it at the [`Deadline`].
 
 use std::{
     convert::Infallible,
@@ -16,13 +16,15 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 use quartet::reason;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tonic::{Code, Status, body::Body};
 use tower::{ServiceExt as _, service_fn};
 
-use crate::{connection::HttpService, error};
+use crate::{
+    connection::{HttpService, RequestBody},
+    error,
+};
 
 /// A service whose calls end when the `grpc-timeout` of their request is over.
 pub fn around(service: HttpService) -> HttpService {
@@ -31,7 +33,7 @@ pub fn around(service: HttpService) -> HttpService {
 
 async fn call(
     service: HttpService,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
 ) -> Result<Response<Body>, Infallible> {
     let deadline = match timeout_of(request.headers()) {
         Ok(None) => return service.oneshot(request).await,
@@ -39,10 +41,18 @@ async fn call(
         Err(status) => return Ok(status.into_http()),
     };
     match timeout_at(deadline, service.oneshot(request)).await {
-        Ok(response) => Ok(response?.map(|body| DeadlineBody::wrap(body, deadline))),
+        Ok(response) => {
+            let mut response = response?.map(|body| DeadlineBody::wrap(body, deadline));
+            response.extensions_mut().insert(Deadline(deadline));
+            Ok(response)
+        }
         Err(_) => Ok(exceeded().into_http()),
     }
 }
+
+/// When a stream must have ended: an extension of its response.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline(pub Instant);
 
 /// A body that ends at the deadline.
 struct DeadlineBody {

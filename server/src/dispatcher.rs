@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     filter::{Filter, Tags},
+    gauge::{Gauge, Held},
     log::{Limit, PostLog, Record},
 };
 
@@ -35,13 +36,19 @@ pub struct Dispatcher {
     /// Every waiter has been told of every match up to here.
     examined: AtomicU64,
     interests: Mutex<Interests>,
+    cursors: Gauge,
 }
 
 impl Dispatcher {
     /// A dispatcher that starts at the head. Somebody must [`run`](Dispatcher::run) it.
     pub fn new(log: Arc<dyn PostLog>) -> Arc<Self> {
         let examined = AtomicU64::new(*log.head().borrow());
-        Arc::new(Self { log, examined, interests: Mutex::default() })
+        Arc::new(Self { log, examined, interests: Mutex::default(), cursors: Gauge::default() })
+    }
+
+    /// How many cursors there are.
+    pub fn cursors(&self) -> &Gauge {
+        &self.cursors
     }
 
     /// Watches the log until it is told to stop.
@@ -101,6 +108,7 @@ pub struct Registration {
     id: u64,
     /// Matches up to here were not announced: the filter was not registered yet.
     known_from: u64,
+    _open: Held,
 }
 
 /// What is known of the posts after a position.
@@ -121,7 +129,8 @@ impl Registration {
         let known_from = dispatcher.examined();
         let id = interests.add(filter, waiter.clone(), known_from);
         drop(interests);
-        Self { dispatcher, waiter, id, known_from }
+        let open = dispatcher.cursors.hold();
+        Self { dispatcher, waiter, id, known_from, _open: open }
     }
 
     /// Replaces what the reader follows and where it is, which may be further back.

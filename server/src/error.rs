@@ -98,6 +98,24 @@ pub fn shutdown() -> Status {
     )
 }
 
+/// A server that is starting asks for patience.
+pub fn starting() -> Status {
+    retryable(
+        Code::Unavailable,
+        reason::STARTING,
+        "the server is starting: its log is not open yet",
+    )
+}
+
+/// A connection that has grown old tells its streams to go on on another.
+pub fn max_age() -> Status {
+    retryable(
+        Code::Unavailable,
+        reason::MAX_AGE,
+        "the connection has reached its age; resume from the last position",
+    )
+}
+
 /// A bug: the caller learns that it was one, the log learns which.
 pub fn internal() -> Status {
     status(Code::Internal, reason::INTERNAL, "the server failed; its log has the cause")

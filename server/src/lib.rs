@@ -4,13 +4,15 @@
 //!
 //! - [`config`]: what a server can be told.
 //! - [`server`]: puts the parts together, and takes them apart again.
-//! - [`connection`]: accept, speak HTTP/2, drain.
+//! - [`connection`]: accept, speak HTTP/2, drain; [`keepalive`]: how long connections live, how often peers may ping.
 //! - [`deadline`]: a deadline ends the whole call, streams too.
 //! - [`recover`]: a panic becomes INTERNAL, and every status gets its reason.
+//! - [`health`]: whether the services take calls; [`probe`] asks.
 //! - [`service`]: the Post service, one file per RPC kind; [`users`]: the User service.
 //! - [`validate`] and [`error`]: from requests to values, from errors to statuses.
 //! - [`authors`]: the Post service's client of the User service.
 //! - [`cursor`], [`dispatcher`], [`filter`]: how streams read the log and wait for it.
+//! - [`gauge`]: how much of all that is open.
 //! - [`log`]: the ordered log itself, in memory and on disk.
 
 pub mod authors;
@@ -21,7 +23,11 @@ pub mod deadline;
 pub mod dispatcher;
 pub mod error;
 pub mod filter;
+pub mod gauge;
+pub mod health;
+pub mod keepalive;
 pub mod log;
+pub mod probe;
 pub mod recover;
 pub mod seed;
 pub mod server;

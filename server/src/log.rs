@@ -62,6 +62,11 @@ pub trait PostLog: Send + Sync + std::fmt::Debug + 'static {
         limit: Limit,
     ) -> Result<UserPage, LogError>;
 
+    /// Waits until the log has failed: it takes no more posts until it is opened anew. Never, if it cannot fail.
+    async fn failed(&self) {
+        std::future::pending().await
+    }
+
     /// Stores what was taken in, then takes no more; returns why the log had failed, if it had.
     ///
     /// Nothing runs on behalf of the log then. Reading goes on to work. May be called again.

@@ -18,12 +18,14 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 use quartet::{reason, wire};
 use tonic::{Code, Status, body::Body};
 use tower::{ServiceExt as _, service_fn};
 
-use crate::{connection::HttpService, error};
+use crate::{
+    connection::{HttpService, RequestBody},
+    error,
+};
 
 /// Characters of a method's name that are echoed: callers choose it, and a status stays small.
 const METHOD_CHARS: usize = 256;
@@ -35,7 +37,7 @@ pub fn around(service: HttpService) -> HttpService {
 
 async fn call(
     service: HttpService,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
 ) -> Result<Response<Body>, Infallible> {
     let method = request.uri().path().to_owned();
     match AssertUnwindSafe(service.oneshot(request)).catch_unwind().await {

@@ -1,10 +1,14 @@
 //! Puts the parts of a server together, and takes them apart again.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use hyper_util::rt::TokioIo;
 use quartet::{
     blog::{post_server::PostServer, user_server::UserServer},
+    health::v1::{health_check_response::ServingStatus, health_server::HealthServer},
     limits::REQUEST_BYTES,
     post::v1::post_service_server::PostServiceServer,
     user::v1::user_service_server::UserServiceServer,
@@ -15,14 +19,18 @@ use tonic::{
     service::Routes,
     transport::{Channel, Endpoint, Uri},
 };
-use tower::service_fn;
+use tonic_reflection::server::Builder as Reflection;
+use tower::{ServiceExt as _, service_fn};
 
 use crate::{
     authors::Authors,
     config::{Config, Role},
-    connection::{self, HttpService, Listener},
+    connection::{self, Gauges, HttpService, Listener, RequestBody, Settings},
     deadline,
     dispatcher::Dispatcher,
+    error,
+    health::{self, Health},
+    keepalive::ServerParameters,
     log::{
         LogError, PostLog,
         disk::Access,
@@ -34,6 +42,8 @@ use crate::{
     users::{Users, UsersError},
 };
 
+/// How long calls to a server that is starting may take to end when it has started.
+const STARTED: Duration = Duration::from_millis(100);
 /// Bytes that the pipe between Post and User holds.
 const PIPE: usize = 64 * 1024;
 
@@ -55,6 +65,9 @@ pub enum ServerError {
     /// The Post service does not know where the User service is.
     #[error("--serve post needs --user-endpoint, or --serve user,post")]
     NoUserService,
+    /// The descriptors are not what the generators made: a bug.
+    #[error("cannot describe the services")]
+    Reflection(#[from] tonic_reflection::server::Error),
     /// A part that all streams need ended: a bug.
     #[error("the dispatcher ended")]
     Dispatcher,
@@ -69,12 +82,13 @@ pub struct Server {
     /// Connections from the Post service to the User service of this process.
     pipe: mpsc::Receiver<DuplexStream>,
     drain: CancellationToken,
+    gauges: Gauges,
+    health: Health,
 }
 
 impl Server {
     /// Opens the log, reads the users, and seeds an empty log if it is asked to.
     pub async fn open(config: Config) -> Result<Self, ServerError> {
-        let drain = CancellationToken::new();
         let (connector, pipe) = mpsc::channel(1);
         let users = match (&config.users, config.runs(Role::User)) {
             (_, false) => None,
@@ -91,11 +105,25 @@ impl Server {
             if config.seeds() {
                 seed::seed(&*log).await?;
             }
-            Some(posts(log, channel, SystemTime::now, &drain))
+            Some(posts(log, channel, SystemTime::now))
         } else {
             None
         };
-        Ok(Self { config, users, posts, pipe, drain })
+        Ok(Self::of(config, users, posts, pipe))
+    }
+
+    fn of(
+        config: Config,
+        users: Option<Users>,
+        posts: Option<Posts>,
+        pipe: mpsc::Receiver<DuplexStream>,
+    ) -> Self {
+        let health = Health::new(services(&config));
+        health.set_all(ServingStatus::Serving);
+        let cursors = posts.as_ref().map(|posts| posts.dispatcher.cursors().clone());
+        let gauges = Gauges { cursors: cursors.unwrap_or_default(), ..Gauges::default() };
+        let drain = CancellationToken::new();
+        Self { config, users, posts, pipe, drain, gauges, health }
     }
 
     /// A Post service alone, over what a test or a simulation brings: a log that is open, the way to a User service, and
@@ -106,10 +134,13 @@ impl Server {
         clock: fn() -> SystemTime,
         config: Config,
     ) -> Self {
-        let drain = CancellationToken::new();
         let (_, pipe) = mpsc::channel(1);
-        let posts = Some(posts(log, users, clock, &drain));
-        Self { config, users: None, posts, pipe, drain }
+        Self::of(config, None, Some(posts(log, users, clock)), pipe)
+    }
+
+    /// What is open at this server.
+    pub fn gauges(&self) -> &Gauges {
+        &self.gauges
     }
 
     /// Takes calls until `shutdown` resolves, then drains: streams end resumable, uploads finish, and what is not
@@ -119,17 +150,22 @@ impl Server {
         listener: impl Listener + 'static,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServerError> {
-        let Self { config, users, posts, pipe, drain } = self;
+        let Self { config, users, posts, pipe, drain, gauges, health } = self;
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
 
         let dispatcher = posts.as_ref().map(|posts| posts.dispatcher.clone());
         let dispatcher = tasks.spawn(run_dispatcher(dispatcher, stop.clone()));
-        let users_only = routes(users.clone(), None);
-        tasks.spawn(connection::serve(pipe, users_only, stop.clone(), config.drain_timeout));
-        let all = routes(users, posts.clone());
+        if let Some(posts) = &posts {
+            tasks.spawn(watch_log(posts.log.clone(), health.clone(), stop.clone()));
+        }
+        let users_only = around(user_routes(Routes::default(), users.clone()));
+        let settings = config.connections();
+        let inside = Settings { keepalive: ServerParameters::default(), ..settings };
+        tasks.spawn(connection::serve(pipe, users_only, inside, Gauges::default(), stop.clone()));
+        let all = around(routes(&config, users, posts.clone(), health.clone())?);
         let connections =
-            tasks.spawn(connection::serve(listener, all, drain.clone(), config.drain_timeout));
+            tasks.spawn(connection::serve(listener, all, settings, gauges, drain.clone()));
 
         let result = tokio::select! {
             biased;
@@ -138,6 +174,7 @@ impl Server {
             _ = dispatcher => Err(ServerError::Dispatcher),
         };
         tracing::info!("draining");
+        health.set_all(ServingStatus::NotServing);
         drain.cancel();
         // The error of a task is a panic, which the hook has reported.
         let _ = connections.await;
@@ -152,6 +189,25 @@ impl Server {
     }
 }
 
+/// Takes calls on this listener while a server opens: health is UNKNOWN, all other calls are UNAVAILABLE (STARTING).
+/// Returns what came of the opening; the listener goes to the server then.
+pub async fn answer_while<T>(
+    listener: &mut impl Listener,
+    config: &Config,
+    opening: impl Future<Output = T>,
+) -> T {
+    let settings = Settings { drain_timeout: STARTED, ..config.connections() };
+    let (gauges, opened) = (Gauges::default(), CancellationToken::new());
+    let waiting = while_starting(Health::new(services(config)));
+    let answering = connection::serve(listener, waiting, settings, gauges, opened.clone());
+    let opening = async {
+        let outcome = opening.await;
+        opened.cancel();
+        outcome
+    };
+    tokio::join!(answering, opening).1
+}
+
 /// Opens a server and serves: for callers who need not know when it is ready.
 pub async fn serve(
     listener: impl Listener + 'static,
@@ -161,14 +217,9 @@ pub async fn serve(
     Server::open(config).await?.serve(listener, shutdown).await
 }
 
-fn posts(
-    log: Arc<dyn PostLog>,
-    users: Channel,
-    clock: fn() -> SystemTime,
-    drain: &CancellationToken,
-) -> Posts {
+fn posts(log: Arc<dyn PostLog>, users: Channel, clock: fn() -> SystemTime) -> Posts {
     let dispatcher = Dispatcher::new(log.clone());
-    Posts { log, dispatcher, authors: Authors::new(users), clock, drain: drain.clone() }
+    Posts { log, dispatcher, authors: Authors::new(users), clock }
 }
 
 async fn open_log(config: &Config) -> Result<Arc<dyn PostLog>, OpenError> {
@@ -200,16 +251,28 @@ fn pipe_channel(connector: mpsc::Sender<DuplexStream>) -> Channel {
     Endpoint::from_static("http://user.in-process").connect_with_connector_lazy(connect)
 }
 
-/// The services of a process, each under its own name and under the blog's.
-fn routes(users: Option<Users>, posts: Option<Posts>) -> HttpService {
-    let mut routes = Routes::default();
-    if let Some(users) = users {
-        routes = routes
-            .add_service(
-                UserServiceServer::new(users.clone()).max_decoding_message_size(REQUEST_BYTES),
-            )
-            .add_service(UserServer::new(users).max_decoding_message_size(REQUEST_BYTES));
+/// The names under which health and reflection know what a process runs.
+fn services(config: &Config) -> Vec<&'static str> {
+    let all = [(Role::User, health::USER), (Role::Post, health::POST)];
+    all.into_iter().filter(|(role, _)| config.runs(*role)).map(|(_, name)| name).collect()
+}
+
+/// The Post service serves for as long as its log takes posts. Reading goes on after that, but whoever can should go
+/// elsewhere.
+async fn watch_log(log: Arc<dyn PostLog>, health: Health, stop: CancellationToken) {
+    if stop.run_until_cancelled(log.failed()).await.is_some() {
+        health.set(health::POST, ServingStatus::NotServing);
     }
+}
+
+/// All that a process serves: its services under their own names and the blog's, health and reflection.
+fn routes(
+    config: &Config,
+    users: Option<Users>,
+    posts: Option<Posts>,
+    health: Health,
+) -> Result<Routes, ServerError> {
+    let mut routes = user_routes(Routes::default(), users);
     if let Some(posts) = posts {
         routes = routes
             .add_service(
@@ -217,6 +280,41 @@ fn routes(users: Option<Users>, posts: Option<Posts>) -> HttpService {
             )
             .add_service(PostServer::new(posts).max_decoding_message_size(REQUEST_BYTES));
     }
-    // From the outside in: a panic of anything below becomes INTERNAL; a call ends with its deadline.
+    let reflection = || {
+        let described = Reflection::configure()
+            .register_encoded_file_descriptor_set(quartet::FILE_DESCRIPTOR_SET)
+            .with_service_name(health::HEALTH);
+        services(config).into_iter().fold(described, Reflection::with_service_name)
+    };
+    Ok(routes
+        .add_service(HealthServer::new(health).max_decoding_message_size(REQUEST_BYTES))
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?))
+}
+
+fn user_routes(routes: Routes, users: Option<Users>) -> Routes {
+    let Some(users) = users else { return routes };
+    let service = UserServiceServer::new(users.clone()).max_decoding_message_size(REQUEST_BYTES);
+    let blog = UserServer::new(users).max_decoding_message_size(REQUEST_BYTES);
+    routes.add_service(service).add_service(blog)
+}
+
+/// What stands around all services, from the outside in: a panic of anything below becomes INTERNAL; a call ends with its
+/// deadline.
+fn around(routes: Routes) -> HttpService {
     recover::around(deadline::around(HttpService::new(routes.prepare())))
+}
+
+/// What a server answers before its log is open.
+fn while_starting(health: Health) -> HttpService {
+    let health = around(Routes::new(HealthServer::new(health)));
+    HttpService::new(service_fn(move |request: http::Request<RequestBody>| {
+        let health = health.clone();
+        async move {
+            if request.uri().path().starts_with("/grpc.health.v1.Health/") {
+                return health.oneshot(request).await;
+            }
+            Ok(error::starting().into_http())
+        }
+    }))
 }

@@ -13,11 +13,11 @@ use quartet::{
     reason,
     wire::{FeedMessage, OutgoingPost, Page},
 };
-use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
     authors::Authors,
+    connection::Stop,
     cursor::{Batch, Cursor},
     dispatcher::Dispatcher,
     error,
@@ -43,8 +43,6 @@ pub struct Posts {
     pub authors: Authors,
     /// What time it is, for `create_time`.
     pub clock: fn() -> SystemTime,
-    /// Cancelled when the server stops.
-    pub drain: CancellationToken,
 }
 
 #[tonic::async_trait]
@@ -62,7 +60,8 @@ impl PostService for Posts {
         &self,
         request: Request<ListPostsRequest>,
     ) -> Result<Response<Self::ListPostsStream>, Status> {
-        let stream = server_streaming::list_posts(self, request.into_inner())?;
+        let stop = Stop::of(&request);
+        let stream = server_streaming::list_posts(self, request.into_inner(), stop)?;
         Ok(Response::new(Box::pin(stream)))
     }
 
@@ -80,7 +79,8 @@ impl PostService for Posts {
         request: Request<Streaming<TagFeedRequest>>,
     ) -> Result<Response<Self::TagFeedStream>, Status> {
         // The response goes out before a request is read: a client may wait for it before it sends any.
-        let stream = bidirectional::tag_feed(self.clone(), request.into_inner());
+        let stop = Stop::of(&request);
+        let stream = bidirectional::tag_feed(self.clone(), request.into_inner(), stop);
         Ok(Response::new(Box::pin(stream)))
     }
 }

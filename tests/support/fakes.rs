@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use quartet::user::v1::{
@@ -11,23 +10,19 @@ use quartet::user::v1::{
     user_service_server::{UserService, UserServiceServer},
 };
 use quartet_server::{
-    connection::{self, HttpService},
+    connection::HttpService,
     log::{
         Appending, Limit, LogError, NewPost, Outcome, PostLog, Record, UserPage, memory::MemoryLog,
     },
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{oneshot, watch},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    Request, Response, Status,
-    service::Routes,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Request, Response, Status, service::Routes, transport::Channel};
 
-use super::server::piped;
+use super::server::serve_routes;
 
 /// A User service that knows everybody as `name of {user_id}` until it is told otherwise, except `nobody`.
 #[derive(Clone, Default)]
@@ -71,13 +66,7 @@ impl CountingUsers {
 
     /// A channel to this service, through memory, and the task that serves it.
     pub fn serve(&self) -> (Channel, JoinHandle<()>) {
-        let (connector, listener) = mpsc::channel(1);
-        let routes = Routes::new(UserServiceServer::new(self.clone())).prepare();
-        let routes = HttpService::new(routes);
-        let drain = CancellationToken::new();
-        let served = connection::serve(listener, routes, drain, Duration::from_secs(1));
-        let channel = piped(Endpoint::from_static("http://user.in.memory"), connector);
-        (channel, tokio::task::spawn(served))
+        serve_routes(HttpService::new(Routes::new(UserServiceServer::new(self.clone())).prepare()))
     }
 }
 
@@ -119,6 +108,7 @@ impl UserService for CountingUsers {
 pub struct FakeLog {
     pub memory: MemoryLog,
     state: Mutex<State>,
+    failed: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -160,6 +150,7 @@ impl FakeLog {
             let _ = promise.send(Err(error.clone()));
         }
         state.append = Some(error);
+        self.failed.cancel();
     }
 
     /// Fails every read from now on.
@@ -212,6 +203,10 @@ impl PostLog for FakeLog {
             Some(error) => Err(error),
             None => self.memory.read_user(user_id, after, limit).await,
         }
+    }
+
+    async fn failed(&self) {
+        self.failed.cancelled().await;
     }
 
     async fn close(&self) -> Result<(), LogError> {

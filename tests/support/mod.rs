@@ -15,6 +15,7 @@ use tokio::time::timeout;
 pub mod calls;
 pub mod fakes;
 pub mod feed;
+pub mod http2;
 pub mod order;
 pub mod proxy;
 pub mod raw;

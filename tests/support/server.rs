@@ -3,7 +3,10 @@
 use std::{
     net::SocketAddr,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -11,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use quartet::post::v1::post_service_client::PostServiceClient;
 use quartet_server::{
     config::Config,
-    connection::Listener,
+    connection::{self, Gauges, HttpService, Listener},
     log::PostLog,
     server::{Server, ServerError},
 };
@@ -28,6 +31,7 @@ pub struct TestServer {
     reach: Reach,
     stop: DropGuard,
     served: JoinHandle<Result<(), ServerError>>,
+    gauges: Gauges,
     _data: Option<TempDir>,
 }
 
@@ -61,8 +65,12 @@ impl TestServer {
 
     /// A server that is reached through memory alone: in paused time, nothing there takes any.
     pub async fn in_memory() -> Self {
+        Self::in_memory_with(Config::ephemeral()).await
+    }
+
+    pub async fn in_memory_with(config: Config) -> Self {
         let (connector, listener) = mpsc::channel(1);
-        Self::open(Reach::Pipe(connector), listener, Config::ephemeral()).await
+        Self::open(Reach::Pipe(connector), listener, config).await
     }
 
     /// The Post service alone, over this log and this User service, through memory.
@@ -78,9 +86,9 @@ impl TestServer {
     }
 
     fn serve(reach: Reach, listener: impl Listener + 'static, server: Server) -> Self {
-        let stop = CancellationToken::new();
+        let (stop, gauges) = (CancellationToken::new(), server.gauges().clone());
         let served = tokio::task::spawn(server.serve(listener, stop.clone().cancelled_owned()));
-        Self { reach, stop: stop.drop_guard(), served, _data: None }
+        Self { reach, stop: stop.drop_guard(), served, gauges, _data: None }
     }
 
     /// Where the server listens.
@@ -110,6 +118,38 @@ impl TestServer {
         }
     }
 
+    /// A channel to a server in memory whose first connection can be broken so that nobody is told.
+    pub fn fragile_channel(&self, tune: impl FnOnce(Endpoint) -> Endpoint) -> (Channel, Link) {
+        let Reach::Pipe(connector) = &self.reach else { panic!("this server is on a port") };
+        let (link, connector) = (Link::default(), connector.clone());
+        let fragile = link.clone();
+        let connect = service_fn(move |_: Uri| {
+            let (link, connector) = (fragile.clone(), connector.clone());
+            async move {
+                let (client, near) = tokio::io::duplex(64 * 1024);
+                let (far, server) = tokio::io::duplex(64 * 1024);
+                connector.send(server).await.map_err(std::io::Error::other)?;
+                tokio::task::spawn(link.carry(near, far));
+                Ok::<_, std::io::Error>(TokioIo::new(client))
+            }
+        });
+        let endpoint = tune(Endpoint::from_static("http://in.memory"));
+        (endpoint.connect_with_connector_lazy(connect), link)
+    }
+
+    /// A new connection to a server in memory, on which nobody speaks yet. Its buffer holds so many bytes.
+    pub async fn pipe(&self, bytes: usize) -> DuplexStream {
+        let Reach::Pipe(connector) = &self.reach else { panic!("this server is on a port") };
+        let (client, server) = tokio::io::duplex(bytes);
+        connector.send(server).await.unwrap();
+        client
+    }
+
+    /// What is open at the server.
+    pub fn gauges(&self) -> &Gauges {
+        &self.gauges
+    }
+
     /// A client on a new connection.
     pub fn posts(&self) -> PostServiceClient<Channel> {
         PostServiceClient::new(self.channel())
@@ -125,6 +165,40 @@ impl TestServer {
     pub async fn stop(self) {
         soon(self.begin_stop()).await.unwrap().unwrap();
     }
+}
+
+/// What carries the first connection of a fragile channel.
+#[derive(Clone, Default)]
+pub struct Link {
+    broken: CancellationToken,
+    used: Arc<AtomicBool>,
+}
+
+impl Link {
+    /// From now on nothing gets through, and nothing says so.
+    pub fn break_silently(&self) {
+        self.broken.cancel();
+    }
+
+    async fn carry(self, mut near: DuplexStream, mut far: DuplexStream) {
+        let first = !self.used.swap(true, Ordering::Relaxed);
+        let carrying = tokio::io::copy_bidirectional(&mut near, &mut far);
+        if !first {
+            let _ = carrying.await;
+        } else if self.broken.run_until_cancelled(carrying).await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// A channel to whatever answers like this, through memory, and the task that serves it.
+pub fn serve_routes(service: HttpService) -> (Channel, JoinHandle<()>) {
+    let (connector, listener) = mpsc::channel(1);
+    let settings = Config::ephemeral().connections();
+    let (gauges, drain) = (Gauges::default(), CancellationToken::new());
+    let served = connection::serve(listener, service, settings, gauges, drain);
+    let channel = piped(Endpoint::from_static("http://in.memory"), connector);
+    (channel, tokio::task::spawn(served))
 }
 
 /// A server with its log in this directory.

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::{Common, Console, Failure, Io, Talk, bounded, either};
 use crate::{
-    FeedEvent, FeedRequest, FeedStart, connect,
+    FeedEvent, FeedRequest, FeedStart,
     lines::{Line, read_in_background},
     output::{Event, Followed, Headline, Position, Printer, counted, go_on_after},
     position, tag_feed,
@@ -98,7 +98,7 @@ pub async fn run(args: Args, io: Io) -> Result<(), Failure> {
         all_tags: args.all_tags,
         talk,
     };
-    let channel = connect(&args.common.endpoint).map_err(|error| args.common.failed(RPC, error))?;
+    let channel = args.common.connect(RPC)?;
     let events = tag_feed(channel, start, typist.requests(lines));
     let stop = either(io.interrupt, io.unread);
     let mut events = pin!(bounded(RPC, &args.common, stop, events));

@@ -20,7 +20,7 @@ use tokio::{sync::mpsc, task::spawn_blocking};
 
 use super::{Common, Console, Failure, Io, Talk, bounded};
 use crate::{
-    Posts, UploadEvent, connect,
+    Posts, UploadEvent,
     output::{Event, Headline, Printer, Reject, RejectStatus, counted},
     post_file::PostFile,
     upload_posts,
@@ -85,7 +85,7 @@ pub async fn run(args: Args, io: Io) -> Result<(), Failure> {
 
     let file = Arc::new(prepared.file);
     let bad_lines = Arc::new(Mutex::new(BadLines::default()));
-    let channel = connect(&args.common.endpoint).map_err(|error| args.common.failed(RPC, error))?;
+    let channel = args.common.connect(RPC)?;
     let posts = || posts(file.clone(), bad_lines.clone());
     let events = upload_posts(channel, posts);
     let mut events = pin!(bounded(RPC, &args.common, interrupt, events));

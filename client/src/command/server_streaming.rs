@@ -11,7 +11,7 @@ use quartet::post::v1::{Bookmark, ListPostsRequest, ListPostsResponse, LogPositi
 
 use super::{Common, Console, Failure, Io, Talk, bounded, either};
 use crate::{
-    ListEvent, connect, list_posts,
+    ListEvent, list_posts,
     output::{Clean, Event, Position, Printer, Tags, counted, go_on_after},
     position,
 };
@@ -67,7 +67,7 @@ pub async fn run(args: Args, io: Io) -> Result<(), Failure> {
 
     let Args { tags, user_ids, follow, after, common, .. } = args;
     let request = ListPostsRequest { tags, user_ids, follow, resume_after: after };
-    let channel = connect(&common.endpoint).map_err(|error| common.failed(RPC, error))?;
+    let channel = common.connect(RPC)?;
     let stop = either(io.interrupt, io.unread);
     let mut events = pin!(bounded(RPC, &common, stop, list_posts(channel, request)));
     let mut ended = Ok(());

@@ -8,7 +8,7 @@ use quartet::post::v1::{ListPostsByUserIdRequest, ListPostsByUserIdResponse, Log
 
 use super::{Common, Console, Failure, Io, Talk, bounded, either};
 use crate::{
-    connect, list_user_posts,
+    list_user_posts,
     output::{Clean, Event, Printer, counted, go_on_after},
     position,
 };
@@ -51,7 +51,7 @@ pub async fn run(args: Args, io: Io) -> Result<(), Failure> {
     reader.show_call(args.after.as_ref())?;
 
     let request = ListPostsByUserIdRequest { user_id: args.user_id, resume_after: args.after };
-    let channel = connect(&args.common.endpoint).map_err(|error| args.common.failed(RPC, error))?;
+    let channel = args.common.connect(RPC)?;
     let stop = either(io.interrupt, io.unread);
     let pages = bounded(RPC, &args.common, stop, list_user_posts(channel, request));
     let mut pages = pin!(pages);

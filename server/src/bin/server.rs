@@ -7,28 +7,33 @@ use std::{
 };
 
 use quartet_server::{
-    config::Cli,
+    config::{Cli, Command},
+    connection::guard::frames::FRAMES,
     error::chain,
-    server::{Server, ServerError},
+    server::{Server, ServerError, answer_while},
 };
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|problem| problem.exit());
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_env_filter(filter)
-        .init();
-    match run(cli).await {
-        Ok(()) => ExitCode::SUCCESS,
+    log_to_stderr(cli.frames);
+    let done = match &cli.command {
+        Some(Command::Health(probe)) => probe.run(&mut std::io::stdout()).await.map_err(Into::into),
+        None => run(cli).await.map(|()| true),
+    };
+    match done {
+        Ok(good) => ExitCode::from(u8::from(!good)),
         Err(error) => {
             // If stderr is gone too, the exit code has to do.
             let _ = writeln!(std::io::stderr(), "error: {}", chain(&*error));
@@ -42,12 +47,29 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Everything that RUST_LOG asks for; the frames, if they are wanted, without anything around them.
+fn log_to_stderr(frames: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let ansi = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi);
+    let of_frames = Targets::new().with_target(FRAMES, LevelFilter::DEBUG);
+    let shown = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_level(false)
+        .with_target(false)
+        .with_filter(of_frames);
+    let registry = tracing_subscriber::registry().with(log.with_filter(filter));
+    registry.with(frames.then_some(shown)).init();
+}
+
 async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::new()?;
-    let listener = TcpListener::bind(cli.listen)
+    let mut listener = TcpListener::bind(cli.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", cli.listen))?;
-    let server = Server::open(cli.config).await?;
+    let config = cli.config.clone();
+    let server = answer_while(&mut listener, &config, Server::open(cli.config)).await?;
     // Whoever started us waits for this line, so it must not stay in a buffer.
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on http://{}", listener.local_addr()?)?;

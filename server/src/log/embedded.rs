@@ -214,6 +214,11 @@ impl PostLog for EmbeddedLog {
         Ok(UserPage::new(self.fetch(found).await?, matching, head))
     }
 
+    async fn failed(&self) {
+        // We hold the other end.
+        let _ = self.failure().wait_for(Option::is_some).await;
+    }
+
     async fn close(&self) -> Result<(), LogError> {
         self.closing.cancel();
         let mut writer = self.writer.lock().await;

@@ -23,6 +23,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::{Posts, Reader, Submission, id_taken};
 use crate::{
+    connection::Stop,
     error,
     filter::{Filter, Tags},
     log::{Appending, LogError, Outcome},
@@ -33,9 +34,10 @@ use crate::{
 pub(super) fn tag_feed(
     posts: Posts,
     requests: Streaming<TagFeedRequest>,
+    stop: Stop,
 ) -> impl Stream<Item = Result<FeedMessage, Status>> {
     try_stream! {
-        let mut feed = Feed::new(posts, requests);
+        let mut feed = Feed::new(posts, requests, stop);
         let end = loop {
             match feed.event().await {
                 Event::Request(request) => match feed.handle(request) {
@@ -61,16 +63,16 @@ pub(super) fn tag_feed(
                 while let Some(page) = feed.rest(head).await {
                     yield feed.send_posts(page?);
                 }
-                // Unless the server stops before that: the client resumes elsewhere.
+                // Unless the feed has to stop before that: the client resumes elsewhere.
                 let complete = feed.reader.cursor.position() >= head;
                 yield feed.bookmark(complete);
                 if !complete {
-                    Err(error::shutdown())?;
+                    Err(feed.stop.status())?;
                 }
             }
-            End::Drain => {
+            End::Stop => {
                 yield feed.bookmark(false);
-                Err(error::shutdown())?;
+                Err(feed.stop.status())?;
             }
             End::Status(status) => Err(status)?,
         }
@@ -94,8 +96,8 @@ enum Event {
 enum End {
     /// The client sends no more requests.
     HalfClose,
-    /// The server stops.
-    Drain,
+    /// The server stops, or the connection has to end.
+    Stop,
     /// A request was refused, or something failed.
     Status(Status),
 }
@@ -103,6 +105,7 @@ enum End {
 struct Feed {
     posts: Posts,
     requests: Streaming<TagFeedRequest>,
+    stop: Stop,
     reader: Reader,
     tags: BTreeSet<String>,
     all_tags: bool,
@@ -124,11 +127,12 @@ struct Owed {
 }
 
 impl Feed {
-    fn new(posts: Posts, requests: Streaming<TagFeedRequest>) -> Self {
+    fn new(posts: Posts, requests: Streaming<TagFeedRequest>, stop: Stop) -> Self {
         let reader = posts.reader(Filter::default(), *posts.log.head().borrow());
         Self {
             posts,
             requests,
+            stop,
             reader,
             tags: BTreeSet::new(),
             all_tags: false,
@@ -152,7 +156,7 @@ impl Feed {
             let event = tokio::select! {
                 // In this order, so that nobody starves: posts may come without end, requests stop at 64 owed receipts.
                 biased;
-                () = self.posts.drain.cancelled() => Ok(Some(Event::End(End::Drain))),
+                () = self.stop.due() => Ok(Some(Event::End(End::Stop))),
                 published = ready(&mut self.publishing), if self.publishing.is_some() => {
                     published.map(|owed| {
                         self.owed.push_back(owed);
@@ -297,9 +301,9 @@ impl Feed {
         if self.owed.is_empty() { None } else { Some(next_receipt(&mut self.owed).await) }
     }
 
-    /// The next page up to `head`, or `None` if the reader is there or the server stops.
+    /// The next page up to `head`, or `None` if the reader is there or has to stop.
     async fn rest(&mut self, head: u64) -> Option<Result<Page, Status>> {
-        let more = self.reader.cursor.bookmark() < head && !self.posts.drain.is_cancelled();
+        let more = self.reader.cursor.bookmark() < head && !self.stop.is_due();
         if more { Some(self.reader.replay(head).await) } else { None }
     }
 

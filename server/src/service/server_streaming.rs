@@ -16,7 +16,7 @@ use tonic::Status;
 
 use super::Posts;
 use crate::{
-    error,
+    connection::Stop,
     filter::{Filter, Tags},
     validate,
 };
@@ -25,13 +25,13 @@ use crate::{
 pub(super) fn list_posts(
     posts: &Posts,
     request: ListPostsRequest,
+    stop: Stop,
 ) -> Result<impl Stream<Item = Result<Page, Status>> + use<>, Status> {
     let start = validate::position(request.resume_after, &*posts.log)?;
     let filter = filter(request.tags, request.user_ids)?;
 
     let mut reader = posts.reader(filter, start);
     let snapshot = reader.cursor.head();
-    let drain = posts.drain.clone();
 
     Ok(try_stream! {
         // The snapshot. Its last page says so: a client that does not see the flag knows that it was cut.
@@ -43,22 +43,22 @@ pub(super) fn list_posts(
             if complete {
                 break;
             }
-            // The server stops: the client resumes elsewhere, from the position of that page.
-            if drain.is_cancelled() {
-                Err(error::shutdown())?;
+            // The server stops, or the connection has to end: the client resumes from the position of that page.
+            if stop.is_due() {
+                Err(stop.status())?;
             }
         }
 
         if request.follow {
             loop {
-                match drain.run_until_cancelled(timeout(HEARTBEAT, reader.follow())).await {
+                match stop.run_until_due(timeout(HEARTBEAT, reader.follow())).await {
                     Some(Ok(page)) => yield page?,
                     // Nothing for a while: a bookmark keeps proxies from cutting the stream.
                     Some(Err(_)) => yield reader.bookmark(),
-                    // The server stops, and says how far the client is: it may have heard nothing for a while.
+                    // It is told how far it is, because it may have heard nothing for a while.
                     None => {
                         yield reader.bookmark();
-                        Err(error::shutdown())?;
+                        Err(stop.status())?;
                     }
                 }
             }

@@ -11,9 +11,10 @@ use quartet::post::v1::post_service_server::PostServiceServer;
 use quartet_server::{
     authors::Authors,
     config::{Config, Role},
-    connection::{self, HttpService},
+    connection::{self, Gauges, HttpService},
     deadline,
     dispatcher::Dispatcher,
+    keepalive::EnforcementPolicy,
     log::{
         PostLog,
         disk::MemoryDisk,
@@ -39,6 +40,8 @@ const USERS_PORT: u16 = 9000;
 const RING: RingLimits = RingLimits { posts: 24, bytes: 1 << 20 };
 const SEGMENT_BYTES: u64 = 24 * 1024;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often the clients here may ping.
+const PINGS: Duration = Duration::from_secs(1);
 
 /// The Post server's machine: what outlives its process.
 pub(super) struct PostServer {
@@ -111,12 +114,11 @@ pub(super) async fn serve_posts(machine: Arc<PostServer>) -> turmoil::Result {
     };
     let listener = SimListener(TcpListener::bind(("0.0.0.0", POSTS_PORT)).await?);
     let users = connector("users", USERS_PORT, Cuts::default())();
-    let config = Config { drain_timeout: DRAIN_TIMEOUT, ..Config::ephemeral() };
     let stop = CancellationToken::new();
     machine.set(State::Serving(stop.clone()));
     match machine.bug {
         None => {
-            let server = Server::of_posts(log, users, now, config);
+            let server = Server::of_posts(log, users, now, config());
             // What a failed log says when it is closed was said to its clients before.
             let _ = server.serve(listener, stop.cancelled_owned()).await;
         }
@@ -135,22 +137,27 @@ async fn serve_buggy(
     stop: CancellationToken,
 ) {
     let (dispatcher, authors) = (Dispatcher::new(log.clone()), Authors::new(users));
-    let drain = stop.clone();
-    let posts = Posts { log, dispatcher: dispatcher.clone(), authors, clock: now, drain };
+    let posts = Posts { log, dispatcher: dispatcher.clone(), authors, clock: now };
     let routes = Routes::new(PostServiceServer::new(BuggyPosts { posts, bug })).prepare();
     let service = recover::around(deadline::around(HttpService::new(routes)));
     let ended = CancellationToken::new();
+    let settings = config().connections();
     let connections = async {
-        connection::serve(listener, service, stop, DRAIN_TIMEOUT).await;
+        connection::serve(listener, service, settings, Gauges::default(), stop).await;
         ended.cancel();
     };
     tokio::join!(connections, dispatcher.run(ended.clone()));
 }
 
+fn config() -> Config {
+    let enforcement = EnforcementPolicy { min_time: PINGS, permit_without_stream: true };
+    Config { drain_timeout: DRAIN_TIMEOUT, enforcement, ..Config::ephemeral() }
+}
+
 /// The User service.
 pub(super) async fn serve_users() -> turmoil::Result {
     let listener = SimListener(TcpListener::bind(("0.0.0.0", USERS_PORT)).await?);
-    let config = Config { serve: vec![Role::User], ..Config::ephemeral() };
+    let config = Config { serve: vec![Role::User], ..config() };
     Server::open(config).await?.serve(listener, pending()).await?;
     Ok(())
 }

@@ -1,0 +1,192 @@
+//! One stream of HTTP/2: a request in, a response out.
+//!
+//! The response's body is asked for more only when the peer has granted room for it. So a reader is at most one batch
+//! ahead of its client, and nothing of a response waits in buffers that nobody reads. A peer that grants no room for
+//! [`STALL`] loses the stream, as does one whose deadline passes meanwhile.
+//!
+//! Dropping the exchange resets the stream and frees all that the call holds: cursor, permits, its part of the pipe.
+
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, SendStream, server::SendResponse};
+use http::{Request, Response};
+use http_body::{Body as _, Frame};
+use http_body_util::BodyExt as _;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, body::Body};
+use tower::ServiceExt as _;
+
+use super::HttpService;
+use crate::{deadline::Deadline, error};
+
+/// How long a peer may grant no room for a response that waits for it.
+pub const STALL: Duration = Duration::from_secs(30);
+
+/// Serves a request. `cut` ends it at once.
+pub(super) async fn serve(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    service: HttpService,
+    cut: CancellationToken,
+) {
+    let request = request.map(|stream| RequestBody { stream, data_ended: false });
+    let response = tokio::select! {
+        biased;
+        // The caller is gone, and the handler with it: it must not take the end of the request for a good one.
+        _ = poll_fn(|cx| respond.poll_reset(cx)) => return,
+        () = cut.cancelled() => error::shutdown().into_http(),
+        response = service.oneshot(request) => match response {
+            Ok(response) => response,
+            Err(never) => match never {},
+        },
+    };
+    if let Err(End::Reset(reason)) = respond_with(&mut respond, response, cut).await {
+        respond.send_reset(reason);
+    }
+}
+
+/// Why a response ends before its end.
+enum End {
+    /// The peer is gone, or has reset the stream.
+    Gone,
+    /// We reset it.
+    Reset(Reason),
+}
+
+impl From<h2::Error> for End {
+    fn from(_: h2::Error) -> Self {
+        End::Gone
+    }
+}
+
+async fn respond_with(
+    respond: &mut SendResponse<Bytes>,
+    response: Response<Body>,
+    cut: CancellationToken,
+) -> Result<(), End> {
+    let (head, body) = response.into_parts();
+    let deadline = head.extensions.get::<Deadline>().map(|deadline| deadline.0);
+    let head = Response::from_parts(head, ());
+    if body.is_end_stream() {
+        respond.send_response(head, true)?;
+        return Ok(());
+    }
+    let mut outgoing = Outgoing { stream: respond.send_response(head, false)?, deadline };
+    let mut body = pin!(body);
+    loop {
+        tokio::select! {
+            biased;
+            () = cut.cancelled() => return Err(End::Reset(Reason::CANCEL)),
+            room = outgoing.room(1) => room?,
+        };
+        let frame = tokio::select! {
+            biased;
+            _ = poll_fn(|cx| outgoing.stream.poll_reset(cx)) => return Err(End::Gone),
+            () = cut.cancelled() => return Err(End::Reset(Reason::CANCEL)),
+            frame = body.frame() => frame,
+        };
+        match frame {
+            None => return Ok(outgoing.stream.send_data(Bytes::new(), true)?),
+            // Handlers end with trailers; a body that fails is a bug below them.
+            Some(Err(_)) => return Err(End::Reset(Reason::INTERNAL_ERROR)),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => tokio::select! {
+                    biased;
+                    () = cut.cancelled() => return Err(End::Reset(Reason::CANCEL)),
+                    sent = outgoing.send(data) => sent?,
+                },
+                Err(frame) => {
+                    if let Ok(trailers) = frame.into_trailers() {
+                        return Ok(outgoing.stream.send_trailers(trailers)?);
+                    }
+                }
+            },
+        }
+    }
+}
+
+/// A response's body on its way out.
+struct Outgoing {
+    stream: SendStream<Bytes>,
+    deadline: Option<Instant>,
+}
+
+impl Outgoing {
+    /// Sends all of this, as the peer grants room.
+    async fn send(&mut self, mut data: Bytes) -> Result<(), End> {
+        while !data.is_empty() {
+            self.room(data.len()).await?;
+            let chunk = data.split_to(data.len().min(self.stream.capacity()));
+            self.stream.send_data(chunk, false)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the peer grants some of the room that is wanted.
+    async fn room(&mut self, wanted: usize) -> Result<(), End> {
+        self.stream.reserve_capacity(wanted);
+        let stalled = Instant::now() + STALL;
+        let until = self.deadline.map_or(stalled, |deadline| deadline.min(stalled));
+        while self.stream.capacity() == 0 {
+            match timeout_at(until, poll_fn(|cx| self.stream.poll_capacity(cx))).await {
+                Ok(Some(Ok(_))) => {}
+                Ok(Some(Err(_)) | None) => return Err(End::Gone),
+                Err(_) if until == stalled => {
+                    tracing::debug!(stream = ?self.stream.stream_id(), "no room for {STALL:?}");
+                    return Err(End::Reset(Reason::ENHANCE_YOUR_CALM));
+                }
+                Err(_) => return Err(End::Reset(Reason::CANCEL)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A request's body. A stream that was reset or cut off ends with an error, never as if it had been finished.
+#[derive(Debug)]
+pub struct RequestBody {
+    stream: RecvStream,
+    data_ended: bool,
+}
+
+impl http_body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if !self.data_ended {
+            match ready!(self.stream.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    // It is handed on, so there is room for as much more. This fails only if the stream is over.
+                    let _ = self.stream.flow_control().release_capacity(data.len());
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(cut_off(&error)))),
+                None => self.data_ended = true,
+            }
+        }
+        match ready!(self.stream.poll_trailers(cx)) {
+            Ok(trailers) => Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers)))),
+            Err(error) => Poll::Ready(Some(Err(cut_off(&error)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+}
+
+/// Not CANCELLED: tonic takes that for the end of the requests.
+fn cut_off(error: &h2::Error) -> Status {
+    Status::aborted(format!("the request was cut off: {error}"))
+}

@@ -1,0 +1,56 @@
+//! How streams are told to end: where they can be resumed, and why.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status};
+
+use crate::error;
+
+/// What a stream listens to: the server stops, or its connection has grown old. Every request carries one.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    token: CancellationToken,
+    aged: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// For one connection of a server that drains when this is cancelled.
+    pub(super) fn new(drain: &CancellationToken) -> Self {
+        Self { token: drain.child_token(), aged: Arc::default() }
+    }
+
+    /// The connection is too old.
+    pub(super) fn age(&self) {
+        self.aged.store(!self.token.is_cancelled(), Ordering::Relaxed);
+        self.token.cancel();
+    }
+
+    /// The one that came with a request. Without a connection below, nothing is ever stopped.
+    pub fn of<T>(request: &Request<T>) -> Self {
+        request.extensions().get::<Stop>().cloned().unwrap_or_default()
+    }
+
+    /// Whether it is time to end.
+    pub fn is_due(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
+    /// Waits until it is. Cancel-safe.
+    pub async fn due(&self) {
+        self.token.cancelled().await;
+    }
+
+    /// The result of this, unless it is time to end before. As cancel-safe as the future is.
+    pub async fn run_until_due<F: Future>(&self, future: F) -> Option<F::Output> {
+        self.token.run_until_cancelled(future).await
+    }
+
+    /// How the stream ends then: UNAVAILABLE, because whoever resumes it goes on.
+    pub fn status(&self) -> Status {
+        if self.aged.load(Ordering::Relaxed) { error::max_age() } else { error::shutdown() }
+    }
+}

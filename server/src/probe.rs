@@ -1,0 +1,77 @@
+//! `server health`: asks a server how it is, as an orchestrator's probe does.
+
+use std::io::{self, Write};
+
+use clap::Args;
+use quartet::health::v1::{
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+    health_client::HealthClient,
+};
+use quartet_client::{Error, connect};
+use tonic::Status;
+
+/// Ask a server how it is: SERVING, NOT_SERVING or UNKNOWN.
+///
+/// Exit code: 0 if the last word was SERVING, 1 if not.
+#[derive(Debug, Clone, Args)]
+pub struct Probe {
+    /// The server: http://HOST:PORT or unix:PATH
+    #[arg(long, value_name = "URL", default_value = quartet_client::connect::DEFAULT_ENDPOINT)]
+    pub endpoint: String,
+
+    /// Which service, such as post.v1.PostService; without it, the server as a whole.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
+    pub service: String,
+
+    /// Stay, and say it again whenever it changes.
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// Why it cannot be said how a server is.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// The call failed.
+    #[error("cannot ask {endpoint}")]
+    Call {
+        /// Who was asked.
+        endpoint: String,
+        /// Why.
+        source: Error,
+    },
+    /// What it said cannot be printed.
+    #[error("cannot write to stdout")]
+    Output(#[from] io::Error),
+}
+
+impl Probe {
+    /// Asks, prints each answer as a line, and returns whether the last one was SERVING.
+    ///
+    /// # Errors
+    /// [`ProbeError`].
+    pub async fn run(&self, out: &mut impl Write) -> Result<bool, ProbeError> {
+        let failed = |source| ProbeError::Call { endpoint: self.endpoint.clone(), source };
+        let refused = |status: Status| failed(status.into());
+        let mut client = HealthClient::new(connect(&self.endpoint).map_err(failed)?);
+        let request = HealthCheckRequest { service: self.service.clone() };
+        if !self.watch {
+            let answer = client.check(request).await.map_err(refused)?;
+            return Ok(say(out, &answer.into_inner())?);
+        }
+        let mut serving = false;
+        let mut answers = client.watch(request).await.map_err(refused)?.into_inner();
+        loop {
+            match answers.message().await {
+                Ok(Some(answer)) => serving = say(out, &answer)?,
+                Ok(None) => return Ok(serving),
+                Err(status) => return Err(refused(status)),
+            }
+        }
+    }
+}
+
+fn say(out: &mut impl Write, answer: &HealthCheckResponse) -> io::Result<bool> {
+    writeln!(out, "{}", answer.status().as_str_name())?;
+    out.flush()?;
+    Ok(answer.status() == ServingStatus::Serving)
+}

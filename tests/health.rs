@@ -1,0 +1,178 @@
+//! Health and reflection: what load balancers, orchestrators and tools ask before they call.
+
+use std::sync::Arc;
+
+use quartet::{
+    health::v1::{
+        HealthCheckRequest, HealthCheckResponse, HealthListRequest,
+        health_check_response::ServingStatus, health_client::HealthClient,
+    },
+    post::v1::ListPostsRequest,
+    reason,
+};
+use quartet_server::{
+    config::{Config, Role},
+    log::LogError,
+    server::{Server, answer_while},
+};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+};
+use tonic::{Code, Streaming, transport::Channel};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
+
+use crate::support::{
+    TestServer, assert_refused,
+    fakes::{CountingUsers, FakeLog},
+    is_stuck, listed, posts,
+    server::endpoint,
+    soon, upload,
+};
+
+const POST: &str = "post.v1.PostService";
+const USER: &str = "user.v1.UserService";
+
+async fn check(channel: &Channel, service: &str) -> Result<ServingStatus, tonic::Status> {
+    let request = HealthCheckRequest { service: service.to_owned() };
+    let response = soon(HealthClient::new(channel.clone()).check(request)).await?;
+    Ok(response.into_inner().status())
+}
+
+async fn watch(channel: &Channel, service: &str) -> Streaming<HealthCheckResponse> {
+    let request = HealthCheckRequest { service: service.to_owned() };
+    soon(HealthClient::new(channel.clone()).watch(request)).await.unwrap().into_inner()
+}
+
+async fn told(stream: &mut Streaming<HealthCheckResponse>) -> ServingStatus {
+    soon(stream.message()).await.unwrap().expect("the watch goes on").status()
+}
+
+#[tokio::test]
+async fn the_server_and_each_of_its_services_are_serving_and_others_are_not_found() {
+    let server = TestServer::start().await;
+    for service in ["", POST, USER] {
+        assert_eq!(check(&server.channel(), service).await.unwrap(), ServingStatus::Serving);
+    }
+    let refused = check(&server.channel(), "post.v1.Unheard").await;
+    assert_refused(refused, Code::NotFound, reason::UNKNOWN_SERVICE);
+    let mut client = HealthClient::new(server.channel());
+    let all = client.list(HealthListRequest {}).await.unwrap().into_inner().statuses;
+    let mut names: Vec<_> = all.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["", POST, USER]);
+    assert!(all.values().all(|one| one.status() == ServingStatus::Serving));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_knows_only_the_services_that_it_runs() {
+    let config = Config { serve: vec![Role::User], ..Config::ephemeral() };
+    let server = TestServer::with(config).await;
+    assert_eq!(check(&server.channel(), USER).await.unwrap(), ServingStatus::Serving);
+    assert_eq!(check(&server.channel(), POST).await.unwrap_err().code(), Code::NotFound);
+    server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_says_what_is_and_then_what_changes_also_of_a_service_that_is_not_known() {
+    let server = TestServer::in_memory().await;
+    let channel = server.channel();
+    let mut known = watch(&channel, POST).await;
+    let mut unknown = watch(&channel, "post.v1.Unheard").await;
+    assert_eq!(told(&mut known).await, ServingStatus::Serving);
+    assert_eq!(told(&mut unknown).await, ServingStatus::ServiceUnknown);
+    assert!(is_stuck(known.message()).await && is_stuck(unknown.message()).await);
+
+    let stopping = server.begin_stop();
+    assert_eq!(told(&mut known).await, ServingStatus::NotServing);
+    let end = soon(known.message()).await.map(drop);
+    assert_refused(end, Code::Unavailable, reason::SHUTDOWN);
+    let end = soon(unknown.message()).await.map(drop);
+    assert_refused(end, Code::Unavailable, reason::SHUTDOWN);
+    soon(stopping).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn post_is_not_serving_once_its_log_has_failed() {
+    let log = Arc::new(FakeLog::default());
+    let (users, _serving) = CountingUsers::default().serve();
+    let server = TestServer::of_parts(log.clone(), users);
+    let mut watched = watch(&server.channel(), POST).await;
+    assert_eq!(told(&mut watched).await, ServingStatus::Serving);
+    log.fail_appends(LogError::Failed(Arc::new(std::io::Error::other("broken"))));
+    assert_eq!(told(&mut watched).await, ServingStatus::NotServing);
+    assert_eq!(check(&server.channel(), "").await.unwrap(), ServingStatus::NotServing);
+    drop(watched);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn before_the_log_is_open_health_is_unknown_and_calls_are_told_to_wait() {
+    let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (open, opened) = oneshot::channel::<()>();
+    let opening = tokio::task::spawn(async move {
+        let config = Config::ephemeral();
+        let server = answer_while(&mut listener, &config, async {
+            opened.await.unwrap();
+            Server::open(config.clone()).await
+        });
+        (server.await.unwrap(), listener)
+    });
+    let channel = endpoint(address).connect_lazy();
+    assert_eq!(check(&channel, POST).await.unwrap(), ServingStatus::Unknown);
+    let mut client =
+        quartet::post::v1::post_service_client::PostServiceClient::new(channel.clone());
+    let refused = listed(&mut client, ListPostsRequest::default()).await;
+    assert_refused(refused, Code::Unavailable, reason::STARTING);
+
+    open.send(()).unwrap();
+    let (server, listener) = soon(opening).await.unwrap();
+    let serving = server.serve(listener, std::future::pending());
+    let calling = async {
+        upload(&mut client, posts("p", 1, &[])).await.unwrap();
+        assert_eq!(check(&channel, POST).await.unwrap(), ServingStatus::Serving);
+    };
+    tokio::select! {
+        served = serving => served.unwrap(),
+        () = calling => {}
+    }
+}
+
+#[tokio::test]
+async fn reflection_describes_the_services_of_the_contract_and_not_the_names_of_the_blog() {
+    let server = TestServer::start().await;
+    let (sender, receiver) = mpsc::channel(1);
+    let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let mut client = ServerReflectionClient::new(server.channel());
+    let ask = |message_request| ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(message_request),
+    };
+    sender.send(ask(MessageRequest::ListServices(String::new()))).await.unwrap();
+    let mut answers = soon(client.server_reflection_info(requests)).await.unwrap().into_inner();
+    let mut answer = async || soon(answers.message()).await.unwrap().unwrap().message_response;
+    let Some(MessageResponse::ListServicesResponse(list)) = answer().await else {
+        panic!("no list")
+    };
+    let mut names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
+    names.sort_unstable();
+    let reflection =
+        ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
+    names.retain(|name| !reflection.contains(&name.as_str()));
+    assert_eq!(names, ["grpc.health.v1.Health", POST, USER]);
+    for symbol in ["post.v1.PostService", "post.v1.PostMessage", "google.protobuf.Timestamp"] {
+        sender.send(ask(MessageRequest::FileContainingSymbol(symbol.to_owned()))).await.unwrap();
+        let described = answer().await;
+        assert!(
+            matches!(described, Some(MessageResponse::FileDescriptorResponse(_))),
+            "{symbol}: {described:?}"
+        );
+    }
+    drop(sender);
+    server.stop().await;
+}
