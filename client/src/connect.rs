@@ -30,13 +30,13 @@ const HEADER_BYTES: u32 = 64 * 1024;
 #[command(next_help_heading = "Keepalive")]
 pub struct ClientParameters {
     /// Ping a server that was silent for this long. Without it, never: a dead link is noticed when TCP gives up
-    #[arg(long = "keepalive-time", value_name = "DURATION", value_parser = at_least_a_second)]
+    #[arg(id = "keepalive_time", long = "keepalive-time", value_name = "DURATION", value_parser = at_least_a_second)]
     pub time: Option<Duration>,
     /// Give the connection up if nothing comes for this long after a ping
-    #[arg(long = "keepalive-timeout", value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
+    #[arg(id = "keepalive_timeout", long = "keepalive-timeout", value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
     /// Ping also when no call is open
-    #[arg(long = "keepalive-permit-without-stream")]
+    #[arg(id = "keepalive_permit_without_stream", long = "keepalive-permit-without-stream")]
     pub permit_without_stream: bool,
 }
 

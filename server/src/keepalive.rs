@@ -26,11 +26,11 @@ pub struct ServerParameters {
     pub max_connection_age_grace: Option<Duration>,
 
     /// Ping a client that was silent for this long.
-    #[arg(long = "keepalive-time", value_name = "DURATION", default_value = "2h", value_parser = at_least_a_second)]
+    #[arg(id = "keepalive_time", long = "keepalive-time", value_name = "DURATION", default_value = "2h", value_parser = at_least_a_second)]
     pub time: Duration,
 
     /// Close the connection if nothing comes for this long after a ping.
-    #[arg(long = "keepalive-timeout", value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
+    #[arg(id = "keepalive_timeout", long = "keepalive-timeout", value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
 }
 
@@ -52,11 +52,11 @@ impl Default for ServerParameters {
 #[command(next_help_heading = CONNECTIONS)]
 pub struct EnforcementPolicy {
     /// The least time between two pings of a client that sends and receives nothing else.
-    #[arg(long = "keepalive-min-time", value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
+    #[arg(id = "keepalive_min_time", long = "keepalive-min-time", value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
     pub min_time: Duration,
 
     /// Let clients without open streams ping just as often; else they may once in two hours.
-    #[arg(long = "keepalive-permit-without-stream")]
+    #[arg(id = "keepalive_permit_without_stream", long = "keepalive-permit-without-stream")]
     pub permit_without_stream: bool,
 }
 
