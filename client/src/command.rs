@@ -26,12 +26,11 @@ use rustix::{
     event::{PollFd, PollFlags, poll},
     io::retry_on_intr,
 };
-use tokio::sync::oneshot;
-use tonic::transport::Channel;
+use tokio::{sync::oneshot, time::Instant};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::{
-    Error,
+    Channel, Error,
     backoff::Disconnected,
     connect::{self, ClientParameters},
     output::{Clean, Printer},
@@ -61,10 +60,19 @@ pub struct Common {
 
 impl Common {
     fn connect(&self, rpc: &'static str) -> Result<Channel, Failure> {
-        self.keepalive.connect(&self.endpoint).map_err(|error| self.failed(rpc, error))
+        let connected = self.keepalive.connect(&self.endpoint);
+        let channel = Channel::from(connected.map_err(|error| self.failed(rpc, error))?);
+        Ok(match self.timeout.and_then(|timeout| Instant::now().checked_add(timeout)) {
+            Some(deadline) => channel.with_deadline(deadline),
+            None => channel,
+        })
     }
 
     fn failed(&self, rpc: &'static str, error: Error) -> Failure {
+        // Whoever looked at the clock first.
+        if let (Some(timeout), true) = (self.timeout, error.is_deadline_exceeded()) {
+            return Failure::TimedOut(timeout);
+        }
         Failure::Call { rpc, endpoint: self.endpoint.clone(), error }
     }
 }
@@ -279,10 +287,13 @@ fn bounded<T: Send>(
     }
 }
 
+/// How much longer than its deadline a call may take to say that it is over: a server that hears us says so itself.
+const LAST_WORD: Duration = Duration::from_millis(500);
+
 async fn time_up(timeout: Option<Duration>) -> Failure {
     match timeout {
         Some(timeout) => {
-            tokio::time::sleep(timeout).await;
+            tokio::time::sleep(timeout.saturating_add(LAST_WORD)).await;
             Failure::TimedOut(timeout)
         }
         None => future::pending().await,

@@ -29,7 +29,9 @@ const HEADER_BYTES: u32 = 64 * 1024;
 #[derive(Debug, Clone, Copy, clap::Args)]
 #[command(next_help_heading = "Keepalive")]
 pub struct ClientParameters {
-    /// Ping a server that was silent for this long. Without it, never: a dead link is noticed when TCP gives up
+    /// Ping a server that was silent for this long; without it, never
+    ///
+    /// A dead link is then noticed when TCP gives up, which may take a quarter of an hour.
     #[arg(id = "keepalive_time", long = "keepalive-time", value_name = "DURATION", value_parser = at_least_a_second)]
     pub time: Option<Duration>,
     /// Give the connection up if nothing comes for this long after a ping

@@ -6,7 +6,7 @@
 
 use std::{error::Error as _, io, time::Duration};
 
-use tonic::{Code, ConnectError, Status};
+use tonic::{Code, ConnectError, Status, TimeoutExpired};
 use tonic_types::StatusExt as _;
 
 /// Why a call failed.
@@ -56,6 +56,11 @@ impl Error {
         status.get_details_error_info().map(|info| info.reason)
     }
 
+    /// Whether a deadline passed, here or at the server.
+    pub fn is_deadline_exceeded(&self) -> bool {
+        matches!(self, Error::Status(status) if status.code() == Code::DeadlineExceeded)
+    }
+
     /// How long the server asks to wait before the next attempt.
     pub fn retry_delay(&self) -> Option<Duration> {
         let Error::Status(status) = self else { return None };
@@ -65,6 +70,10 @@ impl Error {
 
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
+        // tonic calls it CANCELLED; gRPC's word, and that of our server, is another.
+        if causes(&status).any(|cause| cause.is::<TimeoutExpired>()) {
+            return Error::Status(Status::deadline_exceeded("the deadline passed"));
+        }
         // A status that came over the wire has no source; one that tonic made of a transport error has.
         if status.source().is_none() {
             return Error::Status(status);

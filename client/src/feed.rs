@@ -20,10 +20,10 @@ use quartet::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Response, Status, transport::Channel};
+use tonic::{Response, Status};
 
 use crate::{
-    Error,
+    Channel, Error,
     backoff::{Backoff, Disconnected},
     order::Order,
 };
@@ -97,10 +97,11 @@ pub enum FeedEvent {
 /// Those of the RPC that are not resumable, those that [`Backoff`] gave up on, and [`Error::Protocol`]. Whether a post
 /// without receipt was stored is then unknown; publishing it again with the same id is safe.
 pub fn tag_feed(
-    channel: Channel,
+    channel: impl Into<Channel>,
     start: FeedStart,
     requests: impl Stream<Item = FeedRequest> + Send,
 ) -> impl Stream<Item = Result<FeedEvent, Error>> + Send {
+    let channel = channel.into();
     try_stream! {
         let client = PostServiceClient::new(channel);
         let mut requests = pin!(requests);

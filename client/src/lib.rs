@@ -15,6 +15,7 @@
 //!
 //! Not here: balancing over several servers, and retry policies. [`backoff`] has the one rule for when to go on.
 
+mod channel;
 pub mod connect;
 pub mod error;
 pub mod position;
@@ -39,5 +40,6 @@ pub mod lines;
 pub mod output;
 pub mod post_file;
 
+pub use channel::Channel;
 pub use connect::connect;
 pub use error::Error;

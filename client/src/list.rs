@@ -10,10 +10,10 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use quartet::post::v1::{
     ListPostsRequest, ListPostsResponse, LogPosition, post_service_client::PostServiceClient,
 };
-use tonic::{Response, Status, transport::Channel};
+use tonic::{Response, Status};
 
 use crate::{
-    Error,
+    Channel, Error,
     backoff::{Backoff, Disconnected},
     order::Order,
 };
@@ -34,9 +34,10 @@ pub enum ListEvent {
 /// # Errors
 /// Those of the RPC that are not resumable, those that [`Backoff`] gave up on, and [`Error::Protocol`].
 pub fn list_posts(
-    channel: Channel,
+    channel: impl Into<Channel>,
     mut request: ListPostsRequest,
 ) -> impl Stream<Item = Result<ListEvent, Error>> + Send {
+    let channel = channel.into();
     try_stream! {
         let client = PostServiceClient::new(channel);
         let mut order = Order::after(request.resume_after.as_ref());

@@ -5,9 +5,8 @@ use futures::Stream;
 use quartet::post::v1::{
     ListPostsByUserIdRequest, ListPostsByUserIdResponse, post_service_client::PostServiceClient,
 };
-use tonic::transport::Channel;
 
-use crate::{Error, order::Order};
+use crate::{Channel, Error, order::Order};
 
 /// A user's posts from `request.resume_after` on, a call per page, until a page says that nothing follows.
 ///
@@ -16,9 +15,10 @@ use crate::{Error, order::Order};
 /// # Errors
 /// Those of the RPC, and [`Error::Protocol`].
 pub fn list_user_posts(
-    channel: Channel,
+    channel: impl Into<Channel>,
     mut request: ListPostsByUserIdRequest,
 ) -> impl Stream<Item = Result<ListPostsByUserIdResponse, Error>> + Send {
+    let channel = channel.into();
     try_stream! {
         let mut client = PostServiceClient::new(channel);
         let mut order = Order::after(request.resume_after.as_ref());

@@ -17,10 +17,10 @@ use quartet::post::v1::{
     post_service_client::PostServiceClient, upload_posts_request::Payload,
 };
 use tokio::sync::{oneshot, watch};
-use tonic::{CancellationHandle, Request, transport::Channel};
+use tonic::{CancellationHandle, Request};
 
 use crate::{
-    Error,
+    Channel, Error,
     backoff::{Backoff, Disconnected},
 };
 
@@ -50,9 +50,10 @@ pub type Posts = Pin<Box<dyn Stream<Item = io::Result<PostMessage>> + Send>>;
 /// Those of the RPC that are not resumable, those that [`Backoff`] gave up on, and [`Error::Source`] if the posts
 /// cannot be read. Progress is to get further than any attempt before.
 pub fn upload_posts(
-    channel: Channel,
+    channel: impl Into<Channel>,
     mut open: impl FnMut() -> Posts + Send,
 ) -> impl Stream<Item = Result<UploadEvent, Error>> + Send {
+    let channel = channel.into();
     try_stream! {
         let client = PostServiceClient::new(channel);
         let mut backoff = Backoff::default();

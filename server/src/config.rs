@@ -28,10 +28,6 @@ pub struct Cli {
     #[arg(long, default_value = "127.0.0.1:9001", value_name = "ADDRESS")]
     pub listen: SocketAddr,
 
-    /// Show every HTTP/2 frame that passes, on stderr.
-    #[arg(long, help_heading = "Connections")]
-    pub frames: bool,
-
     /// The rest.
     #[command(flatten)]
     pub config: Config,
@@ -132,6 +128,10 @@ pub struct Config {
     #[command(flatten)]
     pub enforcement: EnforcementPolicy,
 
+    /// Show every HTTP/2 frame that passes, on stderr.
+    #[arg(long, help_heading = "Connections")]
+    pub frames: bool,
+
     /// How many connections may be open at once; one more is closed.
     #[arg(long, default_value_t = 10_000, value_name = "N", help_heading = "Connections")]
     pub max_connections: usize,
@@ -163,6 +163,7 @@ impl Config {
             no_seed: true,
             keepalive: ServerParameters::default(),
             enforcement: EnforcementPolicy::default(),
+            frames: false,
             max_connections: 10_000,
             drain_timeout: Duration::from_secs(10),
         }
@@ -170,8 +171,8 @@ impl Config {
 
     /// How connections behave.
     pub fn connections(&self) -> Settings {
-        let Self { keepalive, enforcement, max_connections, drain_timeout, .. } = *self;
-        Settings { keepalive, enforcement, max_connections, drain_timeout }
+        let Self { keepalive, enforcement, frames, max_connections, drain_timeout, .. } = *self;
+        Settings { keepalive, enforcement, frames, max_connections, drain_timeout }
     }
 
     /// Whether this process runs a service.

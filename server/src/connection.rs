@@ -106,6 +106,8 @@ pub struct Settings {
     pub keepalive: ServerParameters,
     /// How often peers may ping.
     pub enforcement: EnforcementPolicy,
+    /// Whether their frames are told, at [`FRAMES`](guard::frames::FRAMES).
+    pub frames: bool,
     /// How many there may be at once.
     pub max_connections: usize,
     /// How long streams may take to end when the server stops.

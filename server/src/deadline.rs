@@ -31,6 +31,7 @@ pub fn around(service: HttpService) -> HttpService {
     HttpService::new(service_fn(move |request| call(service.clone(), request)))
 }
 
+// ANCHOR: deadline
 async fn call(
     service: HttpService,
     request: Request<RequestBody>,
@@ -49,6 +50,7 @@ async fn call(
         Err(_) => Ok(exceeded().into_http()),
     }
 }
+// ANCHOR_END: deadline
 
 /// When a stream must have ended: an extension of its response.
 #[derive(Debug, Clone, Copy)]

@@ -101,6 +101,7 @@ impl health_server::Health for Health {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        // ANCHOR: watch
         let (stop, service) = (Stop::of(&request), request.into_inner().service);
         let mut statuses = self.statuses.subscribe();
         Ok(Response::new(Box::pin(try_stream! {
@@ -124,6 +125,7 @@ impl health_server::Health for Health {
                 }
             }
         })))
+        // ANCHOR_END: watch
     }
 }
 

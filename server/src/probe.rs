@@ -7,12 +7,18 @@ use quartet::health::v1::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
     health_client::HealthClient,
 };
-use quartet_client::{Error, connect};
-use tonic::Status;
+use quartet_client::{
+    Error,
+    backoff::{Backoff, Disconnected},
+    connect,
+};
+use tokio::time::sleep;
+use tonic::{Status, Streaming};
 
 /// Ask a server how it is: SERVING, NOT_SERVING or UNKNOWN.
 ///
-/// Exit code: 0 if the last word was SERVING, 1 if not.
+/// Exit code: 0 if it is SERVING, 1 if not. With --watch it goes on until Ctrl-C, also while the server is away for up to a
+/// minute.
 #[derive(Debug, Clone, Args)]
 pub struct Probe {
     /// The server: http://HOST:PORT or unix:PATH
@@ -45,7 +51,7 @@ pub enum ProbeError {
 }
 
 impl Probe {
-    /// Asks, prints each answer as a line, and returns whether the last one was SERVING.
+    /// Asks, prints each answer as a line, and returns whether it was SERVING.
     ///
     /// # Errors
     /// [`ProbeError`].
@@ -58,14 +64,33 @@ impl Probe {
             let answer = client.check(request).await.map_err(refused)?;
             return Ok(say(out, &answer.into_inner())?);
         }
-        let mut serving = false;
-        let mut answers = client.watch(request).await.map_err(refused)?.into_inner();
+        let mut backoff = Backoff::default();
         loop {
-            match answers.message().await {
-                Ok(Some(answer)) => serving = say(out, &answer)?,
-                Ok(None) => return Ok(serving),
-                Err(status) => return Err(refused(status)),
+            let cut = match client.watch(request.clone()).await {
+                Ok(answers) => watch(answers.into_inner(), out, &mut backoff).await?,
+                Err(status) => status.into(),
+            };
+            let Disconnected { cause, delay } = backoff.pause(cut).map_err(failed)?;
+            tracing::info!("{cause}; trying again");
+            sleep(delay).await;
+        }
+    }
+}
+
+/// Says what a server answers, until the stream ends. Returns why it did.
+async fn watch(
+    mut answers: Streaming<HealthCheckResponse>,
+    out: &mut impl Write,
+    backoff: &mut Backoff,
+) -> io::Result<Error> {
+    loop {
+        match answers.message().await {
+            Ok(Some(answer)) => {
+                backoff.progress();
+                say(out, &answer)?;
             }
+            Ok(None) => return Ok(Error::Truncated),
+            Err(status) => return Ok(status.into()),
         }
     }
 }

@@ -161,7 +161,7 @@ impl Server {
         }
         let users_only = around(user_routes(Routes::default(), users.clone()));
         let settings = config.connections();
-        let inside = Settings { keepalive: ServerParameters::default(), ..settings };
+        let inside = Settings { keepalive: ServerParameters::default(), frames: false, ..settings };
         tasks.spawn(connection::serve(pipe, users_only, inside, Gauges::default(), stop.clone()));
         let all = around(routes(&config, users, posts.clone(), health.clone())?);
         let connections =

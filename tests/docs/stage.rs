@@ -41,6 +41,7 @@ while [ $# -gt 0 ]; do
 done
 case "$name $*" in
     *--listen* | *--endpoint* | *--help* | tour*) ;;
+    "server health"*) set -- "$@" --endpoint "http://127.0.0.1:$STAGE_PORT" ;;
     "server "*) set -- --listen "127.0.0.1:$STAGE_PORT" "$@" ;;
     *) set -- --endpoint "http://127.0.0.1:$STAGE_PORT" "$@" ;;
 esac

@@ -10,6 +10,7 @@ use quartet_server::{
     config::{Cli, Command},
     connection::guard::frames::FRAMES,
     error::chain,
+    probe::Probe,
     server::{Server, ServerError, answer_while},
 };
 use tokio::{
@@ -27,9 +28,9 @@ use tracing_subscriber::{
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|problem| problem.exit());
-    log_to_stderr(cli.frames);
+    log_to_stderr(cli.config.frames);
     let done = match &cli.command {
-        Some(Command::Health(probe)) => probe.run(&mut std::io::stdout()).await.map_err(Into::into),
+        Some(Command::Health(probe)) => ask(probe).await,
         None => run(cli).await.map(|()| true),
     };
     match done {
@@ -44,6 +45,14 @@ async fn main() -> ExitCode {
                 _ => ExitCode::FAILURE,
             }
         }
+    }
+}
+
+async fn ask(probe: &Probe) -> Result<bool, Box<dyn Error>> {
+    let mut out = std::io::stdout();
+    tokio::select! {
+        asked = probe.run(&mut out) => Ok(asked?),
+        _ = tokio::signal::ctrl_c() => Ok(true),
     }
 }
 

@@ -43,6 +43,8 @@ pub struct Guard<IO> {
     last_stream: u32,
     /// The rest of the GOAWAY, once a rule was broken.
     goodbye: Option<Goodbye>,
+    /// Whether frames are told, at [`FRAMES`].
+    tells: bool,
 }
 
 #[derive(Debug)]
@@ -62,16 +64,26 @@ impl<IO> Guard<IO> {
             activity,
             last_stream: 0,
             goodbye: None,
+            tells: false,
         }
     }
 
+    /// The same, with every frame told at [`FRAMES`], or none.
+    #[must_use]
+    pub fn telling(mut self, tells: bool) -> Self {
+        self.tells = tells;
+        self
+    }
+
     fn received(&mut self, bytes: &[u8]) {
-        let Self { inbound, policy, activity, last_stream, .. } = self;
+        let Self { inbound, policy, activity, last_stream, tells, .. } = self;
         let now = Instant::now();
         activity.read(now);
         let mut verdict = Ok(());
         inbound.scan(bytes, |frame: Header| {
-            tracing::debug!(target: FRAMES, "recv {frame}");
+            if *tells {
+                tracing::debug!(target: FRAMES, "recv {frame}");
+            }
             match frame.kind {
                 kind::SETTINGS => activity.finish_handshake(),
                 kind::HEADERS => *last_stream = frame.stream.max(*last_stream),
@@ -86,9 +98,11 @@ impl<IO> Guard<IO> {
 
     fn sent(&mut self, bytes: &[u8], now: Instant) {
         let mut verdict = Ok(());
-        let policy = &mut self.policy;
+        let (policy, tells) = (&mut self.policy, self.tells);
         self.outbound.scan(bytes, |frame| {
-            tracing::debug!(target: FRAMES, "sent {frame}");
+            if tells {
+                tracing::debug!(target: FRAMES, "sent {frame}");
+            }
             if verdict.is_ok() {
                 verdict = policy.sent(frame, now);
             }
@@ -99,9 +113,19 @@ impl<IO> Guard<IO> {
     fn judge(&mut self, verdict: Result<(), Violation>) {
         if let (Err(violation), None) = (verdict, &self.goodbye) {
             tracing::info!(rule = violation.0, "a peer broke a rule; closing its connection");
-            tracing::debug!(target: FRAMES, "sent GOAWAY ENHANCE_YOUR_CALM {}", violation.0);
+            if self.tells {
+                tracing::debug!(target: FRAMES, "sent GOAWAY ENHANCE_YOUR_CALM {}", violation.0);
+            }
             let bytes = goaway(self.last_stream, violation);
             self.goodbye = Some(Goodbye { violation, bytes });
+        }
+    }
+}
+
+impl<IO> Drop for Guard<IO> {
+    fn drop(&mut self) {
+        if self.tells {
+            tracing::debug!(target: FRAMES, "connection closed");
         }
     }
 }

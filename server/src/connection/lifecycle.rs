@@ -16,7 +16,9 @@ use tokio::{
     time::{Instant, Sleep, sleep_until, timeout},
 };
 
-use super::{Context, activity::Activity, admission::Place, exchange, guard::Guard, stop::Stop};
+use super::{
+    Context, Settings, activity::Activity, admission::Place, exchange, guard::Guard, stop::Stop,
+};
 
 /// How long a peer may take for its preface and its SETTINGS.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -47,7 +49,8 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let activity = Arc::new(Activity::new(Some(unfinished)));
-    let guard = Guard::new(io, context.settings.enforcement, activity.clone());
+    let Settings { enforcement, frames, .. } = context.settings;
+    let guard = Guard::new(io, enforcement, activity.clone()).telling(frames);
     let drain = context.drain.clone();
     let handshake = timeout(HANDSHAKE, http2().handshake(guard));
     let Some(Ok(connection)) = drain.run_until_cancelled(handshake).await else {

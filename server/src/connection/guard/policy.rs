@@ -118,6 +118,7 @@ impl Policy {
         }
     }
 
+    // ANCHOR: ping
     fn ping(&mut self, now: Instant, streams: usize) -> Result<(), Violation> {
         let least = if streams == 0 && !self.enforcement.permit_without_stream {
             PING_WITHOUT_STREAM
@@ -129,6 +130,7 @@ impl Policy {
         self.strikes += u32::from(too_soon);
         if self.strikes > PING_STRIKES { Err(TOO_MANY_PINGS) } else { Ok(()) }
     }
+    // ANCHOR_END: ping
 
     fn spend(&mut self, cost: u32, now: Instant, broken: Violation) -> Result<(), Violation> {
         let seconds = now.duration_since(self.refilled).as_secs();
