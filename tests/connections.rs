@@ -2,7 +2,7 @@
 //!
 //! The clock is paused and the peers are pipes in memory, so a test of two hours takes none.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use quartet::{
     post::v1::{
@@ -12,10 +12,13 @@ use quartet::{
 };
 use quartet_server::{
     config::Config,
+    connection::Listener,
     keepalive::{EnforcementPolicy, ServerParameters},
 };
 use tokio::{
+    io::DuplexStream,
     net::TcpStream,
+    sync::mpsc,
     time::{Instant, sleep, timeout},
 };
 use tonic::{Code, Request};
@@ -273,18 +276,27 @@ async fn whatever_the_server_sends_on_a_stream_forgives_all_strikes() {
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_frames_that_do_nothing_ends_within_a_thousand() {
     type Flood = fn(u32) -> Vec<Frame>;
-    let floods: [(&str, Flood); 9] = [
-        ("settings", |_| vec![frame(SETTINGS, 0, 0, vec![])]),
-        ("window sizes", |n| vec![setting(4, 65_535 + n % 2)]),
-        ("priorities", |_| vec![frame(PRIORITY, 0, 1, vec![0, 0, 0, 3, 9])]),
-        ("window updates", |_| vec![window_update(0, 1)]),
-        ("unknown frames", |_| vec![frame(0xbe, 0, 0, vec![1, 2, 3])]),
-        ("empty data", |_| vec![frame(DATA, 0, 1, vec![])]),
-        ("acks of pings", |_| vec![frame(PING, ACK, 0, vec![1; 8])]),
-        ("streams that are reset", |n| vec![call(2 * n + 3, PAGE, &[]), reset(2 * n + 3, CANCEL)]),
-        ("pings", |_| vec![ping()]),
+    // By what it is ended: by the guard, or by h2 itself.
+    let floods: [(&str, Flood, &str); 9] = [
+        ("settings", |_| vec![frame(SETTINGS, 0, 0, vec![])], "too_many_control_frames"),
+        ("window sizes", |n| vec![setting(4, 65_535 + n % 2)], "too_many_control_frames"),
+        (
+            "priorities",
+            |_| vec![frame(PRIORITY, 0, 1, vec![0, 0, 0, 3, 9])],
+            "too_many_control_frames",
+        ),
+        ("window updates", |_| vec![window_update(0, 1)], "too_many_window_updates"),
+        ("unknown", |_| vec![frame(0xbe, 0, 0, vec![1, 2, 3])], "too_many_control_frames"),
+        ("acks of pings", |_| vec![frame(PING, ACK, 0, vec![1; 8])], "too_many_control_frames"),
+        ("empty data", |_| vec![frame(DATA, 0, 1, vec![])], ""),
+        (
+            "streams that are reset",
+            |n| vec![call(2 * n + 3, PAGE, &[]), reset(2 * n + 3, CANCEL)],
+            "too_many_resets",
+        ),
+        ("pings", |_| vec![ping()], "too_many_pings"),
     ];
-    for (name, frames) in floods {
+    for (name, frames, rule) in floods {
         let server = TestServer::in_memory().await;
         let mut client = RawClient::connect(
             server.pipe(1 << 20).await, // nobody reads the answers meanwhile
@@ -303,6 +315,7 @@ async fn a_flood_of_frames_that_do_nothing_ends_within_a_thousand() {
         let goaways = soon(client.behave()).await;
         let goaway = goaways.last().unwrap_or_else(|| panic!("{name} were taken"));
         assert_eq!(goaway.code(), ENHANCE_YOUR_CALM, "{name}");
+        assert!(goaway.debug().contains(rule), "{name}: {}", goaway.debug());
         server.stop().await;
     }
 }
@@ -318,6 +331,13 @@ async fn without_a_preface_or_settings_a_connection_is_closed_after_ten_seconds(
         client.rest().await;
         assert_eq!(since.elapsed().as_secs(), 10, "{said:?}");
     }
+    // Ten seconds for both together.
+    let mut slow = RawClient::silent(server.pipe(1024).await);
+    let since = Instant::now();
+    sleep(Duration::from_secs(9)).await;
+    slow.bytes(preface).await;
+    slow.rest().await;
+    assert_eq!(since.elapsed().as_secs(), 10);
     server.stop().await;
 }
 
@@ -391,6 +411,39 @@ async fn a_stalled_reader_is_reset_with_enhance_your_calm_on_its_own_stream_alon
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_grants_window_and_reads_nothing_is_cut_after_30_s_to_a_minute() {
+    let server = TestServer::in_memory().await;
+    upload(&mut server.posts(), (0..20).map(|n| large_post(format!("p{n}"), &[], 2000)))
+        .await
+        .unwrap();
+    // The pipe holds 4 KiB of 40: the answer is complete for its handler, and waits.
+    let mut client = RawClient::connect(server.pipe(4096).await, setting(4, 1 << 20)).await;
+    client.send(call(1, LIST, &[])).await;
+    client.send(message(1, &ListPostsRequest::default(), END_STREAM)).await;
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!((server.gauges().streams.get(), server.gauges().connections.get()), (0, 1));
+    sleep(Duration::from_secs(41)).await;
+    assert_eq!(server.gauges().connections.get(), 0);
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_that_grant_window_for_every_call_that_fails_are_never_struck() {
+    let server = TestServer::in_memory().await;
+    let mut client = raw(&server).await;
+    for n in 0..1000 {
+        let stream = 2 * n + 1;
+        client.send(call(stream, "/post.v1.PostService/Unheard", &[])).await;
+        client.send(window_update(stream, 5)).await;
+        client.send(frame(DATA, END_STREAM, stream, vec![])).await;
+        client.next_of(HEADERS).await;
+    }
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stalled_reader_whose_deadline_passes_is_reset_then() {
     let server = TestServer::in_memory().await;
     upload(&mut server.posts(), posts("p", 200, &[])).await.unwrap();
@@ -449,7 +502,7 @@ async fn a_cancelled_call_of_any_kind_frees_all_it_held() {
     let mut client = server.posts();
     let stream = list(&mut client, follow()).await.unwrap();
     let feed = Feed::joined_to(&mut client, &["a"]).await;
-    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    let (sender, receiver) = mpsc::channel(1);
     let mut uploader = client.clone();
     let receiver = tokio_stream::wrappers::ReceiverStream::new(receiver);
     let uploading = tokio::task::spawn(async move { uploader.upload_posts(receiver).await });
@@ -521,4 +574,40 @@ async fn a_client_notices_a_dead_link_in_time_plus_timeout_and_its_stream_resume
         }
     }
     server.stop().await;
+}
+
+/// A listener that cannot accept for a while, as when file descriptors have run out.
+struct Exhausted(mpsc::Sender<Instant>);
+
+impl Listener for Exhausted {
+    type Io = DuplexStream;
+
+    async fn accept(&mut self) -> io::Result<Option<DuplexStream>> {
+        self.0.send(Instant::now()).await.unwrap();
+        Err(io::Error::other("too many open files"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_accept_that_fails_is_tried_again_after_a_pause_that_grows_to_a_second() {
+    let (sender, mut tries) = mpsc::channel(1);
+    let served = quartet_server::server::serve(
+        Exhausted(sender),
+        Config::ephemeral(),
+        std::future::pending(),
+    );
+    let trying = async {
+        let mut last = tries.recv().await.unwrap();
+        for expected in [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000] {
+            let next = tries.recv().await.unwrap();
+            let pause = (next - last).as_millis();
+            // The clock of tests has a grain of a millisecond.
+            assert!(pause.abs_diff(expected) <= 1, "{pause} ms instead of {expected}");
+            last = next;
+        }
+    };
+    tokio::select! {
+        _ = served => panic!("it ended"),
+        () = trying => {}
+    }
 }

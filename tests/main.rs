@@ -21,6 +21,7 @@ mod unary;
 mod authors;
 mod blog;
 mod bookmarks;
+mod cancellation;
 mod connections;
 mod drain;
 mod errors;

@@ -67,8 +67,11 @@ impl ClientParameters {
     }
 }
 
-/// grpc-go raises a shorter time silently, to ten seconds.
-fn at_least_a_second(text: &str) -> Result<Duration, String> {
+/// The time of a keepalive flag. grpc-go raises a shorter one silently, to ten seconds in its clients.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn at_least_a_second(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if time < Duration::from_secs(1) { Err("it must be at least 1s".to_owned()) } else { Ok(time) }
 }

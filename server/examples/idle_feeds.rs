@@ -3,13 +3,9 @@
 //! `cargo build --release && cargo run --release --example idle_feeds [FEEDS]` starts the server in a process of its
 //! own, opens feeds that joined a tag each, 100 to a connection, and prints how its resident memory grew.
 
-use std::{
-    env,
-    error::Error,
-    fs,
-    io::{BufRead as _, BufReader, Write as _},
-    process::{Child, Command, Stdio},
-};
+use std::{env, error::Error, io::Write as _, process::Child};
+
+use common::{resident_kib, start_server};
 
 use quartet::post::v1::{
     JoinTags, TagFeedRequest, TagFeedResponse, post_service_client::PostServiceClient,
@@ -21,6 +17,8 @@ use tonic::{
     Streaming,
     transport::{Channel, Endpoint},
 };
+
+mod common;
 
 const PER_CONNECTION: usize = 100;
 
@@ -76,23 +74,4 @@ async fn open_feed(channel: Channel, tag: String) -> Result<Feed, Box<dyn Error>
     responses.message().await?.ok_or("the feed ended")?; // Joined
     responses.message().await?.ok_or("the feed ended")?; // the bookmark that says "caught up"
     Ok((requests, responses))
-}
-
-fn start_server() -> Result<(Child, String), Box<dyn Error>> {
-    let this = env::current_exe()?;
-    let folder = this.parent().and_then(|examples| examples.parent()).ok_or("no target folder")?;
-    let mut server = Command::new(folder.join("server"))
-        .args(["--ephemeral", "--listen", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut line = String::new();
-    BufReader::new(server.stdout.take().ok_or("no stdout")?).read_line(&mut line)?;
-    let endpoint = line.trim().strip_prefix("listening on ").ok_or("the server did not start")?;
-    Ok((server, endpoint.to_owned()))
-}
-
-fn resident_kib(process: &Child) -> Result<u64, Box<dyn Error>> {
-    let status = fs::read_to_string(format!("/proc/{}/status", process.id()))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
-    Ok(line.split_whitespace().nth(1).ok_or("no figure")?.parse()?)
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use quartet_client::connect::at_least_a_second;
 
 /// The heading of these flags.
 const CONNECTIONS: &str = "Connections";
@@ -64,10 +65,4 @@ impl Default for EnforcementPolicy {
     fn default() -> Self {
         Self { min_time: Duration::from_secs(5 * 60), permit_without_stream: false }
     }
-}
-
-/// grpc-go raises a shorter time to this, silently.
-fn at_least_a_second(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if time < Duration::from_secs(1) { Err("it must be at least 1s".to_owned()) } else { Ok(time) }
 }

@@ -1,6 +1,9 @@
 //! `server health`: asks a server how it is, as an orchestrator's probe does.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use clap::Args;
 use quartet::health::v1::{
@@ -12,7 +15,7 @@ use quartet_client::{
     backoff::{Backoff, Disconnected},
     connect,
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tonic::{Status, Streaming};
 
 /// Ask a server how it is: SERVING, NOT_SERVING or UNKNOWN.
@@ -28,6 +31,10 @@ pub struct Probe {
     /// Which service, such as post.v1.PostService; without it, the server as a whole.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
     pub service: String,
+
+    /// How long the server may take to answer.
+    #[arg(long, default_value = "5s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
 
     /// Stay, and say it again whenever it changes.
     #[arg(long)]
@@ -61,7 +68,9 @@ impl Probe {
         let mut client = HealthClient::new(connect(&self.endpoint).map_err(failed)?);
         let request = HealthCheckRequest { service: self.service.clone() };
         if !self.watch {
-            let answer = client.check(request).await.map_err(refused)?;
+            let answer = timeout(self.timeout, client.check(request)).await;
+            let late = |_| refused(Status::deadline_exceeded("it did not answer in time"));
+            let answer = answer.map_err(late)?.map_err(refused)?;
             return Ok(say(out, &answer.into_inner())?);
         }
         let mut backoff = Backoff::default();

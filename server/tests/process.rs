@@ -45,7 +45,11 @@ impl Server {
     }
 
     fn on(data: &Path, address: &str) -> Self {
-        Self::start(&["--data", data.to_str().unwrap(), "--listen", address, "--no-seed"])
+        let data = data.to_str().unwrap();
+        // Uploads that wait for their posts are cut soon when it drains.
+        let drain = ["--drain-timeout", "500ms"];
+        let args = ["--data", data, "--listen", address, "--no-seed"];
+        Self::start(&[&args[..], &drain].concat())
     }
 
     fn address(&self) -> String {
@@ -264,9 +268,18 @@ const POSTS_PER_KILL: usize = 200;
 const FEEDS: usize = 3;
 const UPLOADS: usize = 3;
 
-/// Uploads, feeds and a reader go on while the server is killed and started again, each with the client library.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing() {
+    ended_again_and_again("-KILL").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_restarted_again_and_again_under_load_lets_every_call_resume() {
+    ended_again_and_again("-TERM").await;
+}
+
+/// Uploads, feeds and a reader go on while the server is ended like this and started again, each with the client library.
+async fn ended_again_and_again(signal: &str) {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::on(folder.path(), "127.0.0.1:0");
     let address = server.address();
@@ -296,7 +309,7 @@ async fn a_server_that_is_killed_again_and_again_loses_nothing_and_doubles_nothi
             })
         };
         timeout(SOON, reader_saw.wait_for(enough)).await.unwrap().unwrap();
-        server.signal("-KILL");
+        server.signal(signal);
         server.wait();
         server = Server::on(folder.path(), &address);
     }

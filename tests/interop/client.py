@@ -70,6 +70,12 @@ def a_user_is_found(channel):
     fails(grpc.StatusCode.NOT_FOUND, lambda: users.GetUser(user_pb2.GetUserRequest(user_id="x"), timeout=20))
 
 
+def many_calls_that_fail_are_no_flood(channel):
+    users = user_pb2_grpc.UserServiceStub(channel)
+    for _ in range(500):
+        fails(grpc.StatusCode.NOT_FOUND, lambda: users.GetUser(user_pb2.GetUserRequest(user_id="x"), timeout=20))
+
+
 def a_deadline_ends_a_stream(channel):
     begun = time.monotonic()
     stream = posts(channel).ListPosts(post_pb2.ListPostsRequest(follow=True), timeout=1)
@@ -136,6 +142,7 @@ if __name__ == "__main__":
     with grpc.insecure_channel(PERMISSIVE) as channel:
         the_four_kinds_work(channel)
         a_user_is_found(channel)
+        many_calls_that_fail_are_no_flood(channel)
         a_deadline_ends_a_stream(channel)
         a_cancelled_stream_ends_and_the_connection_lives_on(channel)
         health_is_serving(channel)

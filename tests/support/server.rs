@@ -193,12 +193,24 @@ impl Link {
 
 /// A channel to whatever answers like this, through memory, and the task that serves it.
 pub fn serve_routes(service: HttpService) -> (Channel, JoinHandle<()>) {
+    let (connector, served) = listen(service);
+    (piped(Endpoint::from_static("http://in.memory"), connector), served)
+}
+
+/// A connection to whatever answers like this, on which nobody speaks yet.
+pub async fn pipe_to(service: HttpService) -> DuplexStream {
+    let (connector, _served) = listen(service);
+    let (client, server) = tokio::io::duplex(64 * 1024);
+    connector.send(server).await.unwrap();
+    client
+}
+
+fn listen(service: HttpService) -> (mpsc::Sender<DuplexStream>, JoinHandle<()>) {
     let (connector, listener) = mpsc::channel(1);
     let settings = Config::ephemeral().connections();
     let (gauges, drain) = (Gauges::default(), CancellationToken::new());
     let served = connection::serve(listener, service, settings, gauges, drain);
-    let channel = piped(Endpoint::from_static("http://in.memory"), connector);
-    (channel, tokio::task::spawn(served))
+    (connector, tokio::task::spawn(served))
 }
 
 /// A server with its log in this directory.

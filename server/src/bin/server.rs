@@ -52,13 +52,16 @@ async fn ask(probe: &Probe) -> Result<bool, Box<dyn Error>> {
     let mut out = std::io::stdout();
     tokio::select! {
         asked = probe.run(&mut out) => Ok(asked?),
-        _ = tokio::signal::ctrl_c() => Ok(true),
+        _ = tokio::signal::ctrl_c() => Ok(probe.watch),
     }
 }
 
+/// Unless RUST_LOG says otherwise. h2 warns of whatever a peer does wrong, as often as it does it.
+const LOGGED: &str = "info,h2=error";
+
 /// Everything that RUST_LOG asks for; the frames, if they are wanted, without anything around them.
 fn log_to_stderr(frames: bool) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
     let ansi = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi);
     let of_frames = Targets::new().with_target(FRAMES, LevelFilter::DEBUG);
@@ -72,13 +75,18 @@ fn log_to_stderr(frames: bool) {
     registry.with(frames.then_some(shown)).init();
 }
 
+#[allow(clippy::exit)] // a second signal waits for nothing, not even for the runtime
 async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::new()?;
     let mut listener = TcpListener::bind(cli.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", cli.listen))?;
     let config = cli.config.clone();
-    let server = answer_while(&mut listener, &config, Server::open(cli.config)).await?;
+    let opening = answer_while(&mut listener, &config, Server::open(cli.config));
+    let server = tokio::select! {
+        server = opening => server?,
+        () = signals.next() => return Ok(()),
+    };
     // Whoever started us waits for this line, so it must not stay in a buffer.
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on http://{}", listener.local_addr()?)?;
@@ -92,7 +100,12 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
             signals.next().await;
             shutdown.cancel();
             signals.next().await;
-        } => Err("stopped by a second signal before all calls had ended".into()),
+        } => {
+            // Nothing is waited for any more, not even a disk that hangs.
+            let problem = "stopped by a second signal before all calls had ended";
+            let _ = writeln!(std::io::stderr(), "error: {problem}");
+            std::process::exit(1)
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -23,6 +24,8 @@ pub struct Activity {
     reads: AtomicU64,
     /// Microseconds from the beginning to the last that came.
     last_read: AtomicU64,
+    /// And to when the peer began to take nothing more; 0 while it takes what comes.
+    blocked_since: AtomicU64,
     /// And to the moment when the last stream ended.
     idle_since: AtomicU64,
     streams: Gauge,
@@ -37,6 +40,7 @@ impl Activity {
             began: Instant::now(),
             reads: AtomicU64::new(0),
             last_read: AtomicU64::new(0),
+            blocked_since: AtomicU64::new(0),
             idle_since: AtomicU64::new(0),
             streams: Gauge::default(),
             unfinished: Mutex::new(unfinished),
@@ -52,6 +56,26 @@ impl Activity {
     /// How often they came.
     pub fn reads(&self) -> u64 {
         self.reads.load(Ordering::Relaxed)
+    }
+
+    /// Bytes were written, or could not be.
+    pub(super) fn note_write<T>(&self, written: Poll<T>) -> Poll<T> {
+        let blocked = self.blocked_since.load(Ordering::Relaxed);
+        match (&written, blocked) {
+            (Poll::Pending, 0) => {
+                let now = self.micros(Instant::now()).max(1);
+                self.blocked_since.store(now, Ordering::Relaxed);
+            }
+            (Poll::Ready(_), 1..) => self.blocked_since.store(0, Ordering::Relaxed),
+            _ => {}
+        }
+        written
+    }
+
+    /// Since when the peer takes nothing of what is to be written; `None` while it does.
+    pub fn blocked_since(&self) -> Option<Instant> {
+        let blocked = self.blocked_since.load(Ordering::Relaxed) > 0;
+        blocked.then(|| self.at(&self.blocked_since))
     }
 
     /// When bytes came last.

@@ -23,18 +23,20 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
 use tower::ServiceExt as _;
 
-use super::HttpService;
-use crate::{deadline::Deadline, error};
+use super::{HttpService, activity::OpenStream};
+use crate::{deadline::Deadline, error, gauge::Held};
 
 /// How long a peer may grant no room for a response that waits for it.
 pub const STALL: Duration = Duration::from_secs(30);
 
-/// Serves a request. `cut` ends it at once.
+/// Serves a request. One that has no answer when `cut` is cancelled gets UNAVAILABLE; a response under way ends with its
+/// connection. `_open` is held for as long as it takes.
 pub(super) async fn serve(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     service: HttpService,
     cut: CancellationToken,
+    _open: (OpenStream, Held),
 ) {
     let request = request.map(|stream| RequestBody { stream, data_ended: false });
     let response = tokio::select! {
@@ -47,7 +49,7 @@ pub(super) async fn serve(
             Err(never) => match never {},
         },
     };
-    if let Err(End::Reset(reason)) = respond_with(&mut respond, response, cut).await {
+    if let Err(End::Reset(reason)) = respond_with(&mut respond, response).await {
         respond.send_reset(reason);
     }
 }
@@ -69,7 +71,6 @@ impl From<h2::Error> for End {
 async fn respond_with(
     respond: &mut SendResponse<Bytes>,
     response: Response<Body>,
-    cut: CancellationToken,
 ) -> Result<(), End> {
     let (head, body) = response.into_parts();
     let deadline = head.extensions.get::<Deadline>().map(|deadline| deadline.0);
@@ -81,15 +82,10 @@ async fn respond_with(
     let mut outgoing = Outgoing { stream: respond.send_response(head, false)?, deadline };
     let mut body = pin!(body);
     loop {
-        tokio::select! {
-            biased;
-            () = cut.cancelled() => return Err(End::Reset(Reason::CANCEL)),
-            room = outgoing.room(1) => room?,
-        };
+        outgoing.room(1, Instant::now() + STALL).await?;
         let frame = tokio::select! {
             biased;
             _ = poll_fn(|cx| outgoing.stream.poll_reset(cx)) => return Err(End::Gone),
-            () = cut.cancelled() => return Err(End::Reset(Reason::CANCEL)),
             frame = body.frame() => frame,
         };
         match frame {
@@ -97,11 +93,7 @@ async fn respond_with(
             // Handlers end with trailers; a body that fails is a bug below them.
             Some(Err(_)) => return Err(End::Reset(Reason::INTERNAL_ERROR)),
             Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => tokio::select! {
-                    biased;
-                    () = cut.cancelled() => return Err(End::Reset(Reason::CANCEL)),
-                    sent = outgoing.send(data) => sent?,
-                },
+                Ok(data) => outgoing.send(data).await?,
                 Err(frame) => {
                     if let Ok(trailers) = frame.into_trailers() {
                         return Ok(outgoing.stream.send_trailers(trailers)?);
@@ -121,18 +113,18 @@ struct Outgoing {
 impl Outgoing {
     /// Sends all of this, as the peer grants room.
     async fn send(&mut self, mut data: Bytes) -> Result<(), End> {
+        let stalled = Instant::now() + STALL;
         while !data.is_empty() {
-            self.room(data.len()).await?;
+            self.room(data.len(), stalled).await?;
             let chunk = data.split_to(data.len().min(self.stream.capacity()));
             self.stream.send_data(chunk, false)?;
         }
         Ok(())
     }
 
-    /// Waits until the peer grants some of the room that is wanted.
-    async fn room(&mut self, wanted: usize) -> Result<(), End> {
+    /// Waits until the peer grants some of the room that is wanted, until then at most.
+    async fn room(&mut self, wanted: usize, stalled: Instant) -> Result<(), End> {
         self.stream.reserve_capacity(wanted);
-        let stalled = Instant::now() + STALL;
         let until = self.deadline.map_or(stalled, |deadline| deadline.min(stalled));
         while self.stream.capacity() == 0 {
             match timeout_at(until, poll_fn(|cx| self.stream.poll_capacity(cx))).await {

@@ -7,17 +7,22 @@ use std::{collections::BTreeMap, ops::ControlFlow, pin::Pin, sync::Arc, time::Du
 
 use bytes::Bytes;
 use h2::{
-    Ping, PingPong, RecvStream,
+    Ping, PingPong, Reason, RecvStream,
     server::{Builder, Connection, SendResponse},
 };
 use http::Request;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Instant, Sleep, sleep_until, timeout},
+    time::{Instant, Sleep, sleep_until, timeout_at},
 };
 
 use super::{
-    Context, Settings, activity::Activity, admission::Place, exchange, guard::Guard, stop::Stop,
+    Context, Settings,
+    activity::Activity,
+    admission::Place,
+    exchange::{self, STALL},
+    guard::Guard,
+    stop::Stop,
 };
 
 /// How long a peer may take for its preface and its SETTINGS.
@@ -35,8 +40,9 @@ const PENDING_RESETS: usize = 20;
 const LOCAL_RESETS: usize = 1024;
 /// Bytes of request headers.
 const HEADER_LIST: u32 = 16 * 1024;
-/// What a stream may send before it is read: the largest request message and a little more.
-const STREAM_WINDOW: u32 = 512 * 1024;
+/// What a stream may send before it is read: as much as the largest request message. No more, because h2 ends a connection
+/// on which too many small frames wait to be read.
+const STREAM_WINDOW: u32 = 256 * 1024;
 /// What a connection may send before it is read. Larger than a stream's, so that one upload that is not read does
 /// not stop the other streams.
 const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
@@ -48,15 +54,16 @@ pub(super) async fn serve<IO>(io: IO, context: Context, unfinished: Place) -> Re
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let until = Instant::now() + HANDSHAKE;
     let activity = Arc::new(Activity::new(Some(unfinished)));
     let Settings { enforcement, frames, .. } = context.settings;
     let guard = Guard::new(io, enforcement, activity.clone()).telling(frames);
     let drain = context.drain.clone();
-    let handshake = timeout(HANDSHAKE, http2().handshake(guard));
+    let handshake = timeout_at(until, http2().handshake(guard));
     let Some(Ok(connection)) = drain.run_until_cancelled(handshake).await else {
         return Ok(());
     };
-    Lifecycle::new(connection?, activity, context).run().await
+    Lifecycle::new(connection?, activity, context, until).run().await
 }
 
 /// HTTP/2 as this server speaks it.
@@ -82,6 +89,8 @@ enum Due {
     Keepalive,
     /// A look at how long it has had no stream.
     Idle,
+    /// A look at how long it has taken nothing of what is to be written.
+    Blocked,
     /// It is old.
     Age,
     /// It is old, and its grace is over.
@@ -102,6 +111,8 @@ struct Lifecycle<IO> {
     /// How often bytes had come when the last ping was sent, until it is seen that some came since.
     pinged: Option<u64>,
     leaving: bool,
+    /// Whether new streams are refused: the peer has had its time to learn that this connection takes no more.
+    refusing: bool,
     timers: BTreeMap<Due, Instant>,
     /// Rings at the first of the timers.
     alarm: Pin<Box<Sleep>>,
@@ -112,11 +123,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Lifecycle<IO> {
         mut connection: Connection<Guard<IO>, Bytes>,
         activity: Arc<Activity>,
         context: Context,
+        handshake_until: Instant,
     ) -> Self {
         let keepalive = context.settings.keepalive;
         let now = Instant::now();
         let mut timers = BTreeMap::from([
-            (Due::Handshake, now + HANDSHAKE),
+            (Due::Handshake, handshake_until),
             (Due::Keepalive, now + keepalive.time),
         ]);
         timers.extend(keepalive.max_connection_idle.map(|idle| (Due::Idle, now + idle)));
@@ -132,6 +144,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Lifecycle<IO> {
             pings,
             pinged: None,
             leaving: false,
+            refusing: false,
             timers,
             alarm,
         }
@@ -164,15 +177,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Lifecycle<IO> {
         }
     }
 
-    fn open(&self, mut request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    fn open(&mut self, mut request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        if self.refusing {
+            return respond.send_reset(Reason::REFUSED_STREAM);
+        }
+        if !self.timers.contains_key(&Due::Blocked) {
+            self.set(Due::Blocked, Instant::now() + STALL);
+        }
         let Context { service, gauges, cut, tasks, .. } = &self.context;
         request.extensions_mut().insert(self.stop.clone());
         let open = (self.activity.open_stream(), gauges.streams.hold());
-        let exchange = exchange::serve(request, respond, service.clone(), cut.clone());
-        tasks.spawn(async move {
-            exchange.await;
-            drop(open);
-        });
+        tasks.spawn(exchange::serve(request, respond, service.clone(), cut.clone(), open));
     }
 
     fn set(&mut self, due: Due, at: Instant) {
@@ -216,6 +231,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Lifecycle<IO> {
                     None => self.set(Due::Idle, now + idle),
                 }
             }
+            Due::Blocked => match self.activity.blocked_since().map(|since| since + STALL) {
+                Some(at) if at <= now => return self.end("the peer takes nothing"),
+                Some(at) => self.set(Due::Blocked, at),
+                None if self.connection.has_streams() => self.set(Due::Blocked, now + STALL),
+                None => {}
+            },
             Due::Age => {
                 self.leave();
                 if let Some(grace) = keepalive.max_connection_age_grace {
@@ -226,10 +247,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Lifecycle<IO> {
                 self.stop.age();
                 self.set(Due::Cut, now + LAST_WORDS);
             }
-            Due::Goaway if self.activity.streams() == 0 => {
+            // Not those that are served: what they answered may still be on its way.
+            Due::Goaway if !self.connection.has_streams() => {
                 return self.end("the GOAWAY was not answered");
             }
-            Due::Goaway => self.set(Due::Goaway, now + GOAWAY_ANSWER),
+            Due::Goaway => {
+                self.refusing = true;
+                self.set(Due::Goaway, now + GOAWAY_ANSWER);
+            }
             Due::Cut => return self.end("cut with its streams"),
         }
         ControlFlow::Continue(())

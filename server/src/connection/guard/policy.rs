@@ -19,14 +19,18 @@ const PING_WITHOUT_STREAM: Duration = Duration::from_secs(2 * 60 * 60);
 /// The budget for frames that ask for work and give none.
 const BUDGET: u32 = 400;
 /// What comes back to it by itself, per second.
-const REFILL: u32 = 40;
+const REFILL: u32 = 100;
 /// New settings may touch every stream.
 const SETTINGS_COST: u32 = 10;
 
-/// WINDOW_UPDATE frames that a client may send before it has received anything.
-const WINDOW_UPDATES: u64 = 200;
-/// How many more for each DATA frame that it was sent, and for each KiB of them.
-const WINDOW_UPDATES_PER_DATA: u64 = 4;
+/// WINDOW_UPDATE frames that a client may send before it has received anything. The same come back per second as to the
+/// budget.
+const WINDOW_UPDATES: u32 = 200;
+/// How many more for each HEADERS or DATA frame that it was sent, beside one for each KiB of data. Clients grant window
+/// for every message that they wait for, also where the answer turns out to have none.
+const WINDOW_UPDATES_PER_FRAME: u32 = 4;
+/// How many it may save up: as many as a client needs that reads late and grants window for every frame.
+const MOST_WINDOW_UPDATES: u32 = 2000;
 
 /// A rule that a peer broke: the debug text of its GOAWAY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +53,7 @@ pub struct Policy {
     strikes: u32,
     budget: u32,
     refilled: Instant,
-    window_updates: u64,
-    window_updates_allowed: u64,
+    window_updates: u32,
 }
 
 impl Policy {
@@ -62,8 +65,7 @@ impl Policy {
             strikes: 0,
             budget: BUDGET,
             refilled: now,
-            window_updates: 0,
-            window_updates_allowed: WINDOW_UPDATES,
+            window_updates: WINDOW_UPDATES,
         }
     }
 
@@ -77,18 +79,18 @@ impl Policy {
         now: Instant,
         streams: usize,
     ) -> Result<(), Violation> {
+        self.refill(now);
         match frame.kind {
             kind::HEADERS | kind::CONTINUATION => Ok(()),
             kind::DATA if frame.length > 0 || frame.ends_stream() => Ok(()),
             kind::PING if !frame.is_ack() => self.ping(now, streams),
-            kind::SETTINGS if !frame.is_ack() => self.spend(SETTINGS_COST, now, TOO_MANY_FRAMES),
-            kind::RST_STREAM => self.spend(1, now, TOO_MANY_RESETS),
+            kind::SETTINGS if !frame.is_ack() => self.spend(SETTINGS_COST, TOO_MANY_FRAMES),
+            kind::RST_STREAM => self.spend(1, TOO_MANY_RESETS),
             kind::WINDOW_UPDATE => {
-                self.window_updates += 1;
-                let allowed = self.window_updates <= self.window_updates_allowed;
-                if allowed { Ok(()) } else { Err(TOO_MANY_WINDOW_UPDATES) }
+                let left = self.window_updates.checked_sub(1).ok_or(TOO_MANY_WINDOW_UPDATES);
+                left.map(|left| self.window_updates = left)
             }
-            _ => self.spend(1, now, TOO_MANY_FRAMES),
+            _ => self.spend(1, TOO_MANY_FRAMES),
         }
     }
 
@@ -96,16 +98,14 @@ impl Policy {
     ///
     /// # Errors
     /// The rule that it shows to be broken: the connection must end.
-    pub fn sent(&mut self, frame: Header, now: Instant) -> Result<(), Violation> {
+    pub fn sent(&mut self, frame: Header) -> Result<(), Violation> {
         match frame.kind {
             kind::HEADERS | kind::DATA => {
                 self.strikes = 0;
                 self.last_ping = None;
                 self.budget = (self.budget + 1).min(BUDGET);
-                if frame.kind == kind::DATA {
-                    let kib = frame.length as u64 / 1024;
-                    self.window_updates_allowed += WINDOW_UPDATES_PER_DATA + kib;
-                }
+                let kib = if frame.kind == kind::DATA { frame.length as u32 / 1024 } else { 0 };
+                self.earn_window_updates(WINDOW_UPDATES_PER_FRAME + kib);
                 Ok(())
             }
             // The peer will answer it.
@@ -113,7 +113,7 @@ impl Policy {
                 self.budget = (self.budget + 1).min(BUDGET);
                 Ok(())
             }
-            kind::RST_STREAM => self.spend(1, now, TOO_MANY_RESETS),
+            kind::RST_STREAM => self.spend(1, TOO_MANY_RESETS),
             _ => Ok(()),
         }
     }
@@ -132,19 +132,24 @@ impl Policy {
     }
     // ANCHOR_END: ping
 
-    fn spend(&mut self, cost: u32, now: Instant, broken: Violation) -> Result<(), Violation> {
+    fn refill(&mut self, now: Instant) {
         let seconds = now.duration_since(self.refilled).as_secs();
         if seconds > 0 {
             self.refilled = now;
             let refill = u32::try_from(seconds).unwrap_or(u32::MAX).saturating_mul(REFILL);
             self.budget = self.budget.saturating_add(refill).min(BUDGET);
+            // Time alone gives back no more than there was at the beginning.
+            let missing = WINDOW_UPDATES.saturating_sub(self.window_updates);
+            self.window_updates += refill.min(missing);
         }
-        match self.budget.checked_sub(cost) {
-            Some(rest) => {
-                self.budget = rest;
-                Ok(())
-            }
-            None => Err(broken),
-        }
+    }
+
+    fn earn_window_updates(&mut self, earned: u32) {
+        self.window_updates = (self.window_updates + earned).min(MOST_WINDOW_UPDATES);
+    }
+
+    fn spend(&mut self, cost: u32, broken: Violation) -> Result<(), Violation> {
+        self.budget = self.budget.checked_sub(cost).ok_or(broken)?;
+        Ok(())
     }
 }
