@@ -5,8 +5,8 @@
 //! it stops; hyper's, below it, does not look at a stream whose peer grants no window. It is generic over the I/O: TCP,
 //! the in-memory pipe between Post and User, and whatever a test brings.
 //!
-//! Reading order: this file accepts; [`lifecycle`] decides how long a connection lives; [`exchange`] serves one stream;
-//! [`guard`] sees every frame and ends connections that break the rules; [`stop`] tells streams to end.
+//! Reading order: this file accepts; `lifecycle` decides how long a connection lives; `exchange` serves one stream;
+//! [`guard`] sees every frame and ends connections that break the rules; `stop` tells streams to end.
 //!
 //! Guarantee: when [`serve`] returns, every task that it started has ended.
 
