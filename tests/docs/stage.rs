@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     env, fs, io,
+    net::TcpListener,
     ops::Range,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
@@ -61,6 +62,14 @@ pub(super) struct Stage {
     rewritten: Option<Vec<(Range<usize>, Vec<String>)>>,
 }
 
+/// A port that nobody listens on, below those that outgoing connections get: a page may stop a server and start it again,
+/// and meanwhile one of its clients' own connections might take the port.
+fn free_port() -> String {
+    let mut some = (0..1000).map(|_| fastrand::u16(20_000..30_000));
+    let free = some.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.map_or("0".to_owned(), |port| port.to_string())
+}
+
 impl Stage {
     /// A stage for one page: an empty directory, but for `tests`, the repository's own.
     pub(super) fn new(binaries: &Path) -> io::Result<Self> {
@@ -74,7 +83,7 @@ impl Stage {
         Ok(Self {
             dir,
             binaries,
-            ports: BTreeMap::new(),
+            ports: BTreeMap::from([(DEFAULT_PORT.to_owned(), free_port())]),
             started: 0,
             programs: Vec::new(),
             rewritten: None,
