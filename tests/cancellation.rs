@@ -1,4 +1,7 @@
-//! Cancellation: a request that was cut off never looks like one that has ended.
+//! Cancellation and deadlines: what a call held is free when it ends early, and a request that was cut off never looks like
+//! one that has ended.
+
+use std::time::Duration;
 
 use futures::stream::BoxStream;
 use quartet::{
@@ -7,18 +10,20 @@ use quartet::{
         UploadPostsResponse,
         post_service_server::{PostService, PostServiceServer},
     },
+    reason,
     wire::{FeedMessage, Page},
 };
 use quartet_server::connection::HttpService;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
-use tonic::{Request, Response, Status, Streaming, service::Routes};
+use tonic::{Code, Request, Response, Status, Streaming, service::Routes};
 
 use crate::support::{
-    http2::{CANCEL, END_STREAM, RawClient, SETTINGS, call, frame, message, reset},
-    post, post_request,
+    Feed, TestServer, assert_refused, follow,
+    http2::{CANCEL, END_STREAM, RawClient, SETTINGS, UPLOAD, call, frame, message, reset},
+    list, next, post, post_request, reaches,
     server::pipe_to,
-    soon,
+    soon, until_end,
 };
 
 /// A Post service that says what it sees of uploads. It reads them in a task of its own, as handlers do that go on when
@@ -86,7 +91,7 @@ async fn an_upload_that_is_reset_or_cut_never_looks_like_one_that_has_ended() {
     let upload = async || {
         let io = pipe_to(service.clone()).await;
         let mut client = RawClient::connect(io, frame(SETTINGS, 0, 0, vec![])).await;
-        client.send(call(1, "/post.v1.PostService/UploadPosts", &[])).await;
+        client.send(call(1, UPLOAD, &[])).await;
         client.send(message(1, &post_request(post("p", &[])), 0)).await;
         client
     };
@@ -107,4 +112,58 @@ async fn an_upload_that_is_reset_or_cut_never_looks_like_one_that_has_ended() {
     for expected in ["a message", "a message", "the end"] {
         assert_eq!(soon(sees.recv()).await, Some(expected));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_every_kind_of_call_on_both_sides_and_frees_all_it_held() {
+    let server = TestServer::in_memory().await;
+    let mut client = server.posts();
+    let timed = |request| {
+        let mut request = Request::new(request);
+        request.set_timeout(Duration::from_secs(5));
+        request
+    };
+    let mut stream = client.list_posts(timed(follow())).await.unwrap().into_inner();
+    next(&mut stream).await;
+    let (messages, end) = until_end(stream).await;
+    assert!(messages.is_empty());
+    assert_refused(end, Code::DeadlineExceeded, reason::DEADLINE_EXCEEDED);
+
+    let mut request = Request::new(tokio_stream::pending());
+    request.set_timeout(Duration::from_secs(5));
+    let end = client.upload_posts(request).await.unwrap_err().code();
+    // tonic's client looks at the clock too, and calls it CANCELLED.
+    assert!(matches!(end, Code::DeadlineExceeded | Code::Cancelled), "{end:?}");
+    let mut request = Request::new(tokio_stream::pending());
+    request.set_timeout(Duration::from_secs(5));
+    let mut feed = client.tag_feed(request).await.unwrap().into_inner();
+    let end = soon(feed.message()).await;
+    assert_eq!(end.unwrap_err().code(), Code::DeadlineExceeded);
+    all_is_free(&server).await;
+    server.stop().await;
+}
+
+/// Waits until nothing is open but connections.
+async fn all_is_free(server: &TestServer) {
+    reaches(&server.gauges().streams, 0).await;
+    reaches(&server.gauges().cursors, 0).await;
+}
+
+#[tokio::test]
+async fn a_cancelled_call_of_any_kind_frees_all_it_held() {
+    let server = TestServer::start().await;
+    let mut client = server.posts();
+    let stream = list(&mut client, follow()).await.unwrap();
+    let feed = Feed::joined_to(&mut client, &["a"]).await;
+    let (sender, receiver) = mpsc::channel(1);
+    let mut uploader = client.clone();
+    let receiver = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let uploading = tokio::task::spawn(async move { uploader.upload_posts(receiver).await });
+    sender.send(post_request(post("p", &[]))).await.unwrap();
+    reaches(&server.gauges().streams, 3).await;
+    assert_eq!(server.gauges().cursors.get(), 2);
+    uploading.abort();
+    drop((stream, feed));
+    all_is_free(&server).await;
+    server.stop().await;
 }

@@ -24,10 +24,12 @@ mod bookmarks;
 mod cancellation;
 mod connections;
 mod drain;
+mod enforcement;
 mod errors;
 mod health;
 mod ordering;
 mod recover;
 mod resume;
+mod stalls;
 
 mod docs;

@@ -12,7 +12,9 @@ use std::{
 };
 
 use futures::{Stream, StreamExt as _, stream};
-use quartet::post::v1::{ListPostsRequest, LogPosition, PostMessage};
+use quartet::post::v1::{
+    ListPostsRequest, LogPosition, PostMessage, post_service_client::PostServiceClient,
+};
 use quartet_client::{
     Error, FeedEvent, FeedRequest, FeedStart, ListEvent, UploadEvent, connect, list_posts,
     tag_feed, upload_posts,
@@ -35,7 +37,12 @@ struct Server {
 
 impl Server {
     fn start(args: &[&str]) -> Self {
-        let mut child = command(args).spawn().unwrap();
+        Self::start_logging(args, Stdio::null())
+    }
+
+    /// One whose log goes there.
+    fn start_logging(args: &[&str], log: Stdio) -> Self {
+        let mut child = command(args).stderr(log).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
@@ -93,6 +100,34 @@ fn a_signal_ends_the_server_well() {
         server.signal(signal);
         assert!(server.wait().success(), "{signal}");
     }
+}
+
+#[test]
+fn a_second_signal_ends_the_server_at_once_and_says_so() {
+    let args = ["--ephemeral", "--listen", "127.0.0.1:0", "--frames", "--drain-timeout", "10m"];
+    let mut server = Server::start_logging(&args, Stdio::piped());
+    let mut log = BufReader::new(server.child.stderr.take().unwrap());
+    let mut wait_for = |wanted: &str| {
+        let mut line = String::new();
+        while !line.contains(wanted) {
+            line.clear();
+            assert_ne!(log.read_line(&mut line).unwrap(), 0, "it ended without {wanted:?}");
+        }
+    };
+    // A drain waits for an upload that goes on.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let endpoint = server.endpoint.clone();
+    let upload = runtime.spawn(async move {
+        let mut client = PostServiceClient::connect(endpoint).await.unwrap();
+        client.upload_posts(stream::pending()).await
+    });
+    wait_for("recv HEADERS stream 1");
+    server.signal("-TERM");
+    wait_for("sent GOAWAY");
+    server.signal("-TERM");
+    wait_for("stopped by a second signal before all calls had ended");
+    assert_eq!(server.wait().code(), Some(1));
+    assert!(runtime.block_on(upload).unwrap().is_err());
 }
 
 #[test]

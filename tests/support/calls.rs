@@ -40,6 +40,11 @@ pub fn posts(prefix: &str, count: usize, tags: &[&str]) -> Vec<PostMessage> {
     (0..count).map(|n| post(format!("{prefix}{n}"), tags)).collect()
 }
 
+/// Asks for all posts, and for new ones.
+pub fn follow() -> ListPostsRequest {
+    ListPostsRequest { follow: true, ..ListPostsRequest::default() }
+}
+
 pub fn strings(texts: &[&str]) -> Vec<String> {
     texts.iter().map(ToString::to_string).collect()
 }

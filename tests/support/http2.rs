@@ -3,7 +3,7 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-use super::{raw::framed, soon};
+use super::{TestServer, raw::framed, soon};
 
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
@@ -13,10 +13,15 @@ pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
 pub const WINDOW_UPDATE: u8 = 8;
+pub const CONTINUATION: u8 = 9;
 
 pub const END_STREAM: u8 = 0x1;
 pub const ACK: u8 = 0x1;
-const END_HEADERS: u8 = 0x4;
+pub const END_HEADERS: u8 = 0x4;
+
+pub const LIST: &str = "/post.v1.PostService/ListPosts";
+pub const PAGE: &str = "/post.v1.PostService/ListPostsByUserId";
+pub const UPLOAD: &str = "/post.v1.PostService/UploadPosts";
 
 pub const CANCEL: u32 = 8;
 pub const ENHANCE_YOUR_CALM: u32 = 11;
@@ -51,7 +56,7 @@ impl Frame {
         self.flags & ACK != 0
     }
 
-    fn encode(&self) -> BytesMut {
+    pub fn encode(&self) -> BytesMut {
         let mut bytes = BytesMut::new();
         bytes.put_uint(self.payload.len() as u64, 3);
         bytes.put_slice(&[self.kind, self.flags]);
@@ -121,6 +126,16 @@ impl RawClient {
     /// Says nothing yet.
     pub fn silent(io: DuplexStream) -> Self {
         Self { io }
+    }
+
+    /// A connection of a client that says what all say at first.
+    pub async fn open(server: &TestServer) -> Self {
+        Self::open_with(server, 64 * 1024, frame(SETTINGS, 0, 0, vec![])).await
+    }
+
+    /// The same with these settings, over a pipe that holds so many bytes.
+    pub async fn open_with(server: &TestServer, bytes: usize, settings: Frame) -> Self {
+        Self::connect(server.pipe(bytes).await, settings).await
     }
 
     /// Sends the preface and these settings.

@@ -6,11 +6,13 @@
 //! - [`order`]: what a reader received against the log, promise by promise.
 //! - [`proxy`]: a network that can be cut, stalled and slowed.
 //! - [`raw`]: requests that no generated client would send.
+//! - [`http2`]: a client that speaks HTTP/2 frame by frame.
 //! - [`fakes`]: a User service that counts, and a log that waits or fails when it is told to.
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use quartet_server::gauge::Gauge;
+use tokio::time::{sleep, timeout};
 
 pub mod calls;
 pub mod fakes;
@@ -37,4 +39,14 @@ pub async fn soon<T>(what: impl Future<Output = T>) -> T {
 /// nothing else can happen.
 pub async fn is_stuck<T>(what: impl Future<Output = T>) -> bool {
     timeout(Duration::from_millis(10), what).await.is_err()
+}
+
+/// Waits until this many are open.
+pub async fn reaches(gauge: &Gauge, count: usize) {
+    soon(async {
+        while gauge.get() != count {
+            sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
 }
