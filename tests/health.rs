@@ -173,6 +173,9 @@ async fn reflection_describes_the_services_of_the_contract_and_not_the_names_of_
             "{symbol}: {described:?}"
         );
     }
+    // A tool that stays on the line does not hold up a server that stops.
+    let served = server.begin_stop();
+    assert!(soon(answers.message()).await.unwrap().is_none());
+    soon(served).await.unwrap().unwrap();
     drop(sender);
-    server.stop().await;
 }

@@ -102,7 +102,7 @@ impl health_server::Health for Health {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         // ANCHOR: watch
-        let (stop, service) = (Stop::of(&request), request.into_inner().service);
+        let (stop, service) = (Stop::of(request.extensions()), request.into_inner().service);
         let mut statuses = self.statuses.subscribe();
         Ok(Response::new(Box::pin(try_stream! {
             let mut told = None;

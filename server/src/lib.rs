@@ -7,7 +7,7 @@
 //! - [`connection`]: accept, speak HTTP/2, drain; [`keepalive`]: how long connections live, how often peers may ping.
 //! - [`deadline`]: a deadline ends the whole call, streams too.
 //! - [`recover`]: a panic becomes INTERNAL, and every status gets its reason.
-//! - [`health`]: whether the services take calls; [`probe`] asks.
+//! - [`health`]: whether the services take calls; [`probe`] asks; `reflection` tells tools what can be called.
 //! - [`service`]: the Post service, one file per RPC kind; [`users`]: the User service.
 //! - [`validate`] and [`error`]: from requests to values, from errors to statuses.
 //! - [`authors`]: the Post service's client of the User service.
@@ -29,6 +29,7 @@ pub mod keepalive;
 pub mod log;
 pub mod probe;
 pub mod recover;
+mod reflection;
 pub mod seed;
 pub mod server;
 pub mod service;

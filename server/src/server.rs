@@ -19,7 +19,6 @@ use tonic::{
     service::Routes,
     transport::{Channel, Endpoint, Uri},
 };
-use tonic_reflection::server::Builder as Reflection;
 use tower::{ServiceExt as _, service_fn};
 
 use crate::{
@@ -37,7 +36,7 @@ use crate::{
         embedded::{EmbeddedLog, OpenError, Options},
         memory::MemoryLog,
     },
-    recover, seed,
+    recover, reflection, seed,
     service::Posts,
     users::{Users, UsersError},
 };
@@ -280,16 +279,8 @@ fn routes(
             )
             .add_service(PostServer::new(posts).max_decoding_message_size(REQUEST_BYTES));
     }
-    let reflection = || {
-        let described = Reflection::configure()
-            .register_encoded_file_descriptor_set(quartet::FILE_DESCRIPTOR_SET)
-            .with_service_name(health::HEALTH);
-        services(config).into_iter().fold(described, Reflection::with_service_name)
-    };
-    Ok(routes
-        .add_service(HealthServer::new(health).max_decoding_message_size(REQUEST_BYTES))
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?))
+    let health = HealthServer::new(health).max_decoding_message_size(REQUEST_BYTES);
+    Ok(reflection::describe(routes.add_service(health), &services(config))?)
 }
 
 fn user_routes(routes: Routes, users: Option<Users>) -> Routes {

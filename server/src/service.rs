@@ -60,7 +60,7 @@ impl PostService for Posts {
         &self,
         request: Request<ListPostsRequest>,
     ) -> Result<Response<Self::ListPostsStream>, Status> {
-        let stop = Stop::of(&request);
+        let stop = Stop::of(request.extensions());
         let stream = server_streaming::list_posts(self, request.into_inner(), stop)?;
         Ok(Response::new(Box::pin(stream)))
     }
@@ -79,7 +79,7 @@ impl PostService for Posts {
         request: Request<Streaming<TagFeedRequest>>,
     ) -> Result<Response<Self::TagFeedStream>, Status> {
         // The response goes out before a request is read: a client may wait for it before it sends any.
-        let stop = Stop::of(&request);
+        let stop = Stop::of(request.extensions());
         let stream = bidirectional::tag_feed(self.clone(), request.into_inner(), stop);
         Ok(Response::new(Box::pin(stream)))
     }

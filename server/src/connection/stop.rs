@@ -5,8 +5,9 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use http::Extensions;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Status};
+use tonic::Status;
 
 use crate::error;
 
@@ -29,9 +30,9 @@ impl Stop {
         self.token.cancel();
     }
 
-    /// The one that came with a request. Without a connection below, nothing is ever stopped.
-    pub fn of<T>(request: &Request<T>) -> Self {
-        request.extensions().get::<Stop>().cloned().unwrap_or_default()
+    /// The one that came with a request, among its extensions. Without a connection below, nothing is ever stopped.
+    pub fn of(request: &Extensions) -> Self {
+        request.get::<Stop>().cloned().unwrap_or_default()
     }
 
     /// Whether it is time to end.
