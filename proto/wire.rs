@@ -65,23 +65,29 @@ pub struct PostView<'a>(pub &'a [u8]);
 impl<'a> PostView<'a> {
     /// The `post_id`, or "" if the bytes are not a stored post.
     pub fn post_id(self) -> &'a str {
-        self.fields().find_map(|(tag, value)| (tag == POST_ID).then_some(value)).unwrap_or_default()
+        self.text(POST_ID)
     }
 
     /// The `user_id`, or "" if the bytes are not a stored post.
     pub fn user_id(self) -> &'a str {
-        self.fields().find_map(|(tag, value)| (tag == USER_ID).then_some(value)).unwrap_or_default()
+        self.text(USER_ID)
     }
 
     /// The tags, in the writer's order.
     pub fn tags(self) -> impl Iterator<Item = &'a str> {
         self.fields()
             .take_while(|(tag, _)| matches!(*tag, POST_ID | USER_ID | TAGS))
-            .filter_map(|(tag, value)| (tag == TAGS).then_some(value))
+            .filter(|(tag, _)| *tag == TAGS)
+            .filter_map(|(_, value)| std::str::from_utf8(value).ok())
     }
 
-    /// The string fields, up to the first that is not one.
-    fn fields(self) -> impl Iterator<Item = (u32, &'a str)> {
+    fn text(self, wanted: u32) -> &'a str {
+        let value = self.fields().find_map(|(tag, value)| (tag == wanted).then_some(value));
+        value.and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default()
+    }
+
+    /// The fields with a length, up to the first that has none. What is not asked for is passed over unseen.
+    fn fields(self) -> impl Iterator<Item = (u32, &'a [u8])> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
             if rest.is_empty() {
@@ -93,7 +99,7 @@ impl<'a> PostView<'a> {
             let len = usize::try_from(encoding::decode_varint(&mut rest).ok()?).ok()?;
             let (value, after) = rest.split_at_checked(len)?;
             rest = after;
-            Some((tag, std::str::from_utf8(value).ok()?))
+            Some((tag, value))
         })
     }
 }

@@ -7,12 +7,7 @@
 //! So while User is down or slow, names that were known go on; a name that was never known fails the caller, who tries
 //! again.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    panic::AssertUnwindSafe,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::{
     FutureExt as _,
@@ -108,26 +103,35 @@ impl Authors {
 
     /// The author of each record, "" for an unknown user. Cancel-safe.
     pub async fn of(&self, records: &[Record]) -> Result<Vec<Arc<str>>, UserServiceUnavailable> {
-        let users: BTreeSet<&str> = records.iter().map(|record| record.view().user_id()).collect();
-        let mut names = self.fresh(&users);
-        let missing: Vec<&str> =
-            users.into_iter().filter(|user_id| !names.contains_key(user_id)).collect();
-        let found = try_join_all(missing.iter().map(|user_id| self.get(user_id))).await?;
-        names.extend(missing.into_iter().zip(found));
-
+        // Each post is looked into once, and each user once: a page has many posts of few users.
+        let (mut users, mut numbers) = (Vec::new(), HashMap::new());
+        let number = |record| {
+            let user_id = Record::view(record).user_id();
+            *numbers.entry(user_id).or_insert_with(|| {
+                users.push(user_id);
+                users.len() - 1
+            })
+        };
+        let writers: Vec<usize> = records.iter().map(number).collect();
+        let fresh = self.fresh(&users).into_iter().zip(&users);
+        let names = try_join_all(fresh.map(async |(fresh, user_id)| match fresh {
+            Some(author) => Ok(author),
+            None => self.get(user_id).await,
+        }));
         let unknown: Arc<str> = "".into();
-        let name = |record: &Record| names.get(record.view().user_id()).cloned().flatten();
-        Ok(records.iter().map(|record| name(record).unwrap_or_else(|| unknown.clone())).collect())
+        let names: Vec<Arc<str>> =
+            names.await?.into_iter().map(|name| name.unwrap_or_else(|| unknown.clone())).collect();
+        Ok(writers.into_iter().map(|writer| names[writer].clone()).collect())
     }
 
-    /// The names among these that need no call.
-    fn fresh<'a>(&self, users: &BTreeSet<&'a str>) -> HashMap<&'a str, Author> {
-        let known = self.0.known.lock();
-        let fresh = |user_id: &&'a str| {
-            let known = known.get(*user_id).filter(|known| known.is_fresh())?;
-            Some((*user_id, known.author.clone()))
+    /// What is known of these users, in their order, as far as it needs no call.
+    fn fresh(&self, users: &[&str]) -> Vec<Option<Author>> {
+        let (known, now) = (self.0.known.lock(), Instant::now());
+        let fresh = |user_id: &&str| {
+            let known = known.get(*user_id).filter(|known| known.fresh_until > now);
+            known.map(|known| known.author.clone())
         };
-        users.iter().filter_map(fresh).collect()
+        users.iter().map(fresh).collect()
     }
 
     /// Waits for the calls in flight, at most as long as one may take.

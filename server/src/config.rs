@@ -1,6 +1,6 @@
 //! What a server can be told, as its flags. `server --help` is made of the comments here.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{
     ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
@@ -27,6 +27,10 @@ pub struct Cli {
     /// The address to listen on; port 0 picks a free one.
     #[arg(long, default_value = "127.0.0.1:9001", value_name = "ADDRESS")]
     pub listen: SocketAddr,
+
+    /// Threads that connections are spread over; one per core if it is not said.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
 
     /// The rest.
     #[command(flatten)]
@@ -59,6 +63,12 @@ const USER: &str = "User service";
 const POST: &str = "Post service";
 
 impl Cli {
+    /// How many threads connections are spread over.
+    pub fn threads(&self) -> usize {
+        let threads = self.threads.or_else(|| std::thread::available_parallelism().ok());
+        threads.map_or(1, NonZeroUsize::get)
+    }
+
     /// Reads a command line. A flag of a service that shall not run is refused like one that does not exist.
     ///
     /// # Errors

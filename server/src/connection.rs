@@ -10,7 +10,7 @@
 //!
 //! Guarantee: when [`serve`] returns, every task that it started has ended.
 
-use std::{convert::Infallible, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, io, net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
@@ -22,6 +22,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::util::BoxCloneSyncService;
 
 use crate::{
+    cores::Cores,
+    error,
     gauge::Gauge,
     keepalive::{EnforcementPolicy, ServerParameters},
 };
@@ -31,6 +33,7 @@ pub use stop::Stop;
 
 pub mod activity;
 mod admission;
+mod coalesce;
 mod exchange;
 pub mod guard;
 mod lifecycle;
@@ -52,6 +55,11 @@ pub trait Listener: Send {
     /// Waits for the next connection; `None` if there will be no more. Cancel-safe.
     fn accept(&mut self) -> impl Future<Output = io::Result<Option<Self::Io>>> + Send;
 
+    /// Moves a connection to the runtime that calls.
+    fn adopt(io: Self::Io) -> io::Result<Self::Io> {
+        Ok(io)
+    }
+
     /// Who made it, if that can be told.
     fn address(_: &Self::Io) -> Option<IpAddr> {
         None
@@ -68,6 +76,10 @@ impl Listener for TcpListener {
         Ok(Some(stream))
     }
 
+    fn adopt(stream: TcpStream) -> io::Result<TcpStream> {
+        TcpStream::from_std(stream.into_std()?)
+    }
+
     fn address(stream: &TcpStream) -> Option<IpAddr> {
         stream.peer_addr().ok().map(|address| address.ip())
     }
@@ -79,6 +91,10 @@ impl<L: Listener> Listener for &mut L {
 
     async fn accept(&mut self) -> io::Result<Option<L::Io>> {
         L::accept(self).await
+    }
+
+    fn adopt(io: L::Io) -> io::Result<L::Io> {
+        L::adopt(io)
     }
 
     fn address(io: &L::Io) -> Option<IpAddr> {
@@ -147,12 +163,13 @@ pub async fn serve(
     service: HttpService,
     settings: Settings,
     gauges: Gauges,
+    cores: Cores,
     drain: CancellationToken,
 ) {
     let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
     let context =
         Context { service, settings, gauges, tasks: tasks.clone(), drain: drain.clone(), cut };
-    accept(&mut listener, &context).await;
+    accept(&mut listener, &context, &cores).await;
     drop(listener);
     tasks.close();
     let limit = settings.drain_timeout;
@@ -163,7 +180,7 @@ pub async fn serve(
     }
 }
 
-async fn accept<L: Listener>(listener: &mut L, context: &Context) {
+async fn accept<L: Listener>(listener: &mut L, context: &Context, cores: &Cores) {
     let doors = Doors::new(context.settings.max_connections);
     let mut pause = ACCEPT_PAUSE;
     while let Some(accepted) = context.drain.run_until_cancelled(listener.accept()).await {
@@ -172,10 +189,10 @@ async fn accept<L: Listener>(listener: &mut L, context: &Context) {
                 pause = ACCEPT_PAUSE;
                 if let Some((open, unfinished)) = doors.admit(L::address(&io)) {
                     let held = (open, context.gauges.connections.hold());
-                    let connection = lifecycle::serve(io, context.clone(), unfinished);
-                    context.tasks.spawn(async move {
+                    let connection = serve_one(io, L::adopt, context.clone(), unfinished);
+                    cores.spawn(&context.tasks, async move {
                         if let Err(error) = connection.await {
-                            tracing::debug!(error = %crate::error::chain(&error), "connection ended");
+                            tracing::debug!(error = %error::chain(&*error), "connection ended");
                         }
                         drop(held);
                     });
@@ -189,6 +206,15 @@ async fn accept<L: Listener>(listener: &mut L, context: &Context) {
             }
         }
     }
+}
+
+async fn serve_one<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    io: IO,
+    adopt: fn(IO) -> io::Result<IO>,
+    context: Context,
+    unfinished: Place,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    Ok(lifecycle::serve(adopt(io)?, context, unfinished).await?)
 }
 
 /// Who may come in.

@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    cores::Cores,
     filter::{Filter, Tags},
     gauge::{Gauge, Held},
     log::{Limit, PostLog, Record},
@@ -29,7 +30,35 @@ use crate::{
 /// What the dispatcher reads at a time.
 const READ: Limit = Limit { posts: 1024, bytes: 1024 * 1024 };
 
-/// The one reader that wakes all others.
+/// A dispatcher for each core: a post wakes each core once, and there the readers that it matches.
+#[derive(Debug, Clone)]
+pub struct Dispatchers(Arc<[Arc<Dispatcher>]>);
+
+impl Dispatchers {
+    /// So many, which start at the head. Somebody must [`run`](Dispatcher::run) them.
+    pub fn new(log: &Arc<dyn PostLog>, count: usize) -> Self {
+        let cursors = Gauge::default();
+        let one = |_| Dispatcher { cursors: cursors.clone(), ..Dispatcher::over(log.clone()) };
+        Self((0..count).map(one).map(Arc::new).collect())
+    }
+
+    /// The one of the core that calls.
+    pub fn here(&self) -> &Arc<Dispatcher> {
+        &self.0[Cores::here() % self.0.len()]
+    }
+
+    /// Each of them, by core.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Dispatcher>> {
+        self.0.iter()
+    }
+
+    /// How many cursors there are, at all of them.
+    pub fn cursors(&self) -> &Gauge {
+        self.here().cursors()
+    }
+}
+
+/// The one reader of a core that wakes all others.
 #[derive(Debug)]
 pub struct Dispatcher {
     log: Arc<dyn PostLog>,
@@ -42,8 +71,12 @@ pub struct Dispatcher {
 impl Dispatcher {
     /// A dispatcher that starts at the head. Somebody must [`run`](Dispatcher::run) it.
     pub fn new(log: Arc<dyn PostLog>) -> Arc<Self> {
+        Arc::new(Self::over(log))
+    }
+
+    fn over(log: Arc<dyn PostLog>) -> Self {
         let examined = AtomicU64::new(*log.head().borrow());
-        Arc::new(Self { log, examined, interests: Mutex::default(), cursors: Gauge::default() })
+        Self { log, examined, interests: Mutex::default(), cursors: Gauge::default() }
     }
 
     /// How many cursors there are.

@@ -12,12 +12,14 @@
 //! - [`validate`] and [`error`]: from requests to values, from errors to statuses.
 //! - [`authors`]: the Post service's client of the User service.
 //! - [`cursor`], [`dispatcher`], [`filter`]: how streams read the log and wait for it.
+//! - [`cores`]: the threads that all that runs on.
 //! - [`gauge`]: how much of all that is open.
 //! - [`log`]: the ordered log itself, in memory and on disk.
 
 pub mod authors;
 pub mod config;
 pub mod connection;
+pub mod cores;
 pub mod cursor;
 pub mod deadline;
 pub mod dispatcher;

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use futures::future::select_all;
 use hyper_util::rt::TokioIo;
 use quartet::{
     blog::{post_server::PostServer, user_server::UserServer},
@@ -13,7 +14,7 @@ use quartet::{
     post::v1::post_service_server::PostServiceServer,
     user::v1::user_service_server::UserServiceServer,
 };
-use tokio::{io::DuplexStream, sync::mpsc};
+use tokio::{io::DuplexStream, sync::mpsc, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{
     service::Routes,
@@ -25,8 +26,9 @@ use crate::{
     authors::Authors,
     config::{Config, Role},
     connection::{self, Gauges, HttpService, Listener, RequestBody, Settings},
+    cores::Cores,
     deadline,
-    dispatcher::Dispatcher,
+    dispatcher::Dispatchers,
     error,
     health::{self, Health},
     keepalive::ServerParameters,
@@ -83,11 +85,18 @@ pub struct Server {
     drain: CancellationToken,
     gauges: Gauges,
     health: Health,
+    cores: Cores,
 }
 
 impl Server {
-    /// Opens the log, reads the users, and seeds an empty log if it is asked to.
+    /// Opens the log, reads the users, and seeds an empty log if it is asked to. Its connections will run on the runtime
+    /// that calls.
     pub async fn open(config: Config) -> Result<Self, ServerError> {
+        Self::open_on(Cores::default(), config).await
+    }
+
+    /// The same for connections that run on these cores.
+    pub async fn open_on(cores: Cores, config: Config) -> Result<Self, ServerError> {
         let (connector, pipe) = mpsc::channel(1);
         let users = match (&config.users, config.runs(Role::User)) {
             (_, false) => None,
@@ -104,11 +113,11 @@ impl Server {
             if config.seeds() {
                 seed::seed(&*log).await?;
             }
-            Some(posts(log, channel, SystemTime::now))
+            Some(posts(log, channel, SystemTime::now, cores.count()))
         } else {
             None
         };
-        Ok(Self::of(config, users, posts, pipe))
+        Ok(Self { cores, ..Self::of(config, users, posts, pipe) })
     }
 
     fn of(
@@ -119,10 +128,11 @@ impl Server {
     ) -> Self {
         let health = Health::new(services(&config));
         health.set_all(ServingStatus::Serving);
-        let cursors = posts.as_ref().map(|posts| posts.dispatcher.cursors().clone());
+        let cursors = posts.as_ref().map(|posts| posts.dispatchers.cursors().clone());
         let gauges = Gauges { cursors: cursors.unwrap_or_default(), ..Gauges::default() };
         let drain = CancellationToken::new();
-        Self { config, users, posts, pipe, drain, gauges, health }
+        let cores = Cores::default();
+        Self { config, users, posts, pipe, drain, gauges, health, cores }
     }
 
     /// A Post service alone, over what a test or a simulation brings: a log that is open, the way to a User service, and
@@ -134,7 +144,7 @@ impl Server {
         config: Config,
     ) -> Self {
         let (_, pipe) = mpsc::channel(1);
-        Self::of(config, None, Some(posts(log, users, clock)), pipe)
+        Self::of(config, None, Some(posts(log, users, clock, 1)), pipe)
     }
 
     /// What is open at this server.
@@ -149,28 +159,36 @@ impl Server {
         listener: impl Listener + 'static,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServerError> {
-        let Self { config, users, posts, pipe, drain, gauges, health } = self;
+        let Self { config, users, posts, pipe, drain, gauges, health, cores } = self;
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
 
-        let dispatcher = posts.as_ref().map(|posts| posts.dispatcher.clone());
-        let dispatcher = tasks.spawn(run_dispatcher(dispatcher, stop.clone()));
+        let dispatchers = posts.iter().flat_map(|posts| posts.dispatchers.iter()).enumerate();
+        let dispatchers: Vec<_> = dispatchers
+            .map(|(core, one)| cores.spawn_on(core, &tasks, one.clone().run(stop.clone())))
+            .collect();
         if let Some(posts) = &posts {
             tasks.spawn(watch_log(posts.log.clone(), health.clone(), stop.clone()));
         }
         let users_only = around(user_routes(Routes::default(), users.clone()));
         let settings = config.connections();
         let inside = Settings { keepalive: ServerParameters::default(), frames: false, ..settings };
-        tasks.spawn(connection::serve(pipe, users_only, inside, Gauges::default(), stop.clone()));
+        tasks.spawn(connection::serve(
+            pipe,
+            users_only,
+            inside,
+            Gauges::default(),
+            Cores::default(),
+            stop.clone(),
+        ));
         let all = around(routes(&config, users, posts.clone(), health.clone())?);
         let connections =
-            tasks.spawn(connection::serve(listener, all, settings, gauges, drain.clone()));
+            tasks.spawn(connection::serve(listener, all, settings, gauges, cores, drain.clone()));
 
         let result = tokio::select! {
             biased;
             () = shutdown => Ok(()),
-            // It runs until it is stopped. Without it, streams would wait for ever.
-            _ = dispatcher => Err(ServerError::Dispatcher),
+            () = any_ends(dispatchers) => Err(ServerError::Dispatcher),
         };
         tracing::info!("draining");
         health.set_all(ServingStatus::NotServing);
@@ -198,7 +216,8 @@ pub async fn answer_while<T>(
     let settings = Settings { drain_timeout: STARTED, ..config.connections() };
     let (gauges, opened) = (Gauges::default(), CancellationToken::new());
     let waiting = while_starting(Health::new(services(config)));
-    let answering = connection::serve(listener, waiting, settings, gauges, opened.clone());
+    let answering =
+        connection::serve(listener, waiting, settings, gauges, Cores::default(), opened.clone());
     let opening = async {
         let outcome = opening.await;
         opened.cancel();
@@ -216,9 +235,9 @@ pub async fn serve(
     Server::open(config).await?.serve(listener, shutdown).await
 }
 
-fn posts(log: Arc<dyn PostLog>, users: Channel, clock: fn() -> SystemTime) -> Posts {
-    let dispatcher = Dispatcher::new(log.clone());
-    Posts { log, dispatcher, authors: Authors::new(users), clock }
+fn posts(log: Arc<dyn PostLog>, users: Channel, clock: fn() -> SystemTime, cores: usize) -> Posts {
+    let dispatchers = Dispatchers::new(&log, cores);
+    Posts { log, dispatchers, authors: Authors::new(users), clock }
 }
 
 async fn open_log(config: &Config) -> Result<Arc<dyn PostLog>, OpenError> {
@@ -230,11 +249,13 @@ async fn open_log(config: &Config) -> Result<Arc<dyn PostLog>, OpenError> {
     Ok(Arc::new(EmbeddedLog::open_directory(&config.data, options).await?))
 }
 
-async fn run_dispatcher(dispatcher: Option<Arc<Dispatcher>>, stop: CancellationToken) {
-    match dispatcher {
-        Some(dispatcher) => dispatcher.run(stop).await,
-        None => stop.cancelled().await,
+/// Dispatchers run until they are stopped. Without one of them, streams would wait for ever.
+async fn any_ends(dispatchers: Vec<JoinHandle<()>>) {
+    if dispatchers.is_empty() {
+        std::future::pending().await
     }
+    // Its error is a panic, which the hook has reported.
+    drop(select_all(dispatchers).await);
 }
 
 /// A channel to the User service of this process, over a pipe in memory: a real gRPC client and a real server.

@@ -19,7 +19,7 @@ use crate::{
     authors::Authors,
     connection::Stop,
     cursor::{Batch, Cursor},
-    dispatcher::Dispatcher,
+    dispatcher::Dispatchers,
     error,
     filter::Filter,
     log::{NewPost, PostLog, Record},
@@ -38,7 +38,7 @@ pub struct Posts {
     /// Where posts are.
     pub log: Arc<dyn PostLog>,
     /// Wakes those who wait for posts.
-    pub dispatcher: Arc<Dispatcher>,
+    pub dispatchers: Dispatchers,
     /// Who wrote them.
     pub authors: Authors,
     /// What time it is, for `create_time`.
@@ -108,7 +108,8 @@ impl Posts {
     }
 
     fn reader(&self, filter: Filter, position: u64) -> Reader {
-        let cursor = Cursor::new(self.log.clone(), self.dispatcher.clone(), filter, position);
+        let cursor =
+            Cursor::new(self.log.clone(), self.dispatchers.here().clone(), filter, position);
         Reader { posts: self.clone(), cursor }
     }
 

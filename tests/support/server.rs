@@ -15,6 +15,7 @@ use quartet::post::v1::post_service_client::PostServiceClient;
 use quartet_server::{
     config::Config,
     connection::{self, Gauges, HttpService, Listener},
+    cores::Cores,
     log::PostLog,
     server::{Server, ServerError},
 };
@@ -209,7 +210,7 @@ fn listen(service: HttpService) -> (mpsc::Sender<DuplexStream>, JoinHandle<()>) 
     let (connector, listener) = mpsc::channel(1);
     let settings = Config::ephemeral().connections();
     let (gauges, drain) = (Gauges::default(), CancellationToken::new());
-    let served = connection::serve(listener, service, settings, gauges, drain);
+    let served = connection::serve(listener, service, settings, gauges, Cores::default(), drain);
     (connector, tokio::task::spawn(served))
 }
 

@@ -9,12 +9,14 @@ use std::{
 use quartet_server::{
     config::{Cli, Command},
     connection::guard::frames::FRAMES,
+    cores::{Cores, Threads},
     error::chain,
     probe::Probe,
     server::{Server, ServerError, answer_while},
 };
 use tokio::{
     net::TcpListener,
+    runtime::Builder,
     signal::unix::{Signal, SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
@@ -25,15 +27,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|problem| problem.exit());
     log_to_stderr(cli.config.frames);
-    let done = match &cli.command {
-        Some(Command::Health(probe)) => ask(probe).await,
-        None => run(cli).await.map(|()| true),
-    };
-    match done {
+    match start(cli) {
         Ok(good) => ExitCode::from(u8::from(!good)),
         Err(error) => {
             // If stderr is gone too, the exit code has to do.
@@ -46,6 +43,17 @@ async fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// One thread for what all connections share, such as accepting them and writing the log, and a few for connections.
+fn start(cli: Cli) -> Result<bool, Box<dyn Error>> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    if let Some(Command::Health(probe)) = &cli.command {
+        return runtime.block_on(ask(probe));
+    }
+    let threads = Threads::start(cli.threads())?;
+    runtime.block_on(run(cli, threads.cores()))?;
+    Ok(true)
 }
 
 async fn ask(probe: &Probe) -> Result<bool, Box<dyn Error>> {
@@ -76,13 +84,13 @@ fn log_to_stderr(frames: bool) {
 }
 
 #[allow(clippy::exit)] // a second signal waits for nothing, not even for the runtime
-async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
+async fn run(cli: Cli, cores: Cores) -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::new()?;
     let mut listener = TcpListener::bind(cli.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", cli.listen))?;
     let config = cli.config.clone();
-    let opening = answer_while(&mut listener, &config, Server::open(cli.config));
+    let opening = answer_while(&mut listener, &config, Server::open_on(cores, cli.config));
     let server = tokio::select! {
         server = opening => server?,
         () = signals.next() => return Ok(()),

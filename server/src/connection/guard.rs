@@ -226,8 +226,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
             }
             end = end.min(this.outbound.rest());
         }
-        let written = this.activity.note_write(Pin::new(&mut this.io).poll_write(cx, &buf[..end]));
-        let written = ready!(written)?;
+        let written = ready!(Pin::new(&mut this.io).poll_write(cx, &buf[..end]))?;
         this.sent(&buf[..written]);
         Poll::Ready(Ok(written))
     }
@@ -242,9 +241,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<IO> {
             return self.poll_write(cx, first.map_or(&[], |buf| &**buf));
         }
         let this = &mut *self;
-        let written =
-            this.activity.note_write(Pin::new(&mut this.io).poll_write_vectored(cx, bufs));
-        let written = ready!(written)?;
+        let written = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, bufs))?;
         let mut left = written;
         for buf in bufs {
             let sent = left.min(buf.len());

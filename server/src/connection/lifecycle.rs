@@ -20,6 +20,7 @@ use super::{
     Context, Settings,
     activity::Activity,
     admission::Place,
+    coalesce::Coalesce,
     exchange::{self, STALL},
     guard::Guard,
     stop::Stop,
@@ -57,6 +58,7 @@ where
     let until = Instant::now() + HANDSHAKE;
     let activity = Arc::new(Activity::new(Some(unfinished)));
     let Settings { enforcement, frames, .. } = context.settings;
+    let io = Coalesce::new(io, activity.clone());
     let guard = Guard::new(io, enforcement, activity.clone()).telling(frames);
     let drain = context.drain.clone();
     let handshake = timeout_at(until, http2().handshake(guard));
@@ -102,7 +104,7 @@ enum Due {
 }
 
 struct Lifecycle<IO> {
-    connection: Connection<Guard<IO>, Bytes>,
+    connection: Connection<Guard<Coalesce<IO>>, Bytes>,
     activity: Arc<Activity>,
     context: Context,
     /// Tells this connection's streams to end.
@@ -120,7 +122,7 @@ struct Lifecycle<IO> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Lifecycle<IO> {
     fn new(
-        mut connection: Connection<Guard<IO>, Bytes>,
+        mut connection: Connection<Guard<Coalesce<IO>>, Bytes>,
         activity: Arc<Activity>,
         context: Context,
         handshake_until: Instant,

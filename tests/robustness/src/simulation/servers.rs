@@ -12,8 +12,9 @@ use quartet_server::{
     authors::Authors,
     config::{Config, Role},
     connection::{self, Gauges, HttpService},
+    cores::Cores,
     deadline,
-    dispatcher::Dispatcher,
+    dispatcher::Dispatchers,
     keepalive::EnforcementPolicy,
     log::{
         PostLog,
@@ -136,17 +137,18 @@ async fn serve_buggy(
     listener: SimListener,
     stop: CancellationToken,
 ) {
-    let (dispatcher, authors) = (Dispatcher::new(log.clone()), Authors::new(users));
-    let posts = Posts { log, dispatcher: dispatcher.clone(), authors, clock: now };
+    let (dispatchers, authors) = (Dispatchers::new(&log, 1), Authors::new(users));
+    let posts = Posts { log, dispatchers: dispatchers.clone(), authors, clock: now };
     let routes = Routes::new(PostServiceServer::new(BuggyPosts { posts, bug })).prepare();
     let service = recover::around(deadline::around(HttpService::new(routes)));
     let ended = CancellationToken::new();
     let settings = config().connections();
     let connections = async {
-        connection::serve(listener, service, settings, Gauges::default(), stop).await;
+        let (gauges, cores) = (Gauges::default(), Cores::default());
+        connection::serve(listener, service, settings, gauges, cores, stop).await;
         ended.cancel();
     };
-    tokio::join!(connections, dispatcher.run(ended.clone()));
+    tokio::join!(connections, dispatchers.here().clone().run(ended.clone()));
 }
 
 fn config() -> Config {

@@ -1,0 +1,227 @@
+//! Coalescing: small writes wait until the connection has been polled once more, and go out together.
+//!
+//! h2 flushes after every DATA frame of more than 256 bytes, so a connection with a hundred feeds makes a hundred system
+//! calls for one post. Here a flush only promises to write: it has the connection polled again, behind the
+//! streams that are ready already, and what they have said by then goes out at once. A lone message waits for one
+//! turn of the runtime, not for a clock.
+//!
+//! A socket that takes nothing is waited for, not asked again and again, and what waits for it is at most
+//! [`CAPACITY`]: beyond that a write waits like any other.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::activity::Activity;
+
+/// Bytes that wait to be written. What is larger goes to the socket as it is.
+const CAPACITY: usize = 16 * 1024;
+
+/// A connection's I/O, written in larger pieces.
+#[derive(Debug)]
+pub(super) struct Coalesce<IO> {
+    io: IO,
+    waiting: BytesMut,
+    /// Whether the connection will be polled: it was woken for that, or the socket will do it.
+    woken: bool,
+    activity: Arc<Activity>,
+}
+
+impl<IO> Coalesce<IO> {
+    pub(super) fn new(io: IO, activity: Arc<Activity>) -> Self {
+        Self { io, waiting: BytesMut::new(), woken: false, activity }
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> Coalesce<IO> {
+    /// Writes all that waits. While it is pending, the socket wakes the connection.
+    fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.waiting.has_remaining() {
+            self.woken = true;
+            let written = Pin::new(&mut self.io).poll_write(cx, &self.waiting);
+            match ready!(self.activity.note_write(written))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.waiting.advance(written),
+            }
+        }
+        self.woken = false;
+        // An idle connection keeps no buffer.
+        self.waiting = BytesMut::new();
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Coalesce<IO> {
+    /// Every poll of a connection reads: what waits since the one before is written first.
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.waiting.has_remaining()
+            && let Poll::Ready(written) = self.poll_write_out(cx)
+        {
+            written?;
+        }
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Coalesce<IO> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let len: usize = bufs.iter().map(|buf| buf.len()).sum();
+        if self.waiting.len() + len > CAPACITY {
+            ready!(self.poll_write_out(cx))?;
+        }
+        if len > CAPACITY {
+            let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+            return self.activity.note_write(written);
+        }
+        bufs.iter().for_each(|buf| self.waiting.extend_from_slice(buf));
+        Poll::Ready(Ok(len))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.waiting.is_empty() {
+            return Pin::new(&mut self.io).poll_flush(cx);
+        }
+        if !self.woken {
+            self.woken = true;
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_write_out(cx))?;
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::poll_fn,
+        sync::atomic::{AtomicUsize, Ordering},
+        task::{Wake, Waker},
+    };
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn over(io: DuplexStream) -> Coalesce<DuplexStream> {
+        Coalesce::new(io, Arc::new(Activity::default()))
+    }
+
+    async fn say(io: &mut Coalesce<DuplexStream>, bytes: &[u8]) {
+        io.write_all(bytes).await.unwrap();
+        io.flush().await.unwrap();
+    }
+
+    fn poll_read(io: &mut Coalesce<DuplexStream>, waker: &Waker) -> Poll<io::Result<()>> {
+        let mut buf = [0; 64];
+        Pin::new(io).poll_read(&mut Context::from_waker(waker), &mut ReadBuf::new(&mut buf))
+    }
+
+    #[tokio::test]
+    async fn small_writes_go_out_together_when_the_connection_is_polled_again() {
+        let (near, mut far) = duplex(1024);
+        let mut io = over(near);
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(wakes.clone());
+        for word in ["one ", "two ", "three"] {
+            say(&mut io, word.as_bytes()).await;
+        }
+        assert_eq!(io.waiting.len(), 13, "nothing is written yet");
+        assert!(poll_read(&mut io, &waker).is_pending());
+        let mut got = [0; 64];
+        assert_eq!(far.read(&mut got).await.unwrap(), 13);
+        assert_eq!(&got[..13], b"one two three");
+        assert_eq!(io.waiting.capacity(), 0, "an idle connection keeps no buffer");
+    }
+
+    #[tokio::test]
+    async fn a_flush_wakes_once_and_a_socket_that_takes_nothing_is_not_asked_again() {
+        let (near, mut far) = duplex(4);
+        let mut io = over(near);
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(wakes.clone());
+        let mut context = Context::from_waker(&waker);
+        io.write_all(b"0123456789").await.unwrap();
+        for _ in 0..3 {
+            assert!(Pin::new(&mut io).poll_flush(&mut context).is_ready());
+        }
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        // The pipe takes four bytes, and no more: only who reads there wakes the connection.
+        assert!(poll_read(&mut io, &waker).is_pending());
+        for _ in 0..3 {
+            assert!(Pin::new(&mut io).poll_flush(&mut context).is_ready());
+        }
+        assert_eq!((wakes.0.load(Ordering::Relaxed), io.waiting.len()), (1, 6));
+        assert!(io.activity.blocked_since().is_some());
+        far.read_exact(&mut [0; 4]).await.unwrap();
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_bounded_and_larger_writes_keep_their_order() {
+        let (near, mut far) = duplex(64 * 1024);
+        let mut io = over(near);
+        let large = vec![b'x'; CAPACITY + 1];
+        let writing = async {
+            for _ in 0..100 {
+                io.write_all(b"small").await.unwrap();
+                io.write_all(&large).await.unwrap();
+                assert!(io.waiting.len() <= CAPACITY);
+            }
+            io.write_all(b"last").await.unwrap();
+            io.shutdown().await.unwrap();
+        };
+        let mut got = Vec::new();
+        let (_, read) = tokio::join!(writing, far.read_to_end(&mut got));
+        read.unwrap();
+        let expected = [&b"small"[..], &large].concat().repeat(100);
+        assert!(got.strip_suffix(b"last") == Some(&*expected), "{} bytes", got.len());
+    }
+
+    #[tokio::test]
+    async fn a_write_beyond_the_bound_waits_for_the_socket() {
+        let (near, _far) = duplex(1024);
+        let mut io = over(near);
+        io.write_all(&[0; CAPACITY]).await.unwrap();
+        let more = poll_fn(|cx| Poll::Ready(Pin::new(&mut io).poll_write(cx, b"more"))).await;
+        assert!(more.is_pending());
+    }
+}
