@@ -3,11 +3,13 @@
 //! - [`post::v1`], [`user::v1`] and [`health::v1`]: messages, clients and servers generated from `proto/` by `build.rs`.
 //! - [`blog`]: the servers under the names that the Go blog series gave its services.
 //! - [`wire`]: posts that stay encoded, and the codec that sends them.
+//! - [`borrowed`]: posts that are read where they are.
 //! - [`limits`]: every limit of the contract, once.
 //! - [`reason`]: the `ErrorInfo` reasons that a status can carry.
 //!
 //! Not here: behaviour. The server's is in `server/`, the client's in `client/`.
 
+pub mod borrowed;
 pub mod limits;
 pub mod reason;
 pub mod wire;

@@ -17,19 +17,20 @@ use tonic::{
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
+    borrowed::{Field, fields},
     post::v1::{LogPosition, PostMessage, TagFeedResponse},
     reason,
 };
 
 // The field numbers of `PostMessage`.
-const POST_ID: u32 = 1;
-const AUTHOR: u32 = 2;
-const TITLE: u32 = 3;
-const BODY: u32 = 4;
-const TAGS: u32 = 5;
-const USER_ID: u32 = 6;
-const SEQUENCE: u32 = 7;
-const CREATE_TIME: u32 = 8;
+pub(crate) const POST_ID: u32 = 1;
+pub(crate) const AUTHOR: u32 = 2;
+pub(crate) const TITLE: u32 = 3;
+pub(crate) const BODY: u32 = 4;
+pub(crate) const TAGS: u32 = 5;
+pub(crate) const USER_ID: u32 = 6;
+pub(crate) const SEQUENCE: u32 = 7;
+pub(crate) const CREATE_TIME: u32 = 8;
 
 /// Encodes what the writer chose: `post_id`, `user_id`, `tags`, `title`, `body`.
 ///
@@ -88,18 +89,9 @@ impl<'a> PostView<'a> {
 
     /// The fields with a length, up to the first that has none. What is not asked for is passed over unseen.
     fn fields(self) -> impl Iterator<Item = (u32, &'a [u8])> {
-        let mut rest = self.0;
-        std::iter::from_fn(move || {
-            if rest.is_empty() {
-                return None;
-            }
-            let (tag, WireType::LengthDelimited) = encoding::decode_key(&mut rest).ok()? else {
-                return None;
-            };
-            let len = usize::try_from(encoding::decode_varint(&mut rest).ok()?).ok()?;
-            let (value, after) = rest.split_at_checked(len)?;
-            rest = after;
-            Some((tag, value))
+        fields(self.0).map_while(|field| match field {
+            Ok((tag, Field::Bytes(value))) => Some((tag, value)),
+            _ => None,
         })
     }
 }
@@ -122,10 +114,15 @@ impl OutgoingPost {
             + encoding::int64::encoded_len(SEQUENCE, &self.sequence)
     }
 
-    fn encode(&self, buf: &mut impl BufMut) {
+    /// Writes the post as field 1 of a message, in few and large pieces.
+    fn put(&self, buf: &mut impl BufMut) {
+        put_small(buf, |buf| put_delimiter(1, self.encoded_len(), buf));
         buf.put_slice(&self.stored);
-        put_string(AUTHOR, &self.author, buf);
-        encoding::int64::encode(SEQUENCE, &self.sequence, buf);
+        if !self.author.is_empty() {
+            put_small(buf, |buf| put_delimiter(AUTHOR, self.author.len(), buf));
+            buf.put_slice(self.author.as_bytes());
+        }
+        put_small(buf, |buf| encoding::int64::encode(SEQUENCE, &self.sequence, buf));
     }
 }
 
@@ -168,10 +165,7 @@ impl Encode for Page {
     }
 
     fn encode(&self, buf: &mut impl BufMut) {
-        for post in &self.posts {
-            put_delimiter(1, post.encoded_len(), buf);
-            post.encode(buf);
-        }
+        self.posts.iter().for_each(|post| post.put(buf));
         encoding::message::encode(2, &self.position, buf);
         if self.flag {
             encoding::bool::encode(3, &true, buf);
@@ -220,10 +214,10 @@ impl<T, U> Default for WireCodec<T, U> {
     }
 }
 
-/// tonic allocates the first number per stream and direction, at once; an idle feed shall not pay for it. Messages
+/// tonic allocates the first number per stream and direction, at once; an idle feed shall not pay for it, and messages
 /// reserve what they need. The second is the size of a chunk handed to HTTP/2: one full batch.
 fn buffer_settings() -> BufferSettings {
-    BufferSettings::new(512, crate::limits::BATCH_BYTES)
+    BufferSettings::new(0, crate::limits::BATCH_BYTES)
 }
 
 impl<T, U> Codec for WireCodec<T, U>
@@ -294,6 +288,15 @@ fn put_string(tag: u32, value: &str, buf: &mut impl BufMut) {
         put_delimiter(tag, value.len(), buf);
         buf.put_slice(value.as_bytes());
     }
+}
+
+/// Gathers keys and numbers before they are copied: a buffer that can grow looks for room at every byte.
+fn put_small(buf: &mut impl BufMut, write: impl FnOnce(&mut &mut [u8])) {
+    let mut small = [0; 24];
+    let mut rest = &mut small[..];
+    write(&mut rest);
+    let written = 24 - rest.len();
+    buf.put_slice(&small[..written]);
 }
 
 fn delimited_len(tag: u32, len: usize) -> usize {

@@ -1,17 +1,24 @@
 //! ListPosts.
 
+use std::pin::pin;
+
+use futures::StreamExt as _;
+use proptest::prelude::*;
 use prost::Message as _;
 use quartet::{
+    borrowed::PostRef,
     limits,
     post::v1::{
         ListPostsRequest, ListPostsResponse, PostMessage, post_service_client::PostServiceClient,
     },
 };
 
+use quartet_client::{ListEvent, borrowed::Batch, list_posts, read_posts};
+
 use crate::support::{
     TestServer, after, all, large_post, list, listed, next,
     order::{Received, check},
-    post, post_ids, posts, read_log, sequence, strings, upload,
+    post, post_ids, posts, read_log, sequence, soon, strings, upload,
 };
 
 #[tokio::test]
@@ -247,4 +254,58 @@ async fn a_reader_that_stalls_loses_nothing_and_holds_up_nobody() {
 
 fn position(message: &ListPostsResponse) -> i64 {
     sequence(&message.position)
+}
+
+#[tokio::test]
+async fn posts_that_are_read_in_place_are_those_that_are_decoded() {
+    let server = TestServer::start().await;
+    upload(&mut server.posts(), posts("p", 600, &["a", "ü"])).await.unwrap();
+    let mut decoded = Vec::new();
+    let mut ordinary = pin!(list_posts(server.channel(), ListPostsRequest::default()));
+    while let Some(event) = soon(ordinary.next()).await {
+        if let ListEvent::Batch(batch) = event.unwrap() {
+            decoded.extend(batch.post_messages);
+        }
+    }
+    let (mut read, mut complete) = (0, false);
+    let mut in_place = pin!(read_posts::<Batch>(server.channel(), ListPostsRequest::default()));
+    while let Some(event) = soon(in_place.next()).await {
+        let ListEvent::Batch(batch) = event.unwrap() else { panic!("nothing was cut") };
+        for post in batch.posts() {
+            assert_same(&post.unwrap(), &decoded[read]);
+            read += 1;
+        }
+        complete = batch.snapshot_complete;
+    }
+    assert_eq!((read, complete), (600, true));
+    server.stop().await;
+}
+
+fn assert_same(read: &PostRef<'_>, post: &PostMessage) {
+    assert_eq!(read.post_id, post.post_id);
+    assert_eq!((read.title, read.body), (&*post.title, &*post.body));
+    assert_eq!((read.user_id, read.author), (&*post.user_id, &*post.author));
+    assert_eq!(read.tags().collect::<Vec<_>>(), post.tags);
+    assert_eq!((read.sequence, read.create_time), (post.sequence, post.create_time));
+}
+
+proptest! {
+    #[test]
+    fn a_post_that_is_cut_or_changed_anywhere_is_refused_in_place_as_prost_refuses_it(
+        at in any::<prop::sample::Index>(),
+        change in any::<Option<u8>>(),
+    ) {
+        let post = PostMessage { author: "Kim".to_owned(), sequence: 300, ..post("p", &["a", "ü"]) };
+        let mut bytes = post.encode_to_vec();
+        let at = at.index(bytes.len());
+        match change {
+            Some(change) => bytes[at] ^= change,
+            None => bytes.truncate(at),
+        }
+        match (PostRef::decode(&bytes), PostMessage::decode(&*bytes)) {
+            (Ok(read), Ok(post)) => assert_same(&read, &post),
+            // Groups, which nobody uses, are refused here.
+            (read, decoded) => prop_assert!(read.is_err(), "{decoded:?}"),
+        }
+    }
 }

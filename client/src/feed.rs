@@ -310,7 +310,7 @@ impl Session {
 
     fn on_joined(&mut self, joined: Joined) -> Result<Option<FeedEvent>, Error> {
         let answered = self.answer("joined", |r| matches!(r, FeedRequest::Join { .. }))?;
-        self.position = Some(self.order.advance(&[], joined.position.clone())?);
+        self.position = Some(self.order.advance([], joined.position.clone())?);
         self.following = true;
         (self.tags, self.all_tags) = (joined.tags.clone(), joined.all_tags);
         Ok((!answered.rejoin).then_some(FeedEvent::Joined(joined)))
@@ -378,7 +378,8 @@ impl Session {
         position: &Option<LogPosition>,
     ) -> Result<(), Error> {
         if self.position.is_some() || !posts.is_empty() {
-            self.position = Some(self.order.advance(posts, position.clone())?);
+            self.position =
+                Some(self.order.advance(posts.iter().map(|post| post.sequence), position.clone())?);
         }
         Ok(())
     }

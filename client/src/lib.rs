@@ -24,7 +24,9 @@ mod pages;
 pub use pages::list_user_posts;
 
 mod list;
-pub use list::{ListEvent, list_posts};
+pub use list::{ListEvent, list_posts, read_posts};
+
+pub mod borrowed;
 
 mod upload;
 pub use upload::{Posts, UploadEvent, upload_posts};

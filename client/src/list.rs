@@ -7,22 +7,22 @@ use std::{mem::take, pin::pin};
 
 use async_stream::try_stream;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
-use quartet::post::v1::{
-    ListPostsRequest, ListPostsResponse, LogPosition, post_service_client::PostServiceClient,
-};
-use tonic::{Response, Status};
+use http::uri::PathAndQuery;
+use quartet::post::v1::{ListPostsRequest, ListPostsResponse, LogPosition};
+use tonic::{Request, Response, Status, client::Grpc};
 
 use crate::{
     Channel, Error,
     backoff::{Backoff, Disconnected},
+    borrowed::FromList,
     order::Order,
 };
 
 /// What happens on a list.
 #[derive(Debug)]
-pub enum ListEvent {
+pub enum ListEvent<B = ListPostsResponse> {
     /// The next posts, or none: then it is a bookmark. `snapshot_complete` is set at most once, resumes included.
-    Batch(ListPostsResponse),
+    Batch(B),
     /// The stream was cut and will be resumed.
     Disconnected(Disconnected),
     /// It was resumed after this position.
@@ -35,17 +35,27 @@ pub enum ListEvent {
 /// Those of the RPC that are not resumable, those that [`Backoff`] gave up on, and [`Error::Protocol`].
 pub fn list_posts(
     channel: impl Into<Channel>,
-    mut request: ListPostsRequest,
+    request: ListPostsRequest,
 ) -> impl Stream<Item = Result<ListEvent, Error>> + Send {
+    read_posts(channel, request)
+}
+
+/// The same with batches of another kind: [`Batch`](crate::borrowed::Batch) is read where it is, several times as fast.
+///
+/// # Errors
+/// As for [`list_posts`].
+pub fn read_posts<B: FromList>(
+    channel: impl Into<Channel>,
+    mut request: ListPostsRequest,
+) -> impl Stream<Item = Result<ListEvent<B>, Error>> + Send {
     let channel = channel.into();
     try_stream! {
-        let client = PostServiceClient::new(channel);
         let mut order = Order::after(request.resume_after.as_ref());
         let mut backoff = Backoff::default();
         let mut complete = false;
         let mut resuming = false;
         loop {
-            let mut batches = pin!(call(client.clone(), request.clone()));
+            let mut batches = pin!(call::<B>(channel.clone(), request.clone()));
             let cut = loop {
                 match batches.next().await {
                     Some(Ok(mut batch)) => {
@@ -53,10 +63,10 @@ pub fn list_posts(
                         if take(&mut resuming) {
                             yield ListEvent::Reconnected(request.resume_after.clone().unwrap_or_default());
                         }
-                        let position = order.advance(&batch.post_messages, batch.position.clone())?;
+                        let position = order.advance(batch.sequences(), batch.position().cloned())?;
                         // A resumed call has a head of its own; the reader asked for that of the first.
-                        batch.snapshot_complete &= !complete;
-                        complete |= batch.snapshot_complete;
+                        *batch.snapshot_complete() &= !complete;
+                        complete |= *batch.snapshot_complete();
                         yield ListEvent::Batch(batch);
                         // Whoever asks for the next event has handled this one.
                         request.resume_after = Some(position);
@@ -77,10 +87,16 @@ pub fn list_posts(
 }
 
 /// One call as one stream: a call that fails is a stream that begins with the error.
-fn call(
-    mut client: PostServiceClient<Channel>,
+fn call<B: FromList>(
+    channel: Channel,
     request: ListPostsRequest,
-) -> impl Stream<Item = Result<ListPostsResponse, Status>> + Send {
-    stream::once(async move { client.list_posts(request).await.map(Response::into_inner) })
-        .try_flatten()
+) -> impl Stream<Item = Result<B, Status>> + Send {
+    let call = async move {
+        let mut client = Grpc::new(channel);
+        client.ready().await.map_err(|error| Status::from_error(error.into()))?;
+        let path = PathAndQuery::from_static("/post.v1.PostService/ListPosts");
+        let request = Request::new(request);
+        client.server_streaming(request, path, B::Codec::default()).await.map(Response::into_inner)
+    };
+    stream::once(call).try_flatten()
 }

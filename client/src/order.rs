@@ -1,7 +1,7 @@
 //! Checks, as a reader goes, that the log's order holds: over all streams of one reader sequences strictly increase,
 //! and a position comes after everything up to it.
 
-use quartet::post::v1::{LogPosition, PostMessage};
+use quartet::post::v1::LogPosition;
 
 use crate::Error;
 
@@ -21,14 +21,14 @@ impl Order {
     /// [`Error::Protocol`] if the batch cannot come next.
     pub(crate) fn advance(
         &mut self,
-        posts: &[PostMessage],
+        sequences: impl IntoIterator<Item = i64>,
         position: Option<LogPosition>,
     ) -> Result<LogPosition, Error> {
-        for post in posts {
-            if post.sequence <= self.0 {
-                return Err(broken(format_args!("post {} came after {}", post.sequence, self.0)));
+        for sequence in sequences {
+            if sequence <= self.0 {
+                return Err(broken(format_args!("post {sequence} came after {}", self.0)));
             }
-            self.0 = post.sequence;
+            self.0 = sequence;
         }
         let position = position.ok_or_else(|| broken(format_args!("a position is missing")))?;
         if position.sequence < self.0 {
@@ -48,9 +48,8 @@ mod tests {
     use super::*;
 
     fn advance(order: &mut Order, sequences: &[i64], position: i64) -> Result<(), Error> {
-        let post = |&sequence| PostMessage { sequence, ..Default::default() };
-        let posts: Vec<_> = sequences.iter().map(post).collect();
-        order.advance(&posts, Some(LogPosition { sequence: position, ..Default::default() }))?;
+        let position = LogPosition { sequence: position, ..Default::default() };
+        order.advance(sequences.iter().copied(), Some(position))?;
         Ok(())
     }
 
@@ -70,6 +69,6 @@ mod tests {
             let mut order = Order(4);
             assert!(advance(&mut order, posts, position).is_err(), "{posts:?} up to {position}");
         }
-        assert!(Order::default().advance(&[], None).is_err(), "no position");
+        assert!(Order::default().advance([], None).is_err(), "no position");
     }
 }

@@ -7,7 +7,12 @@
 //! So while User is down or slow, names that were known go on; a name that was never known fails the caller, who tries
 //! again.
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{
     FutureExt as _,
@@ -103,35 +108,31 @@ impl Authors {
 
     /// The author of each record, "" for an unknown user. Cancel-safe.
     pub async fn of(&self, records: &[Record]) -> Result<Vec<Arc<str>>, UserServiceUnavailable> {
-        // Each post is looked into once, and each user once: a page has many posts of few users.
-        let (mut users, mut numbers) = (Vec::new(), HashMap::new());
-        let number = |record| {
-            let user_id = Record::view(record).user_id();
-            *numbers.entry(user_id).or_insert_with(|| {
-                users.push(user_id);
-                users.len() - 1
-            })
-        };
-        let writers: Vec<usize> = records.iter().map(number).collect();
-        let fresh = self.fresh(&users).into_iter().zip(&users);
-        let names = try_join_all(fresh.map(async |(fresh, user_id)| match fresh {
-            Some(author) => Ok(author),
-            None => self.get(user_id).await,
-        }));
+        let fresh = self.fresh(records);
+        let missing: BTreeSet<&str> = records
+            .iter()
+            .zip(&fresh)
+            .filter_map(|(record, author)| author.is_none().then(|| record.view().user_id()))
+            .collect();
+        let found = try_join_all(missing.iter().map(|user_id| self.get(user_id))).await?;
+        let found: HashMap<_, _> = missing.into_iter().zip(found).collect();
+
         let unknown: Arc<str> = "".into();
-        let names: Vec<Arc<str>> =
-            names.await?.into_iter().map(|name| name.unwrap_or_else(|| unknown.clone())).collect();
-        Ok(writers.into_iter().map(|writer| names[writer].clone()).collect())
+        let name = |(record, fresh): (&Record, Option<Author>)| {
+            let author = fresh.unwrap_or_else(|| found.get(record.view().user_id())?.clone());
+            author.unwrap_or_else(|| unknown.clone())
+        };
+        Ok(records.iter().zip(fresh).map(name).collect())
     }
 
-    /// What is known of these users, in their order, as far as it needs no call.
-    fn fresh(&self, users: &[&str]) -> Vec<Option<Author>> {
+    /// The author of each record, as far as it needs no call.
+    fn fresh(&self, records: &[Record]) -> Vec<Option<Author>> {
         let (known, now) = (self.0.known.lock(), Instant::now());
-        let fresh = |user_id: &&str| {
-            let known = known.get(*user_id).filter(|known| known.fresh_until > now);
-            known.map(|known| known.author.clone())
+        let fresh = |record: &Record| {
+            let known = known.get(record.view().user_id())?;
+            (known.fresh_until > now).then(|| known.author.clone())
         };
-        users.iter().map(fresh).collect()
+        records.iter().map(fresh).collect()
     }
 
     /// Waits for the calls in flight, at most as long as one may take.

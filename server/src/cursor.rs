@@ -191,8 +191,8 @@ mod tests {
     };
 
     fn tagged(tags: &[&str]) -> Filter {
-        let tags = tags.iter().map(ToString::to_string).collect();
-        Filter { tags: Tags::AnyOf(tags), user_ids: BTreeSet::new() }
+        let tags: BTreeSet<_> = tags.iter().map(ToString::to_string).collect();
+        Filter { tags: Tags::AnyOf(tags.into()), user_ids: BTreeSet::new() }
     }
 
     async fn append(log: &MemoryLog, count: usize, tag: &str) {

@@ -285,7 +285,7 @@ impl Interests {
                 self.all.insert(id, entry.clone());
             }
             Tags::All => insert(&mut self.by_user, &entry.filter.user_ids, id, &entry),
-            Tags::AnyOf(tags) => insert(&mut self.by_tag, tags, id, &entry),
+            Tags::AnyOf(tags) => insert(&mut self.by_tag, &**tags, id, &entry),
         }
         self.waiters.insert(id, entry);
     }
@@ -295,7 +295,7 @@ impl Interests {
         self.all.remove(&id);
         match &entry.filter.tags {
             Tags::All => remove(&mut self.by_user, &entry.filter.user_ids, id),
-            Tags::AnyOf(tags) => remove(&mut self.by_tag, tags, id),
+            Tags::AnyOf(tags) => remove(&mut self.by_tag, &**tags, id),
         }
         Some(entry)
     }
@@ -365,7 +365,7 @@ mod tests {
 
     fn filter(tags: &[&str], user_ids: &[&str]) -> Arc<Filter> {
         let set = |terms: &[&str]| terms.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
-        let tags = if tags.is_empty() { Tags::All } else { Tags::AnyOf(set(tags)) };
+        let tags = if tags.is_empty() { Tags::All } else { Tags::AnyOf(set(tags).into()) };
         Arc::new(Filter { tags, user_ids: set(user_ids) })
     }
 

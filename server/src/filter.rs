@@ -1,6 +1,6 @@
 //! Which posts a reader wants: any of these tags, and any of these users.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use quartet::wire::PostView;
 
@@ -19,12 +19,12 @@ pub enum Tags {
     /// Every post, tagged or not.
     All,
     /// Posts with at least one of these.
-    AnyOf(BTreeSet<String>),
+    AnyOf(Arc<BTreeSet<String>>),
 }
 
 impl Default for Tags {
     fn default() -> Self {
-        Tags::AnyOf(BTreeSet::new())
+        Tags::AnyOf(Arc::default())
     }
 }
 

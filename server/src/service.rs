@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use futures::stream::BoxStream;
+use futures::{FutureExt as _, stream::BoxStream};
 use quartet::{
     post::v1::{
         ListPostsByUserIdRequest, ListPostsRequest, LogPosition, PostMessage, TagFeedRequest,
@@ -156,7 +156,8 @@ impl Reader {
 
     async fn hand_over(&mut self, mut batch: Batch) -> Result<Page, Status> {
         let records = std::mem::take(&mut batch.records);
-        let page = self.posts.page(records, batch.position, false).await?;
+        // In a box: a stream that waits for posts shall not hold the room for handing them over.
+        let page = self.posts.page(records, batch.position, false).boxed().await?;
         self.cursor.advance(&batch);
         Ok(page)
     }

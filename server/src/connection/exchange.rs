@@ -7,6 +7,7 @@
 //! Dropping the exchange resets the stream and frees all that the call holds: cursor, permits, its part of the pipe.
 
 use std::{
+    convert::Infallible,
     future::poll_fn,
     pin::{Pin, pin},
     task::{Context, Poll, ready},
@@ -14,6 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::{FutureExt as _, future::BoxFuture};
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
@@ -31,20 +33,30 @@ pub const STALL: Duration = Duration::from_secs(30);
 
 /// Serves a request. One that has no answer when `cut` is cancelled gets UNAVAILABLE; a response under way ends with its
 /// connection. `_open` is held for as long as it takes.
-pub(super) async fn serve(
+pub(super) fn serve(
     request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
+    respond: SendResponse<Bytes>,
     service: HttpService,
+    cut: CancellationToken,
+    open: (OpenStream, Held),
+) -> impl Future<Output = ()> + Send {
+    let request = request.map(|stream| RequestBody { stream, data_ended: false });
+    // In a box, which goes when there is an answer: a stream that is open for long shall not hold what its request took.
+    exchange(service.oneshot(request).boxed(), respond, cut, open)
+}
+
+async fn exchange(
+    answer: BoxFuture<'static, Result<Response<Body>, Infallible>>,
+    mut respond: SendResponse<Bytes>,
     cut: CancellationToken,
     _open: (OpenStream, Held),
 ) {
-    let request = request.map(|stream| RequestBody { stream, data_ended: false });
     let response = tokio::select! {
         biased;
         // The caller is gone, and the handler with it: it must not take the end of the request for a good one.
         _ = poll_fn(|cx| respond.poll_reset(cx)) => return,
         () = cut.cancelled() => error::shutdown().into_http(),
-        response = service.oneshot(request) => match response {
+        response = answer => match response {
             Ok(response) => response,
             Err(never) => match never {},
         },
@@ -122,9 +134,17 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Waits until the peer grants some of the room that is wanted, until then at most.
+    /// Makes sure of some of the room that is wanted, until then at most.
     async fn room(&mut self, wanted: usize, stalled: Instant) -> Result<(), End> {
         self.stream.reserve_capacity(wanted);
+        if self.stream.capacity() > 0 {
+            return Ok(());
+        }
+        // In a box, because few streams wait for room and many for posts.
+        self.wait_for_room(stalled).boxed().await
+    }
+
+    async fn wait_for_room(&mut self, stalled: Instant) -> Result<(), End> {
         let until = self.deadline.map_or(stalled, |deadline| deadline.min(stalled));
         while self.stream.capacity() == 0 {
             match timeout_at(until, poll_fn(|cx| self.stream.poll_capacity(cx))).await {

@@ -4,7 +4,10 @@
 //! whatever comes first: a request, a receipt that is due, posts, or silence. It is polled only while the client
 //! reads, so a client that publishes without reading stops itself, and nobody else.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use async_stream::try_stream;
 use futures::{FutureExt as _, Stream, future::BoxFuture};
@@ -107,7 +110,8 @@ struct Feed {
     requests: Streaming<TagFeedRequest>,
     stop: Stop,
     reader: Reader,
-    tags: BTreeSet<String>,
+    /// What it joined; its filter shares them.
+    tags: Arc<BTreeSet<String>>,
     all_tags: bool,
     /// Whether the first join came and said where to start.
     started: bool,
@@ -134,7 +138,7 @@ impl Feed {
             requests,
             stop,
             reader,
-            tags: BTreeSet::new(),
+            tags: Arc::default(),
             all_tags: false,
             started: false,
             catch_up: None,
@@ -272,13 +276,14 @@ impl Feed {
                 "all tags are followed; leave them with all_tags",
             ));
         }
-        let rest = if all_tags { BTreeSet::new() } else { &self.tags - &gone };
+        let rest = if all_tags { BTreeSet::new() } else { &*self.tags - &gone };
         self.follow(rest, false);
         let (tags, all_tags, position) = self.followed();
         Ok(Payload::Left(Left { tags, all_tags, position }))
     }
 
     fn follow(&mut self, tags: BTreeSet<String>, all_tags: bool) {
+        let tags = Arc::new(tags);
         let filter = if all_tags { Tags::All } else { Tags::AnyOf(tags.clone()) };
         (self.tags, self.all_tags) = (tags, all_tags);
         self.reader.cursor.change_filter(Filter { tags: filter, user_ids: BTreeSet::new() });

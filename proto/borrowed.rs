@@ -1,0 +1,131 @@
+//! Reading in place: posts whose text stays in the message that brought it.
+//!
+//! prost makes a `String` of every text, eight allocations for a post. Whoever only looks at posts, counts them or hands
+//! them on can do without: here a field is a slice of the message. It is checked as prost checks it: lengths, types, UTF-8.
+
+use std::str::Utf8Error;
+
+use prost::encoding::{WireType, decode_key, decode_varint};
+use prost_types::Timestamp;
+
+use crate::wire::{AUTHOR, BODY, CREATE_TIME, POST_ID, SEQUENCE, TAGS, TITLE, USER_ID};
+
+/// Bytes that are not a message of this contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed(pub &'static str);
+
+impl std::fmt::Display for Malformed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a message cannot be decoded: {}", self.0)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+impl From<Utf8Error> for Malformed {
+    fn from(_: Utf8Error) -> Self {
+        Malformed("a text is not UTF-8")
+    }
+}
+
+/// What a field holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field<'a> {
+    /// A number, or a bool.
+    Number(u64),
+    /// A text, or a message.
+    Bytes(&'a [u8]),
+    /// Of a type that this contract does not use.
+    Other,
+}
+
+/// The fields of a message and their numbers, in their order. Nothing follows an error.
+pub fn fields(message: &[u8]) -> impl Iterator<Item = Result<(u32, Field<'_>), Malformed>> {
+    let mut rest = message;
+    std::iter::from_fn(move || {
+        let field = (!rest.is_empty()).then(|| field(&mut rest))?;
+        if field.is_err() {
+            rest = &[];
+        }
+        Some(field)
+    })
+}
+
+#[inline]
+fn field<'a>(rest: &mut &'a [u8]) -> Result<(u32, Field<'a>), Malformed> {
+    let number = |rest: &mut &[u8]| decode_varint(rest).map_err(|_| Malformed("a number"));
+    let (tag, wire_type) = decode_key(rest).map_err(|_| Malformed("the key of a field"))?;
+    let field = match wire_type {
+        WireType::Varint => Field::Number(number(rest)?),
+        WireType::LengthDelimited => {
+            let length = usize::try_from(number(rest)?).unwrap_or(usize::MAX);
+            Field::Bytes(split(rest, length)?)
+        }
+        WireType::SixtyFourBit => split(rest, 8).map(|_| Field::Other)?,
+        WireType::ThirtyTwoBit => split(rest, 4).map(|_| Field::Other)?,
+        WireType::StartGroup | WireType::EndGroup => return Err(Malformed("a group")),
+    };
+    Ok((tag, field))
+}
+
+fn split<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], Malformed> {
+    let (value, after) = rest.split_at_checked(length).ok_or(Malformed("a field is cut off"))?;
+    *rest = after;
+    Ok(value)
+}
+
+/// A `PostMessage` that is still in its bytes. The default is an empty one.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct PostRef<'a> {
+    message: &'a [u8],
+    /// The idempotency key.
+    pub post_id: &'a str,
+    /// The writer's name; empty for an unknown user.
+    pub author: &'a str,
+    /// The title.
+    pub title: &'a str,
+    /// The body.
+    pub body: &'a str,
+    /// The writer.
+    pub user_id: &'a str,
+    /// The place in the log.
+    pub sequence: i64,
+    /// When it was accepted.
+    pub create_time: Option<Timestamp>,
+}
+
+impl<'a> PostRef<'a> {
+    /// Reads a post. Fields that this contract does not know are passed over.
+    ///
+    /// # Errors
+    /// The bytes are not a `PostMessage`.
+    pub fn decode(message: &'a [u8]) -> Result<Self, Malformed> {
+        let mut post = Self { message, ..Self::default() };
+        for field in fields(message) {
+            match field? {
+                (POST_ID, Field::Bytes(text)) => post.post_id = str::from_utf8(text)?,
+                (AUTHOR, Field::Bytes(text)) => post.author = str::from_utf8(text)?,
+                (TITLE, Field::Bytes(text)) => post.title = str::from_utf8(text)?,
+                (BODY, Field::Bytes(text)) => post.body = str::from_utf8(text)?,
+                (USER_ID, Field::Bytes(text)) => post.user_id = str::from_utf8(text)?,
+                (TAGS, Field::Bytes(text)) => _ = str::from_utf8(text)?,
+                (SEQUENCE, Field::Number(number)) => post.sequence = number as i64,
+                (CREATE_TIME, Field::Bytes(time)) => {
+                    let time = prost::Message::decode(time);
+                    post.create_time = Some(time.map_err(|_| Malformed("a time"))?);
+                }
+                (POST_ID..=CREATE_TIME, _) => return Err(Malformed("a field has another type")),
+                _ => {}
+            }
+        }
+        Ok(post)
+    }
+
+    /// The tags, in the writer's order.
+    pub fn tags(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        fields(self.message).filter_map(|field| match field {
+            Ok((TAGS, Field::Bytes(text))) => str::from_utf8(text).ok(),
+            _ => None,
+        })
+    }
+}
