@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use quartet::limits::{BATCH_BYTES, BATCH_POSTS, SKIPPED_POSTS};
 use tokio::sync::watch;
 
@@ -126,7 +127,8 @@ impl Cursor {
                 self.registration.woken().await;
                 continue;
             }
-            let batch = self.replay(self.head()).await?;
+            // In a box: a cursor that waits shall not hold the room for reading.
+            let batch = self.replay(self.head()).boxed().await?;
             if !batch.records.is_empty() {
                 return Ok(batch);
             }
@@ -180,7 +182,6 @@ impl Batch {
 mod tests {
     use std::collections::BTreeSet;
 
-    use futures::FutureExt as _;
     use quartet::post::v1::PostMessage;
     use tokio_util::sync::CancellationToken;
 

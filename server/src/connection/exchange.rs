@@ -7,15 +7,14 @@
 //! Dropping the exchange resets the stream and frees all that the call holds: cursor, permits, its part of the pipe.
 
 use std::{
-    convert::Infallible,
     future::poll_fn,
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures::{FutureExt as _, future::BoxFuture};
+use futures::FutureExt as _;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
@@ -32,7 +31,7 @@ use crate::{deadline::Deadline, error, gauge::Held};
 pub const STALL: Duration = Duration::from_secs(30);
 
 /// Serves a request. One that has no answer when `cut` is cancelled gets UNAVAILABLE; a response under way ends with its
-/// connection. `_open` is held for as long as it takes.
+/// connection. `open` is held for as long as it takes.
 pub(super) fn serve(
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
@@ -41,29 +40,41 @@ pub(super) fn serve(
     open: (OpenStream, Held),
 ) -> impl Future<Output = ()> + Send {
     let request = request.map(|stream| RequestBody { stream, data_ended: false });
-    // In a box, which goes when there is an answer: a stream that is open for long shall not hold what its request took.
-    exchange(service.oneshot(request).boxed(), respond, cut, open)
+    // In a box, which goes when the response begins: a stream that is open for long shall not hold what that took.
+    let begun = begin(request, respond, service, cut).boxed();
+    async move {
+        let _open = open;
+        if let Some((mut respond, mut outgoing, body)) = begun.await
+            && let Err(End::Reset(reason)) = outgoing.send_all(body).await
+        {
+            respond.send_reset(reason);
+        }
+    }
 }
 
-async fn exchange(
-    answer: BoxFuture<'static, Result<Response<Body>, Infallible>>,
+/// Waits for the response and sends its head. `None` if that was all of it, or if nobody waits for it any more.
+async fn begin(
+    request: Request<RequestBody>,
     mut respond: SendResponse<Bytes>,
+    service: HttpService,
     cut: CancellationToken,
-    _open: (OpenStream, Held),
-) {
+) -> Option<(SendResponse<Bytes>, Outgoing, Body)> {
     let response = tokio::select! {
         biased;
         // The caller is gone, and the handler with it: it must not take the end of the request for a good one.
-        _ = poll_fn(|cx| respond.poll_reset(cx)) => return,
+        _ = poll_fn(|cx| respond.poll_reset(cx)) => return None,
         () = cut.cancelled() => error::shutdown().into_http(),
-        response = answer => match response {
+        response = service.oneshot(request) => match response {
             Ok(response) => response,
             Err(never) => match never {},
         },
     };
-    if let Err(End::Reset(reason)) = respond_with(&mut respond, response).await {
-        respond.send_reset(reason);
-    }
+    let (head, body) = response.into_parts();
+    let deadline = head.extensions.get::<Deadline>().map(|deadline| deadline.0);
+    let ended = body.is_end_stream();
+    // It fails only if the stream is over.
+    let stream = respond.send_response(Response::from_parts(head, ()), ended).ok()?;
+    (!ended).then_some((respond, Outgoing { stream, deadline }, body))
 }
 
 /// Why a response ends before its end.
@@ -80,42 +91,6 @@ impl From<h2::Error> for End {
     }
 }
 
-async fn respond_with(
-    respond: &mut SendResponse<Bytes>,
-    response: Response<Body>,
-) -> Result<(), End> {
-    let (head, body) = response.into_parts();
-    let deadline = head.extensions.get::<Deadline>().map(|deadline| deadline.0);
-    let head = Response::from_parts(head, ());
-    if body.is_end_stream() {
-        respond.send_response(head, true)?;
-        return Ok(());
-    }
-    let mut outgoing = Outgoing { stream: respond.send_response(head, false)?, deadline };
-    let mut body = pin!(body);
-    loop {
-        outgoing.room(1, Instant::now() + STALL).await?;
-        let frame = tokio::select! {
-            biased;
-            _ = poll_fn(|cx| outgoing.stream.poll_reset(cx)) => return Err(End::Gone),
-            frame = body.frame() => frame,
-        };
-        match frame {
-            None => return Ok(outgoing.stream.send_data(Bytes::new(), true)?),
-            // Handlers end with trailers; a body that fails is a bug below them.
-            Some(Err(_)) => return Err(End::Reset(Reason::INTERNAL_ERROR)),
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => outgoing.send(data).await?,
-                Err(frame) => {
-                    if let Ok(trailers) = frame.into_trailers() {
-                        return Ok(outgoing.stream.send_trailers(trailers)?);
-                    }
-                }
-            },
-        }
-    }
-}
-
 /// A response's body on its way out.
 struct Outgoing {
     stream: SendStream<Bytes>,
@@ -123,6 +98,30 @@ struct Outgoing {
 }
 
 impl Outgoing {
+    async fn send_all(&mut self, mut body: Body) -> Result<(), End> {
+        loop {
+            self.room(1, Instant::now() + STALL).await?;
+            let frame = tokio::select! {
+                biased;
+                _ = poll_fn(|cx| self.stream.poll_reset(cx)) => return Err(End::Gone),
+                frame = body.frame() => frame,
+            };
+            match frame {
+                None => return Ok(self.stream.send_data(Bytes::new(), true)?),
+                // Handlers end with trailers; a body that fails is a bug below them.
+                Some(Err(_)) => return Err(End::Reset(Reason::INTERNAL_ERROR)),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.send(data).await?,
+                    Err(frame) => {
+                        if let Ok(trailers) = frame.into_trailers() {
+                            return Ok(self.stream.send_trailers(trailers)?);
+                        }
+                    }
+                },
+            }
+        }
+    }
+
     /// Sends all of this, as the peer grants room.
     async fn send(&mut self, mut data: Bytes) -> Result<(), End> {
         let stalled = Instant::now() + STALL;

@@ -336,7 +336,7 @@ impl Feed {
 /// Reads up to the head of the first join, then what is new.
 async fn read(reader: &mut Reader, catch_up: Option<u64>) -> Result<Page, Status> {
     match catch_up {
-        Some(head) => reader.replay(head).await,
+        Some(head) => reader.replay(head).boxed().await,
         None => reader.follow().await,
     }
 }
