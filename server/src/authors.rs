@@ -112,7 +112,8 @@ impl Authors {
         let missing: BTreeSet<&str> = records
             .iter()
             .zip(&fresh)
-            .filter_map(|(record, author)| author.is_none().then(|| record.view().user_id()))
+            .filter(|(_, author)| author.is_none())
+            .map(|(record, _)| record.view().user_id())
             .collect();
         let found = try_join_all(missing.iter().map(|user_id| self.get(user_id))).await?;
         let found: HashMap<_, _> = missing.into_iter().zip(found).collect();

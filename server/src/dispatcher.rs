@@ -9,15 +9,17 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, HashMap},
+    future::poll_fn,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    task::{Context, Poll},
 };
 
+use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use quartet::limits::SKIPPED_POSTS;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -195,7 +197,7 @@ impl Registration {
 
     /// Waits until there may be news. Cancel-safe.
     pub async fn woken(&self) {
-        self.waiter.notify.notified().await;
+        poll_fn(|cx| self.waiter.poll_woken(cx)).await;
     }
 }
 
@@ -207,7 +209,9 @@ impl Drop for Registration {
 
 #[derive(Debug, Default)]
 struct Waiter {
-    notify: Notify,
+    /// The one task that waits, and whether it was woken since it looked: cheaper than what serves many.
+    task: AtomicWaker,
+    woken: AtomicBool,
     /// How far the cursor has examined the log itself.
     position: AtomicU64,
     matched: Mutex<Option<Matched>>,
@@ -221,6 +225,17 @@ struct Matched {
 }
 
 impl Waiter {
+    fn wake(&self) {
+        self.woken.store(true, Ordering::Release);
+        self.task.wake();
+    }
+
+    fn poll_woken(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // In this order, so that no wake-up falls between the two.
+        self.task.register(cx.waker());
+        if self.woken.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
     fn may_match(&self, first: u64, last: u64) {
         if last <= self.position.load(Ordering::Acquire) {
             return; // The cursor was faster.
@@ -229,7 +244,7 @@ impl Waiter {
             Some(matched) => matched.last = last,
             none => {
                 *none = Some(Matched { first, last });
-                self.notify.notify_one();
+                self.wake();
             }
         }
     }
@@ -320,7 +335,7 @@ impl Interests {
             let Some(entry) = self.waiters.get(&id) else { continue };
             let due = entry.waiter.position.load(Ordering::Acquire) + SKIPPED_POSTS;
             if due <= examined {
-                entry.waiter.notify.notify_one();
+                entry.waiter.wake();
             }
             self.bookmarks.push(Reverse((due.max(examined + 1), id)));
         }

@@ -25,12 +25,14 @@ use crate::{
     log::{NewPost, PostLog, Record},
     validate,
 };
+use woken::Woken;
 
 mod bidirectional;
 mod blog;
 mod client_streaming;
 mod server_streaming;
 mod unary;
+pub mod woken;
 
 /// The Post service over a log.
 #[derive(Debug, Clone)]
@@ -72,7 +74,7 @@ impl PostService for Posts {
         client_streaming::upload_posts(self, request.into_inner()).await.map(Response::new)
     }
 
-    type TagFeedStream = BoxStream<'static, Result<FeedMessage, Status>>;
+    type TagFeedStream = Woken<Result<FeedMessage, Status>>;
 
     async fn tag_feed(
         &self,
@@ -81,7 +83,7 @@ impl PostService for Posts {
         // The response goes out before a request is read: a client may wait for it before it sends any.
         let stop = Stop::of(request.extensions());
         let stream = bidirectional::tag_feed(self.clone(), request.into_inner(), stop);
-        Ok(Response::new(Box::pin(stream)))
+        Ok(Response::new(Woken::new(Box::pin(stream))))
     }
 }
 

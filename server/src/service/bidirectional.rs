@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    pin::Pin,
     sync::Arc,
 };
 
@@ -21,7 +22,7 @@ use quartet::{
     reason,
     wire::{self, FeedMessage, Page},
 };
-use tokio::time::{Instant, Interval, interval_at};
+use tokio::time::{Instant, Sleep, sleep};
 use tonic::{Code, Status, Streaming};
 
 use super::{Posts, Reader, Submission, id_taken};
@@ -121,7 +122,10 @@ struct Feed {
     publishing: Option<BoxFuture<'static, Result<Owed, Status>>>,
     /// Receipts to come, in publish order.
     owed: VecDeque<Owed>,
-    heartbeat: Interval,
+    /// Rings when the feed may have been silent for [`HEARTBEAT`].
+    clock: Pin<Box<Sleep>>,
+    /// When it said something last.
+    spoke: Instant,
 }
 
 /// A receipt to come: of a post on its way to the disk, or of one that was refused.
@@ -144,7 +148,8 @@ impl Feed {
             catch_up: None,
             publishing: None,
             owed: VecDeque::new(),
-            heartbeat: interval_at(Instant::now() + HEARTBEAT, HEARTBEAT),
+            clock: Box::pin(sleep(HEARTBEAT)),
+            spoke: Instant::now(),
         }
     }
 
@@ -181,7 +186,7 @@ impl Feed {
                 page = read(&mut self.reader, self.catch_up), if self.started => {
                     page.map(|page| self.page_event(page))
                 }
-                _ = self.heartbeat.tick() => Ok(Some(Event::Bookmark { caught_up: false })),
+                () = silence(&mut self.clock, self.spoke) => Ok(Some(Event::Bookmark { caught_up: false })),
             };
             match event {
                 Ok(Some(event)) => return event,
@@ -313,7 +318,7 @@ impl Feed {
     }
 
     fn send(&mut self, payload: Payload) -> FeedMessage {
-        self.heartbeat.reset();
+        self.spoke = Instant::now();
         FeedMessage::Other(TagFeedResponse { payload: Some(payload) })
     }
 
@@ -321,7 +326,7 @@ impl Feed {
         if page.posts.is_empty() {
             return self.bookmark(false);
         }
-        self.heartbeat.reset();
+        self.spoke = Instant::now();
         FeedMessage::Posts(page)
     }
 
@@ -330,6 +335,18 @@ impl Feed {
         let sequence = if self.started || caught_up { self.reader.cursor.bookmark() } else { 0 };
         let position = Some(self.posts.position(sequence));
         self.send(Payload::Bookmark(Bookmark { position, caught_up }))
+    }
+}
+
+/// Waits until nothing was said for [`HEARTBEAT`]. The clock is set again only when it rings, not with every message.
+/// Cancel-safe.
+async fn silence(clock: &mut Pin<Box<Sleep>>, spoke: Instant) {
+    let due = spoke + HEARTBEAT;
+    while Instant::now() < due {
+        if clock.is_elapsed() {
+            clock.as_mut().reset(due);
+        }
+        clock.as_mut().await;
     }
 }
 

@@ -1,0 +1,250 @@
+//! Feeds: one publisher, and subscribers who check the order of what reaches them and how long it took.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use hdrhistogram::Histogram;
+use tokio::{task::JoinSet, time::sleep_until};
+
+use super::{
+    Options,
+    connection::{Call, Connection, Messages, Requests},
+    latencies,
+    list::expect,
+};
+use crate::{
+    Result, posts,
+    proto::{JoinTags, PostMessage, PublishPost, TagFeedRequest, tag_feed_request::Payload},
+    usage::{Figures, Meter},
+    wire::{Fields, PostRef, Value, put_frame},
+};
+
+/// What is published to.
+const TAG: &str = "bench";
+/// The id of the last message, behind all that count.
+const END: &str = "end";
+/// Publishes without a receipt. Beyond 64 our server stops reading, and nobody gains by more.
+const OUTSTANDING: u64 = 64;
+const WRITERS: u64 = 10;
+
+pub(super) async fn feed(options: &Options) -> Result<Figures> {
+    let connections = Connection::open_all(&options.address, options.connections).await?;
+    let publisher = Connection::open(&options.address).await?;
+    let mut idle = Vec::new();
+    for (number, connection) in (0..options.idle).zip(connections.iter().cycle()) {
+        idle.push(Joined::open(connection, &format!("idle-{number}")).await?);
+    }
+    let arrivals = Arc::new(Arrivals::new()?);
+    let mut subscribers = JoinSet::new();
+    for (_, connection) in (0..options.subscribers).zip(connections.iter().cycle()) {
+        let feed = Joined::open(connection, TAG).await?;
+        subscribers.spawn(subscribe(feed, arrivals.clone()));
+    }
+
+    let meter = Meter::start(options.pid)?;
+    publish(&publisher, options, &arrivals).await?;
+    let mut received = 0;
+    while let Some(subscriber) = subscribers.join_next().await {
+        received += subscriber??;
+    }
+    finish(meter, options, received, &arrivals)
+}
+
+/// The figures of a feed, which must be complete unless it may lose messages.
+pub(super) fn finish(
+    meter: Meter,
+    options: &Options,
+    received: u64,
+    arrivals: &Arrivals,
+) -> Result<Figures> {
+    let figures = meter.stop(received)?.with_latencies(&arrivals.lock());
+    let published = options.count * options.subscribers;
+    if !options.lossy {
+        expect("the number of deliveries", received, published)?;
+    }
+    Ok(Figures { delivered: Some(received as f64 / published as f64), ..figures })
+}
+
+/// A feed that follows a tag. It is open as long as this is there.
+#[derive(Debug)]
+pub(super) struct Joined {
+    messages: Messages,
+    _requests: Requests,
+}
+
+impl Joined {
+    /// Returns once the server said that the join took effect.
+    pub(super) async fn open(connection: &Connection, tag: &str) -> Result<Self> {
+        let Call { mut requests, responses } = connection.begin("TagFeed", None).await?;
+        let join = JoinTags { tags: vec![tag.to_owned()], ..JoinTags::default() };
+        let mut frame = Vec::new();
+        put_frame(&TagFeedRequest { payload: Some(Payload::Join(join)) }, &mut frame);
+        requests.send(frame.into()).await?;
+        let mut messages = responses.messages().await?;
+        let mut joined = 0;
+        while joined == 0 {
+            let mut count = |_: &[u8]| {
+                joined += 1;
+                Ok(())
+            };
+            if !messages.read(|message| Fields(message).each(1, &mut count)).await? {
+                return Err("a feed ended before it began".into());
+            }
+        }
+        Ok(Self { messages, _requests: requests })
+    }
+}
+
+/// Reads to the last message and says how many came before it.
+async fn subscribe(mut feed: Joined, arrivals: Arc<Arrivals>) -> Result<u64> {
+    let mut order = Order::default();
+    while !order.ended {
+        let mut batch = |batch: &[u8]| Fields(batch).each(1, |post| order.post(post, &arrivals));
+        if !feed.messages.read(|message| Fields(message).each(3, &mut batch)).await? {
+            return Err("a feed ended before the last message".into());
+        }
+    }
+    Ok(order.received)
+}
+
+/// What arrived in all, and when the clock began that publishers put into titles.
+#[derive(Debug)]
+pub(super) struct Arrivals {
+    begun: Instant,
+    latencies: Mutex<Histogram<u64>>,
+}
+
+impl Arrivals {
+    pub(super) fn new() -> Result<Self> {
+        Ok(Self { begun: Instant::now(), latencies: Mutex::new(latencies()?) })
+    }
+
+    fn now(&self) -> u64 {
+        self.begun.elapsed().as_nanos() as u64
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Histogram<u64>> {
+        self.latencies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one subscriber received: messages may be missing, but never in another order.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    pub(super) received: u64,
+    pub(super) ended: bool,
+    last: u64,
+}
+
+impl Order {
+    pub(super) fn post(&mut self, message: &[u8], arrivals: &Arrivals) -> Result<()> {
+        let post = PostRef::decode(message)?;
+        if post.post_id == END {
+            self.ended = true;
+            return Ok(());
+        }
+        let index: u64 = post.post_id.parse()?;
+        if self.ended || index <= self.last || post.author.is_empty() {
+            return Err(format!("after {} came {post:?}", self.last).into());
+        }
+        self.last = index;
+        self.received += 1;
+        let sent: u64 = post.title.get(..20).ok_or("a title without a time")?.parse()?;
+        let micros = arrivals.now().saturating_sub(sent) / 1000;
+        arrivals.lock().saturating_record(micros);
+        Ok(())
+    }
+}
+
+async fn publish(connection: &Connection, options: &Options, arrivals: &Arrivals) -> Result<()> {
+    let Call { mut requests, responses } = connection.begin("TagFeed", None).await?;
+    let mut messages = responses.messages().await?;
+    let mut pace = Pace::new(options);
+    let (mut receipts, mut chunk) = (0, Vec::new());
+    while receipts < pace.total {
+        for index in pace.due(OUTSTANDING - (pace.sent - receipts)) {
+            put_publish(index, pace.total, arrivals, &mut chunk);
+        }
+        if !chunk.is_empty() {
+            requests.send(std::mem::take(&mut chunk).into()).await?;
+        }
+        let full = pace.sent - receipts == OUTSTANDING;
+        tokio::select! {
+            // Cancel-safe: what was not read stays in the stream.
+            open = messages.read(|message| count_receipt(message, &mut receipts)) => {
+                if !open? {
+                    return Err("the publisher's feed ended".into());
+                }
+            }
+            () = pace.next(), if !full && pace.sent < pace.total => {}
+        }
+    }
+    requests.finish()
+}
+
+fn count_receipt(message: &[u8], receipts: &mut u64) -> Result<()> {
+    Fields(message).each(4, |receipt| {
+        for field in Fields(receipt) {
+            if let (4, Value::Bytes(status)) = field? {
+                return Err(format!("refused: {}", String::from_utf8_lossy(status)).into());
+            }
+        }
+        *receipts += 1;
+        Ok(())
+    })
+}
+
+fn put_publish(index: u64, total: u64, arrivals: &Arrivals, chunk: &mut Vec<u8>) {
+    let post_message = Some(message(index, total, arrivals));
+    let payload = Payload::Publish(PublishPost { post_message });
+    put_frame(&TagFeedRequest { payload: Some(payload) }, chunk);
+}
+
+/// Message `index`, from 1, with the time in its title.
+pub(super) fn message(index: u64, total: u64, arrivals: &Arrivals) -> PostMessage {
+    let mut post = PostMessage::default();
+    posts::fill(index, &mut post);
+    // Few writers: their names are known after the first messages.
+    post.user_id = posts::user_id(index % WRITERS);
+    post.post_id = if index == total { END.to_owned() } else { format!("{index:016}") };
+    post.title = format!("{:020} is when it was sent", arrivals.now());
+    TAG.clone_into(&mut post.tags[0]);
+    post
+}
+
+/// When which message is due.
+#[derive(Debug)]
+pub(super) struct Pace {
+    begun: Instant,
+    rate: u64,
+    pub(super) sent: u64,
+    /// With the one that says "end".
+    pub(super) total: u64,
+}
+
+impl Pace {
+    pub(super) fn new(options: &Options) -> Self {
+        Self { begun: Instant::now(), rate: options.rate, sent: 0, total: options.count + 1 }
+    }
+
+    /// The messages to send now, at most so many.
+    pub(super) fn due(&mut self, room: u64) -> std::ops::RangeInclusive<u64> {
+        let due = match self.rate {
+            0 => self.total,
+            rate => (self.begun.elapsed().as_secs_f64() * rate as f64) as u64 + 1,
+        };
+        let first = self.sent + 1;
+        self.sent = due.min(self.total).min(self.sent + room).max(self.sent);
+        first..=self.sent
+    }
+
+    /// Waits until the next message is due.
+    pub(super) async fn next(&self) {
+        if self.rate > 0 {
+            let after = Duration::from_secs_f64(self.sent as f64 / self.rate as f64);
+            sleep_until((self.begun + after).into()).await;
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Lists: one at a time with every post checked, or many at once.
+
+use std::sync::Arc;
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinSet,
+};
+
+use super::{Options, connection::Connection};
+use crate::{
+    Result, posts,
+    proto::{ListPostsRequest, PostMessage, post_service_client::PostServiceClient},
+    usage::{Figures, Meter},
+    wire::{Fields, Frames, PostRef},
+};
+
+/// One post of so many is compared letter by letter; a prime, so that it is another one in every batch.
+const SAMPLED: u64 = 997;
+const READ: usize = 256 * 1024;
+
+/// Lists one after the other on one connection.
+pub(super) async fn list(options: &Options) -> Result<Figures> {
+    let connection = Connection::open(&options.address).await?;
+    // Once before the clock runs: a server that was just started has to ask for the names.
+    checked(&connection, options.posts, options.posts).await?;
+    let meter = Meter::start(options.pid)?;
+    for _ in 0..options.lists {
+        checked(&connection, options.count, options.posts).await?;
+    }
+    meter.stop(options.lists * options.count)
+}
+
+async fn checked(connection: &Connection, count: u64, posts: u64) -> Result<()> {
+    let mut check = Check::new(posts, u64::MAX);
+    let mut messages =
+        connection.ask("ListPosts", Some(count), &ListPostsRequest::default()).await?;
+    messages.read_all(|message| Fields(message).each(1, |post| check.post(post))).await?;
+    check.done(count)
+}
+
+/// The same with the client that a tutorial shows.
+pub(super) async fn tonic_list(options: &Options) -> Result<Figures> {
+    let mut client = PostServiceClient::connect(format!("http://{}", options.address)).await?;
+    let meter = Meter::start(options.pid)?;
+    for _ in 0..options.lists {
+        let mut received = 0;
+        let mut responses = client.list_posts(ListPostsRequest::default()).await?.into_inner();
+        while let Some(response) = responses.message().await? {
+            for post in response.post_messages {
+                received += 1;
+                expect("a sequence", post.sequence as u64, received)?;
+            }
+        }
+        expect("a count of posts", received, options.count)?;
+    }
+    meter.stop(options.lists * options.count)
+}
+
+/// The same from a bare TCP connection.
+pub(super) async fn raw_list(options: &Options) -> Result<Figures> {
+    let meter = Meter::start(options.pid)?;
+    let (mut check, mut frames) = (Check::new(options.posts, options.posts), Frames::default());
+    let mut stream = TcpStream::connect(&options.address).await?;
+    stream.write_u64(options.count).await?;
+    let mut buf = vec![0; READ];
+    loop {
+        let len = stream.read(&mut buf).await?;
+        if len == 0 {
+            break;
+        }
+        frames.push(&buf[..len], |post| check.post(post))?;
+    }
+    check.done(options.count)?;
+    meter.stop(options.count)
+}
+
+/// Lists at the same time. Their posts are counted only: on a machine of two cores, a load that decodes for 64 readers
+/// would measure itself.
+pub(super) async fn readers(options: &Options) -> Result<Figures> {
+    let connections = Connection::open_all(&options.address, options.connections).await?;
+    let connections: Vec<_> = connections.into_iter().map(Arc::new).collect();
+    let meter = Meter::start(options.pid)?;
+    let mut readers = JoinSet::new();
+    for (_, connection) in (0..options.readers).zip(connections.iter().cycle()) {
+        let lists = options.lists / options.readers;
+        readers.spawn(read(connection.clone(), lists, options.count));
+    }
+    while let Some(reader) = readers.join_next().await {
+        reader??;
+    }
+    meter.stop(options.lists * options.count)
+}
+
+/// One reader's lists, one after the other.
+async fn read(connection: Arc<Connection>, lists: u64, expected: u64) -> Result<()> {
+    for _ in 0..lists {
+        let request = ListPostsRequest::default();
+        let mut messages = connection.ask("ListPosts", Some(expected), &request).await?;
+        let mut received = 0;
+        let mut count = |_: &[u8]| {
+            received += 1;
+            Ok(())
+        };
+        messages.read_all(|message| Fields(message).each(1, &mut count)).await?;
+        expect("a count of posts", received, expected)?;
+    }
+    Ok(())
+}
+
+/// What a list must be: dense sequences, authors, and the posts that were uploaded, again and again.
+struct Check {
+    posts: u64,
+    /// After how many posts the sequences begin again.
+    wrap: u64,
+    received: u64,
+    expected: PostMessage,
+}
+
+impl Check {
+    fn new(posts: u64, wrap: u64) -> Self {
+        Self { posts, wrap, received: 0, expected: PostMessage::default() }
+    }
+
+    #[inline]
+    fn post(&mut self, message: &[u8]) -> Result<()> {
+        let post = PostRef::decode(message)?;
+        let sequence = self.received % self.wrap + 1;
+        self.received += 1;
+        if post.sequence != sequence || post.author.is_empty() || post.seconds == 0 {
+            return Err(format!("post {} is {post:?}", self.received).into());
+        }
+        if self.received.is_multiple_of(SAMPLED) { self.compare(&post) } else { Ok(()) }
+    }
+
+    fn compare(&mut self, post: &PostRef<'_>) -> Result<()> {
+        posts::fill((post.sequence - 1) % self.posts, &mut self.expected);
+        if post.same_content(&self.expected) && post.author == posts::author(post.user_id) {
+            return Ok(());
+        }
+        Err(format!("{post:?} should be {:?}", self.expected).into())
+    }
+
+    fn done(&self, count: u64) -> Result<()> {
+        expect("a count of posts", self.received, count)
+    }
+}
+
+/// Says what differs.
+pub(super) fn expect(what: &str, found: u64, expected: u64) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(format!("{what} is {found} and should be {expected}").into())
+}

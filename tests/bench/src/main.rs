@@ -1,0 +1,83 @@
+//! What Quartet's work costs, beside other servers and beside the limits.
+//!
+//! `bench` starts a server and a load, each in a process of its own, for every subject of every work, round by round:
+//! A B C, A B C. It measures the CPU time of the server's process, because rates swing twofold on shared machines, and
+//! checks what the load received. `bench serve` is one of those servers, `bench load` one of those loads.
+//!
+//! Reading order: [`run`] starts and compares; [`load`] asks and checks; [`peers`] answer as tutorials do; [`posts`]
+//! are what all of them send.
+//!
+//! Not here: our own server. It is the binary `server` beside this one.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod run;
+
+mod load;
+mod peers;
+mod posts;
+mod usage;
+mod wire;
+
+/// The contract, generated with prost's codec.
+#[allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::all)] // generated
+mod proto {
+    tonic::include_proto!("post.v1");
+
+    /// What code generators for other languages start from.
+    pub(crate) const DESCRIPTORS: &[u8] =
+        include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+}
+
+/// A bench says what went wrong, and a person reads it.
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Compares Quartet with other servers and with the limits of the machine.
+#[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    part: Option<Part>,
+    #[command(flatten)]
+    run: run::Options,
+}
+
+/// The processes that a run consists of.
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// Serve as one of the peers.
+    Serve(peers::Options),
+    /// Put one load on a server and print what came of it as a line of JSON.
+    Load(load::Options),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.part {
+        None => run::run(&cli.run),
+        Some(Part::Serve(options)) => peers::serve(&options),
+        Some(Part::Load(options)) => load::load(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("bench: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Progress goes to stderr: stdout is data.
+#[allow(clippy::print_stderr)] // no tracing here: a person watches
+fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+/// The one line on stdout by which a process answers the one that started it.
+#[allow(clippy::print_stdout)] // it is data
+fn answer(line: &str) {
+    println!("{line}");
+}

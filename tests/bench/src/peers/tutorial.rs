@@ -1,0 +1,144 @@
+//! The service as a tutorial writes it: structs in a `Vec`, cloned for every reader.
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::broadcast;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{feed, lists::Style};
+use crate::{
+    posts::{self, USERS},
+    proto::{
+        ListPostsByUserIdRequest, ListPostsByUserIdResponse, ListPostsRequest, ListPostsResponse,
+        PostMessage, TagFeedRequest, TagFeedResponse, UploadPostsRequest, UploadPostsResponse,
+        post_service_server::PostService, upload_posts_request::Payload,
+    },
+};
+
+/// A stream of responses, as the generated trait wants it.
+pub(super) type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Posts that a subscriber may lag behind before it loses some: the size that tutorials take.
+const FEED_CAPACITY: usize = 1024;
+
+#[derive(Debug)]
+pub(super) struct Tutorial {
+    style: Style,
+    stored: Mutex<Arc<Stored>>,
+    feed: broadcast::Sender<PostMessage>,
+}
+
+/// What was uploaded last, and who the users are.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    posts: Vec<PostMessage>,
+    by_user: HashMap<String, Vec<usize>>,
+    names: HashMap<String, String>,
+}
+
+impl Tutorial {
+    pub(super) fn new(style: Style) -> Self {
+        let (feed, _) = broadcast::channel(FEED_CAPACITY);
+        Self { style, stored: Mutex::new(Arc::new(Stored::new(Vec::new()))), feed }
+    }
+
+    fn stored(&self) -> Arc<Stored> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Stored {
+    fn new(posts: Vec<PostMessage>) -> Self {
+        let mut by_user: HashMap<String, Vec<usize>> = HashMap::new();
+        for (index, post) in posts.iter().enumerate() {
+            by_user.entry(post.user_id.clone()).or_default().push(index);
+        }
+        let ids = (0..USERS).map(posts::user_id);
+        let names = ids.map(|id| (id.clone(), posts::author(&id))).collect();
+        Self { posts, by_user, names }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.posts.len()
+    }
+
+    /// A post with its author. Lists go on from the start when they reach the end.
+    pub(super) fn post(&self, index: usize) -> PostMessage {
+        let mut post = self.posts[index % self.posts.len()].clone();
+        post.sequence = index as i64 + 1;
+        self.with_author(post)
+    }
+
+    pub(super) fn with_author(&self, mut post: PostMessage) -> PostMessage {
+        post.author = self.names.get(&post.user_id).cloned().unwrap_or_default();
+        post
+    }
+}
+
+#[tonic::async_trait]
+impl PostService for Tutorial {
+    type ListPostsStream = Responses<ListPostsResponse>;
+    type TagFeedStream = Responses<TagFeedResponse>;
+
+    async fn list_posts_by_user_id(
+        &self,
+        request: Request<ListPostsByUserIdRequest>,
+    ) -> Result<Response<ListPostsByUserIdResponse>, Status> {
+        let stored = self.stored();
+        let indexes = stored.by_user.get(&request.get_ref().user_id);
+        let posts = indexes.into_iter().flatten().map(|index| stored.post(*index));
+        let post_messages = posts.collect();
+        Ok(Response::new(ListPostsByUserIdResponse { post_messages, ..Default::default() }))
+    }
+
+    async fn list_posts(
+        &self,
+        request: Request<ListPostsRequest>,
+    ) -> Result<Response<Self::ListPostsStream>, Status> {
+        let stored = self.stored();
+        if stored.len() == 0 {
+            return Err(Status::failed_precondition("nothing was uploaded"));
+        }
+        let asked = request.metadata().get("x-count").and_then(|count| count.to_str().ok());
+        let count = asked.and_then(|count| count.parse().ok()).unwrap_or(stored.len());
+        Ok(Response::new(self.style.list(stored, count)))
+    }
+
+    async fn upload_posts(
+        &self,
+        request: Request<Streaming<UploadPostsRequest>>,
+    ) -> Result<Response<UploadPostsResponse>, Status> {
+        let mut requests = request.into_inner();
+        let (mut posts, mut complete) = (Vec::new(), false);
+        while let Some(request) = requests.message().await? {
+            match request.payload {
+                Some(Payload::PostMessage(mut post)) => {
+                    post.create_time = Some(posts::create_time());
+                    posts.push(post);
+                }
+                Some(Payload::Finish(finish)) => {
+                    complete = finish.post_count == posts.len() as i64;
+                }
+                None => return Err(Status::invalid_argument("a message without payload")),
+            }
+        }
+        let created_count = posts.len() as i64;
+        let stored = Arc::new(Stored::new(posts));
+        *self.stored.lock().unwrap_or_else(PoisonError::into_inner) = stored;
+        Ok(Response::new(UploadPostsResponse { created_count, complete, ..Default::default() }))
+    }
+
+    async fn tag_feed(
+        &self,
+        request: Request<Streaming<TagFeedRequest>>,
+    ) -> Result<Response<Self::TagFeedStream>, Status> {
+        let requests = request.into_inner();
+        let responses = feed::tag_feed(self.stored(), self.feed.clone(), requests);
+        Ok(Response::new(Box::pin(responses)))
+    }
+}

@@ -1,0 +1,169 @@
+//! The processes of one trial: a server and a load. They end with it.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, PipeReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+use super::works::{Case, Server};
+use crate::{Result, posts, usage::Figures};
+
+/// Where things are.
+#[derive(Debug)]
+pub(super) struct Folders {
+    /// Of the binaries that cargo built.
+    release: PathBuf,
+    /// Of what the bench makes.
+    pub(super) bench: PathBuf,
+}
+
+impl Folders {
+    pub(super) fn beside_this_binary() -> Result<Self> {
+        let this = env::current_exe()?;
+        let release = this.parent().ok_or("no folder of binaries")?.to_owned();
+        let bench = release.parent().ok_or("no target folder")?.join("bench");
+        fs::create_dir_all(&bench)?;
+        let folders = Self { release, bench };
+        if !folders.server().exists() {
+            let build = "cargo build --release --workspace --bin server --bin bench";
+            return Err(format!("{} is missing: {build}", folders.server().display()).into());
+        }
+        Ok(folders)
+    }
+
+    fn server(&self) -> PathBuf {
+        self.release.join("server")
+    }
+
+    /// Of programs that `go install` made.
+    pub(super) fn go(&self) -> PathBuf {
+        self.bench.join("bin")
+    }
+}
+
+/// Starts the server, fills it, puts the load on it, and ends it.
+pub(super) fn play(case: &Case, folders: &Folders) -> Result<Figures> {
+    let data = TempDir::new_in(&folders.bench)?;
+    fs::write(data.path().join("users.jsonl"), users())?;
+    if case.server == Server::None {
+        let dir = data.path().display().to_string();
+        return load(&[&case.load[..], &["--dir".to_owned(), dir]].concat(), None);
+    }
+    let mut server = Running::start(case.server, folders, data.path())?;
+    if case.fill > 0 && case.server != Server::Peer("raw-tcp") {
+        let count = case.fill.to_string();
+        load(&["upload".to_owned(), "--count".to_owned(), count], Some(&server))?;
+        if case.server == Server::Disk {
+            drop(server);
+            server = Running::start(case.server, folders, data.path())?;
+        }
+    }
+    load(&case.load, Some(&server))
+}
+
+/// A line for every user.
+fn users() -> String {
+    let line = |index| {
+        let id = posts::user_id(index);
+        format!("{{\"user_id\": \"{id}\", \"name\": \"{}\"}}\n", posts::author(&id))
+    };
+    (0..posts::USERS).map(line).collect()
+}
+
+/// A server that runs; it is ended with this.
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    address: String,
+    /// Kept open: a server that logs into a closed pipe ends.
+    _output: BufReader<PipeReader>,
+}
+
+impl Running {
+    fn start(server: Server, folders: &Folders, data: &Path) -> Result<Self> {
+        let (reader, writer) = std::io::pipe()?;
+        let mut command = command(server, folders, data)?;
+        command.stdin(Stdio::null()).env("RUST_LOG", "warn");
+        if server == Server::Nats {
+            command.stderr(writer)
+        } else {
+            command.stdout(writer)
+        };
+        let child = command.spawn()?;
+        drop(command); // and with it our end of the pipe: a server that fails closes the last one
+        let mut running = Self { child, address: String::new(), _output: BufReader::new(reader) };
+        running.address = address(&mut running._output)?;
+        Ok(running)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail only if it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(server: Server, folders: &Folders, data: &Path) -> Result<Command> {
+    let command = match server {
+        Server::Memory | Server::Disk => ours(server, folders, data),
+        Server::Peer(peer) => {
+            let mut command = Command::new(env::current_exe()?);
+            command.args(["serve", peer]);
+            command
+        }
+        Server::Go => Command::new(folders.go().join("grpc-go")),
+        Server::Nats => {
+            let mut command = Command::new(folders.go().join("nats-server"));
+            command.args(["-a", "127.0.0.1", "-p", "-1"]);
+            command
+        }
+        Server::None => return Err("no server".into()),
+    };
+    Ok(command)
+}
+
+fn ours(server: Server, folders: &Folders, data: &Path) -> Command {
+    let mut command = Command::new(folders.server());
+    command.args(["--no-seed", "--listen", "127.0.0.1:0", "--users"]);
+    command.arg(data.join("users.jsonl"));
+    match server {
+        Server::Disk => command.arg("--data").arg(data.join("log")),
+        _ => command.arg("--ephemeral"),
+    };
+    command
+}
+
+/// Reads what the server says until it says where it listens.
+fn address(output: &mut impl BufRead) -> Result<String> {
+    let mut line = String::new();
+    while output.read_line(&mut line)? > 0 {
+        let quartet = line.split_once("listening on http://");
+        let nats = line.split_once("Listening for client connections on ");
+        if let Some((_, address)) = quartet.or(nats) {
+            return Ok(address.trim().to_owned());
+        }
+        line.clear();
+    }
+    Err("the server did not start".into())
+}
+
+/// Runs the load to its end.
+fn load(args: &[String], server: Option<&Running>) -> Result<Figures> {
+    let mut command = Command::new(env::current_exe()?);
+    command.arg("load").args(args).stdin(Stdio::null()).stderr(Stdio::inherit());
+    if let Some(server) = server {
+        let pid = server.child.id().to_string();
+        command.args(["--address", server.address.as_str(), "--pid", pid.as_str()]);
+    }
+    let output = command.output()?;
+    if !output.status.success() {
+        return Err(format!("the load failed: {}", args.join(" ")).into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
