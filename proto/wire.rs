@@ -215,9 +215,9 @@ impl<T, U> Default for WireCodec<T, U> {
 }
 
 /// tonic allocates the first number per stream and direction, at once; an idle feed shall not pay for it, and messages
-/// reserve what they need. The second is the size of a chunk handed to HTTP/2: one full batch.
+/// reserve what they need. (Not 0: tonic divides by it when it compresses.) The second is the size of a chunk handed to HTTP/2: one full batch.
 fn buffer_settings() -> BufferSettings {
-    BufferSettings::new(0, crate::limits::BATCH_BYTES)
+    BufferSettings::new(1, crate::limits::BATCH_BYTES)
 }
 
 impl<T, U> Codec for WireCodec<T, U>

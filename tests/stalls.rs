@@ -11,8 +11,8 @@ use tonic::Code;
 use crate::support::{
     TestServer, follow,
     http2::{
-        CANCEL, END_STREAM, ENHANCE_YOUR_CALM, LIST, RST_STREAM, RawClient, UPLOAD, call, message,
-        setting,
+        CANCEL, END_STREAM, ENHANCE_YOUR_CALM, HEADERS, LIST, RST_STREAM, RawClient, SETTINGS,
+        UPLOAD, call, frame, message, setting,
     },
     large_post, list, next, posts, reaches, until_end, upload,
 };
@@ -88,4 +88,22 @@ async fn a_stalled_reader_whose_deadline_passes_is_reset_then() {
     assert_eq!((ended.stream, ended.code(), since.elapsed().as_secs()), (1, CANCEL, 5));
     drop(client);
     server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_leaves_a_peer_the_time_to_take_the_end_of_an_answer() {
+    let server = TestServer::in_memory().await; // its drain timeout is 10 s
+    upload(&mut server.posts(), [large_post("p", &[], 8000)]).await.unwrap();
+    let mut client = RawClient::open_with(&server, 1024, frame(SETTINGS, 0, 0, vec![])).await;
+    client.send(call(1, LIST, &[])).await;
+    client.send(message(1, &ListPostsRequest::default(), END_STREAM)).await;
+    // The answer is complete for its handler and for h2; most of it waits below.
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(server.gauges().streams.get(), 0);
+    let served = server.begin_stop();
+    sleep(Duration::from_secs(7)).await;
+    let frames = client.rest().await;
+    let last = frames.iter().rfind(|frame| frame.stream == 1).unwrap();
+    assert_eq!((last.kind, last.flags & END_STREAM), (HEADERS, END_STREAM), "{frames:?}");
+    served.await.unwrap().unwrap();
 }

@@ -78,6 +78,10 @@ impl Batch {
                     position = Some(decoded.map_err(|_| Malformed("a position"))?);
                 }
                 (SNAPSHOT_COMPLETE, Field::Number(flag)) => snapshot_complete = flag != 0,
+                (POST_MESSAGES, Field::Bytes(_)) => {}
+                (POST_MESSAGES..=SNAPSHOT_COMPLETE, _) => {
+                    return Err(Malformed("a field has another type"));
+                }
                 _ => {}
             }
         }
@@ -105,11 +109,12 @@ impl FromList for Batch {
 
     fn sequences(&self) -> impl Iterator<Item = i64> {
         self.messages().map(|post| {
-            let sequence = fields(post).find_map(|field| match field {
+            let sequences = fields(post).filter_map(|field| match field {
                 Ok((SEQUENCE, Field::Number(sequence))) => Some(sequence as i64),
                 _ => None,
             });
-            sequence.unwrap_or_default()
+            // Of a field that comes twice, the last counts.
+            sequences.last().unwrap_or_default()
         })
     }
 

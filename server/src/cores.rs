@@ -1,8 +1,8 @@
 //! Cores: threads with a runtime each, over which connections are spread.
 //!
-//! A connection stays on its core with all of its streams: what they wake and lock is never another thread's. That is
-//! worth more than moving work about, because connections of a server are many and alike; one connection alone uses one
-//! core.
+//! A connection stays on its core with all of its streams: they wake each other without leaving their thread, and
+//! nobody else wants their locks. That is worth more than moving work about, because connections of a server are many and
+//! alike; one connection alone uses one core.
 //!
 //! Without cores, as in tests and simulations, everything runs where it is started.
 
@@ -86,6 +86,7 @@ impl Threads {
     pub fn start(count: usize) -> io::Result<Self> {
         let stop = CancellationToken::new();
         let (mut runtimes, mut threads) = (Vec::new(), Vec::new());
+        let started = stop.clone().drop_guard();
         for core in 0..count {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             runtimes.push(runtime.handle().clone());
@@ -97,6 +98,8 @@ impl Threads {
             })?);
         }
         let cores = Cores(Arc::new(Inner { runtimes, next: AtomicUsize::new(0) }));
+        // Had one failed, the others would have ended with this.
+        started.disarm();
         Ok(Self { cores, stop, threads })
     }
 

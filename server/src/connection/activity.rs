@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Poll,
     time::Duration,
@@ -26,6 +26,8 @@ pub struct Activity {
     last_read: AtomicU64,
     /// And to when the peer began to take nothing more; 0 while it takes what comes.
     blocked_since: AtomicU64,
+    /// Whether something waits below HTTP/2 to be written.
+    unwritten: AtomicBool,
     /// And to the moment when the last stream ended.
     idle_since: AtomicU64,
     streams: Gauge,
@@ -41,6 +43,7 @@ impl Activity {
             reads: AtomicU64::new(0),
             last_read: AtomicU64::new(0),
             blocked_since: AtomicU64::new(0),
+            unwritten: AtomicBool::new(false),
             idle_since: AtomicU64::new(0),
             streams: Gauge::default(),
             unfinished: Mutex::new(unfinished),
@@ -70,6 +73,16 @@ impl Activity {
             _ => {}
         }
         written
+    }
+
+    /// Something waits below HTTP/2, or all of it is written.
+    pub(super) fn note_unwritten(&self, unwritten: bool) {
+        self.unwritten.store(unwritten, Ordering::Relaxed);
+    }
+
+    /// Whether something waits below HTTP/2, which counts it as sent.
+    pub fn is_unwritten(&self) -> bool {
+        self.unwritten.load(Ordering::Relaxed)
     }
 
     /// Since when the peer takes nothing of what is to be written; `None` while it does.

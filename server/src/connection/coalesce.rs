@@ -51,6 +51,7 @@ impl<IO: AsyncWrite + Unpin> Coalesce<IO> {
             }
         }
         self.woken = false;
+        self.activity.note_unwritten(false);
         // An idle connection keeps no buffer.
         self.waiting = BytesMut::new();
         Pin::new(&mut self.io).poll_flush(cx)
@@ -96,6 +97,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Coalesce<IO> {
             return self.activity.note_write(written);
         }
         bufs.iter().for_each(|buf| self.waiting.extend_from_slice(buf));
+        self.activity.note_unwritten(!self.waiting.is_empty());
         Poll::Ready(Ok(len))
     }
 

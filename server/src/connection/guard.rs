@@ -174,11 +174,12 @@ impl Goodbye {
                 written => self.bytes.advance(written),
             }
         }
+        // It writes what waits below, so that the peer has all of it before the clock runs.
+        ready!(io.as_mut().poll_shutdown(cx))?;
         let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
         if linger.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
-        ready!(io.as_mut().poll_shutdown(cx))?;
         let mut scratch = [0; 4096];
         while self.discarded < DISCARDED {
             let mut buf = ReadBuf::new(&mut scratch);

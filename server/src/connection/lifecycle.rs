@@ -236,7 +236,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Lifecycle<IO> {
             Due::Blocked => match self.activity.blocked_since().map(|since| since + STALL) {
                 Some(at) if at <= now => return self.end("the peer takes nothing"),
                 Some(at) => self.set(Due::Blocked, at),
-                None if self.connection.has_streams() => self.set(Due::Blocked, now + STALL),
+                None if self.has_more_to_say() => self.set(Due::Blocked, now + STALL),
                 None => {}
             },
             Due::Age => {
@@ -250,11 +250,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Lifecycle<IO> {
                 self.set(Due::Cut, now + LAST_WORDS);
             }
             // Not those that are served: what they answered may still be on its way.
-            Due::Goaway if !self.connection.has_streams() => {
+            Due::Goaway if !self.has_more_to_say() => {
                 return self.end("the GOAWAY was not answered");
             }
             Due::Goaway => {
                 self.refusing = true;
+                // What bounds a peer that takes nothing of it.
+                if !self.timers.contains_key(&Due::Blocked) {
+                    self.set(Due::Blocked, now + STALL);
+                }
                 self.set(Due::Goaway, now + GOAWAY_ANSWER);
             }
             Due::Cut => return self.end("cut with its streams"),
@@ -290,6 +294,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Lifecycle<IO> {
         let _ = pings.poll_pong(&mut context);
         // An older ping that has no answer yet asks the same.
         let _ = pings.send_ping(Ping::opaque());
+    }
+
+    /// Whether a stream is open, or the end of one is not written yet.
+    fn has_more_to_say(&self) -> bool {
+        self.connection.has_streams() || self.activity.is_unwritten()
     }
 
     /// No new streams: those that are open go on.
