@@ -378,8 +378,8 @@ impl Session {
         position: &Option<LogPosition>,
     ) -> Result<(), Error> {
         if self.position.is_some() || !posts.is_empty() {
-            self.position =
-                Some(self.order.advance(posts.iter().map(|post| post.sequence), position.clone())?);
+            let sequences = posts.iter().map(|post| post.sequence);
+            self.position = Some(self.order.advance(sequences, position.clone())?);
         }
         Ok(())
     }

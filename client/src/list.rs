@@ -40,7 +40,8 @@ pub fn list_posts(
     read_posts(channel, request)
 }
 
-/// The same with batches of another kind: [`Batch`](crate::borrowed::Batch) is read where it is, without a `String` for every text.
+/// The same with batches of another kind: [`Batch`](crate::borrowed::Batch) is read where it is, without a `String` for
+/// every text.
 ///
 /// # Errors
 /// As for [`list_posts`].

@@ -25,7 +25,8 @@ pub fn list_user_posts(
         loop {
             let answer = client.list_posts_by_user_id(request.clone()).await;
             let page = answer.map_err(Error::from)?.into_inner();
-            let position = order.advance(page.post_messages.iter().map(|post| post.sequence), page.position.clone())?;
+            let sequences = page.post_messages.iter().map(|post| post.sequence);
+            let position = order.advance(sequences, page.position.clone())?;
             let (more, empty) = (page.truncated, page.post_messages.is_empty());
             yield page;
             if !more {

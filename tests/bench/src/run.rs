@@ -23,8 +23,7 @@ mod results;
 /// How much to run, and where to write what came of it.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The full form: more posts, longer feeds, five rounds. The quick one takes about three minutes a round on two slow
-    /// cores.
+    /// The full form: more posts, longer feeds, five rounds. The quick one takes about four minutes on two slow cores.
     #[arg(long)]
     full: bool,
     /// Only these works.
