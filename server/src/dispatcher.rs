@@ -12,12 +12,11 @@ use std::{
     future::poll_fn,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
 };
 
-use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use quartet::limits::SKIPPED_POSTS;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +26,7 @@ use crate::{
     filter::{Filter, Tags},
     gauge::{Gauge, Held},
     log::{Limit, PostLog, Record},
+    signal::Signal,
 };
 
 /// What the dispatcher reads at a time.
@@ -197,7 +197,10 @@ impl Registration {
 
     /// Waits until there may be news. Cancel-safe.
     pub async fn woken(&self) {
-        poll_fn(|cx| self.waiter.poll_woken(cx)).await;
+        let woken = |cx: &mut Context<'_>| {
+            if self.waiter.signal.take(cx) { Poll::Ready(()) } else { Poll::Pending }
+        };
+        poll_fn(woken).await;
     }
 }
 
@@ -209,9 +212,7 @@ impl Drop for Registration {
 
 #[derive(Debug, Default)]
 struct Waiter {
-    /// The one task that waits, and whether it was woken since it looked: cheaper than what serves many.
-    task: AtomicWaker,
-    woken: AtomicBool,
+    signal: Signal,
     /// How far the cursor has examined the log itself.
     position: AtomicU64,
     matched: Mutex<Option<Matched>>,
@@ -225,17 +226,6 @@ struct Matched {
 }
 
 impl Waiter {
-    fn wake(&self) {
-        self.woken.store(true, Ordering::Release);
-        self.task.wake();
-    }
-
-    fn poll_woken(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // In this order, so that no wake-up falls between the two.
-        self.task.register(cx.waker());
-        if self.woken.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
-    }
-
     fn may_match(&self, first: u64, last: u64) {
         if last <= self.position.load(Ordering::Acquire) {
             return; // The cursor was faster.
@@ -244,7 +234,7 @@ impl Waiter {
             Some(matched) => matched.last = last,
             none => {
                 *none = Some(Matched { first, last });
-                self.wake();
+                self.signal.raise();
             }
         }
     }
@@ -335,7 +325,7 @@ impl Interests {
             let Some(entry) = self.waiters.get(&id) else { continue };
             let due = entry.waiter.position.load(Ordering::Acquire) + SKIPPED_POSTS;
             if due <= examined {
-                entry.waiter.wake();
+                entry.waiter.signal.raise();
             }
             self.bookmarks.push(Reverse((due.max(examined + 1), id)));
         }

@@ -13,6 +13,7 @@
 //! - [`authors`]: the Post service's client of the User service.
 //! - [`cursor`], [`dispatcher`], [`filter`]: how streams read the log and wait for it.
 //! - [`cores`]: the threads that all that runs on.
+//! - `signal`: how one task wakes another that waits alone.
 //! - [`gauge`]: how much of all that is open.
 //! - [`log`]: the ordered log itself, in memory and on disk.
 
@@ -35,5 +36,6 @@ mod reflection;
 pub mod seed;
 pub mod server;
 pub mod service;
+mod signal;
 pub mod users;
 pub mod validate;

@@ -4,18 +4,17 @@
 //! then looks at all that it waits for, once more for each post. This answers for it.
 
 use std::{
+    fmt,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
+    sync::Arc,
+    task::{Context, Poll, Waker},
 };
 
-use futures::{Stream, stream::BoxStream, task::AtomicWaker};
+use futures::{Stream, stream::BoxStream};
+
+use crate::signal::Signal;
 
 /// A stream, and what wakes it.
-#[allow(missing_debug_implementations)] // a stream in a box
 pub struct Woken<T> {
     stream: BoxStream<'static, T>,
     /// Whether it said that it has nothing, so that it is asked again only once it is woken.
@@ -24,20 +23,9 @@ pub struct Woken<T> {
     waker: Waker,
 }
 
-#[derive(Default)]
-struct Signal {
-    woken: AtomicBool,
-    task: AtomicWaker,
-}
-
-impl Wake for Signal {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.woken.store(true, Ordering::Release);
-        self.task.wake();
+impl<T> fmt::Debug for Woken<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Woken").field("waits", &self.waits).finish_non_exhaustive()
     }
 }
 
@@ -54,9 +42,7 @@ impl<T> Stream for Woken<T> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let this = &mut *self;
-        // In this order, so that no wake-up falls between the two.
-        this.signal.task.register(cx.waker());
-        if !this.signal.woken.swap(false, Ordering::AcqRel) && this.waits {
+        if !this.signal.take(cx) && this.waits {
             return Poll::Pending;
         }
         let next = this.stream.as_mut().poll_next(&mut Context::from_waker(&this.waker));
@@ -67,6 +53,8 @@ impl<T> Stream for Woken<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use futures::{FutureExt as _, StreamExt as _, stream};
     use tokio::sync::mpsc;
 
