@@ -78,6 +78,8 @@ enum Work {
     List,
     /// The same with tonic's client and prost.
     TonicList,
+    /// The same with this suite's client.
+    ClientList,
     /// The same from the raw server.
     RawList,
     /// `ListPosts`, many at once: posts are counted.
@@ -102,6 +104,7 @@ pub(crate) async fn load(options: &Options) -> Result<()> {
             Work::Upload => upload::upload(options).await,
             Work::List => list::list(options).await,
             Work::TonicList => list::tonic_list(options).await,
+            Work::ClientList => list::client_list(options).await,
             Work::RawList => list::raw_list(options).await,
             Work::Readers => list::readers(options).await,
             Work::Unary => unary::unary(options).await,

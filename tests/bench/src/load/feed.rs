@@ -6,6 +6,7 @@ use std::{
 };
 
 use hdrhistogram::Histogram;
+use quartet::borrowed::{Field, PostRef, fields};
 use tokio::{task::JoinSet, time::sleep_until};
 
 use super::{
@@ -18,7 +19,7 @@ use crate::{
     Result, posts,
     proto::{JoinTags, PostMessage, PublishPost, TagFeedRequest, tag_feed_request::Payload},
     usage::{Figures, Meter},
-    wire::{Fields, PostRef, Value, put_frame},
+    wire::{each, put_frame},
 };
 
 /// What is published to.
@@ -89,7 +90,7 @@ impl Joined {
                 joined += 1;
                 Ok(())
             };
-            if !messages.read(|message| Fields(message).each(1, &mut count)).await? {
+            if !messages.read(|message| each(message, 1, &mut count)).await? {
                 return Err("a feed ended before it began".into());
             }
         }
@@ -101,8 +102,8 @@ impl Joined {
 async fn subscribe(mut feed: Joined, arrivals: Arc<Arrivals>) -> Result<u64> {
     let mut order = Order::default();
     while !order.ended {
-        let mut batch = |batch: &[u8]| Fields(batch).each(1, |post| order.post(post, &arrivals));
-        if !feed.messages.read(|message| Fields(message).each(3, &mut batch)).await? {
+        let mut batch = |batch: &[u8]| each(batch, 1, |post| order.post(post, &arrivals));
+        if !feed.messages.read(|message| each(message, 3, &mut batch)).await? {
             return Err("a feed ended before the last message".into());
         }
     }
@@ -185,9 +186,9 @@ async fn publish(connection: &Connection, options: &Options, arrivals: &Arrivals
 }
 
 fn count_receipt(message: &[u8], receipts: &mut u64) -> Result<()> {
-    Fields(message).each(4, |receipt| {
-        for field in Fields(receipt) {
-            if let (4, Value::Bytes(status)) = field? {
+    each(message, 4, |receipt| {
+        for field in fields(receipt) {
+            if let (4, Field::Bytes(status)) = field? {
                 return Err(format!("refused: {}", String::from_utf8_lossy(status)).into());
             }
         }

@@ -1,6 +1,10 @@
 //! Lists: one at a time with every post checked, or many at once.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
+
+use futures::StreamExt as _;
+use quartet::borrowed::PostRef;
+use quartet_client::{ListEvent, borrowed::Batch, read_posts};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -13,7 +17,7 @@ use crate::{
     Result, posts,
     proto::{ListPostsRequest, PostMessage, post_service_client::PostServiceClient},
     usage::{Figures, Meter},
-    wire::{Fields, Frames, PostRef},
+    wire::{Frames, each, same_content},
 };
 
 /// One post of so many is compared letter by letter; a prime, so that it is another one in every batch.
@@ -36,7 +40,7 @@ async fn checked(connection: &Connection, count: u64, posts: u64) -> Result<()> 
     let mut check = Check::new(posts, u64::MAX);
     let mut messages =
         connection.ask("ListPosts", Some(count), &ListPostsRequest::default()).await?;
-    messages.read_all(|message| Fields(message).each(1, |post| check.post(post))).await?;
+    messages.read_all(|message| each(message, 1, |post| check.post(post))).await?;
     check.done(count)
 }
 
@@ -54,6 +58,23 @@ pub(super) async fn tonic_list(options: &Options) -> Result<Figures> {
             }
         }
         expect("a count of posts", received, options.count)?;
+    }
+    meter.stop(options.lists * options.count)
+}
+
+/// The same with this suite's client, which reads posts in place, checks their order and would resume.
+pub(super) async fn client_list(options: &Options) -> Result<Figures> {
+    let channel = quartet_client::connect(&format!("http://{}", options.address))?;
+    let meter = Meter::start(options.pid)?;
+    for _ in 0..options.lists {
+        let mut check = Check::new(options.posts, u64::MAX);
+        let request = quartet::post::v1::ListPostsRequest::default();
+        let mut events = pin!(read_posts::<Batch>(channel.clone(), request));
+        while let Some(event) = events.next().await {
+            let ListEvent::Batch(batch) = event? else { return Err("the list was cut".into()) };
+            batch.posts().try_for_each(|post| check.read(&post?))?;
+        }
+        check.done(options.count)?;
     }
     meter.stop(options.lists * options.count)
 }
@@ -103,7 +124,7 @@ async fn read(connection: Arc<Connection>, lists: u64, expected: u64) -> Result<
             received += 1;
             Ok(())
         };
-        messages.read_all(|message| Fields(message).each(1, &mut count)).await?;
+        messages.read_all(|message| each(message, 1, &mut count)).await?;
         expect("a count of posts", received, expected)?;
     }
     Ok(())
@@ -125,18 +146,23 @@ impl Check {
 
     #[inline]
     fn post(&mut self, message: &[u8]) -> Result<()> {
-        let post = PostRef::decode(message)?;
+        self.read(&PostRef::decode(message)?)
+    }
+
+    #[inline]
+    fn read(&mut self, post: &PostRef<'_>) -> Result<()> {
         let sequence = self.received % self.wrap + 1;
         self.received += 1;
-        if post.sequence != sequence || post.author.is_empty() || post.seconds == 0 {
+        if post.sequence as u64 != sequence || post.author.is_empty() || post.create_time.is_none()
+        {
             return Err(format!("post {} is {post:?}", self.received).into());
         }
-        if self.received.is_multiple_of(SAMPLED) { self.compare(&post) } else { Ok(()) }
+        if self.received.is_multiple_of(SAMPLED) { self.compare(post) } else { Ok(()) }
     }
 
     fn compare(&mut self, post: &PostRef<'_>) -> Result<()> {
-        posts::fill((post.sequence - 1) % self.posts, &mut self.expected);
-        if post.same_content(&self.expected) && post.author == posts::author(post.user_id) {
+        posts::fill((post.sequence as u64 - 1) % self.posts, &mut self.expected);
+        if same_content(post, &self.expected) && post.author == posts::author(post.user_id) {
             return Ok(());
         }
         Err(format!("{post:?} should be {:?}", self.expected).into())

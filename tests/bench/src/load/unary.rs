@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use hdrhistogram::Histogram;
+use quartet::borrowed::PostRef;
 use tokio::task::JoinSet;
 
 use super::{Options, connection::Connection, latencies, list::expect};
@@ -10,7 +11,7 @@ use crate::{
     Result, posts,
     proto::ListPostsByUserIdRequest,
     usage::{Figures, Meter},
-    wire::{Fields, PostRef},
+    wire::each,
 };
 
 const CALLERS: u64 = 64;
@@ -59,7 +60,7 @@ async fn call(
             received += u64::from(PostRef::decode(post)?.user_id == user_id);
             Ok(())
         };
-        messages.read_all(|message| Fields(message).each(1, &mut check)).await?;
+        messages.read_all(|message| each(message, 1, &mut check)).await?;
         latencies.saturating_record(begun.elapsed().as_micros() as u64);
         expect("a count of posts", received, expected)?;
     }

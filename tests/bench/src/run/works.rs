@@ -117,6 +117,7 @@ pub(super) const NATS: &str = "NATS core";
 pub(super) const RAW_TCP: &str = "limit: raw TCP";
 pub(super) const RAW_APPEND: &str = "limit: append + fdatasync";
 pub(super) const FAST_CLIENT: &str = "h2, borrowed decode";
+pub(super) const OUR_CLIENT: &str = "quartet_client, read in place";
 pub(super) const TONIC_CLIENT: &str = "tonic and prost";
 pub(super) const ONE_READER: &str = "Quartet, 1 reader";
 pub(super) const READERS_64: &str = "Quartet, 64 readers";
@@ -227,7 +228,11 @@ fn clients(scale: &Scale) -> Vec<Case> {
         let case = Case::new(&CLIENT, subject, Server::Memory, work).fill(scale.posts);
         case.with("count", scale.posts).with("lists", scale.listed / scale.posts)
     };
-    vec![case(FAST_CLIENT, "list"), case(TONIC_CLIENT, "tonic-list")]
+    vec![
+        case(FAST_CLIENT, "list"),
+        case(OUR_CLIENT, "client-list"),
+        case(TONIC_CLIENT, "tonic-list"),
+    ]
 }
 
 fn unary(scale: &Scale) -> Vec<Case> {
