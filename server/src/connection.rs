@@ -10,7 +10,7 @@
 //!
 //! Guarantee: when [`serve`] returns, every task that it started has ended.
 
-use std::{convert::Infallible, error::Error, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
@@ -29,6 +29,7 @@ use crate::{
 };
 use admission::{Admission, Place};
 pub use exchange::{RequestBody, STALL};
+pub use peer::Peer;
 pub use stop::Stop;
 
 pub mod activity;
@@ -37,6 +38,7 @@ mod coalesce;
 mod exchange;
 pub mod guard;
 mod lifecycle;
+mod peer;
 mod stop;
 
 /// Connections whose handshake is not done, in all and from one address.
@@ -61,7 +63,7 @@ pub trait Listener: Send {
     }
 
     /// Who made it, if that can be told.
-    fn address(_: &Self::Io) -> Option<IpAddr> {
+    fn address(_: &Self::Io) -> Option<SocketAddr> {
         None
     }
 }
@@ -80,8 +82,8 @@ impl Listener for TcpListener {
         TcpStream::from_std(stream.into_std()?)
     }
 
-    fn address(stream: &TcpStream) -> Option<IpAddr> {
-        stream.peer_addr().ok().map(|address| address.ip())
+    fn address(stream: &TcpStream) -> Option<SocketAddr> {
+        stream.peer_addr().ok()
     }
 }
 
@@ -97,7 +99,7 @@ impl<L: Listener> Listener for &mut L {
         L::adopt(io)
     }
 
-    fn address(io: &L::Io) -> Option<IpAddr> {
+    fn address(io: &L::Io) -> Option<SocketAddr> {
         L::address(io)
     }
 }
@@ -187,9 +189,10 @@ async fn accept<L: Listener>(listener: &mut L, context: &Context, cores: &Cores)
         match accepted {
             Ok(Some(io)) => {
                 pause = ACCEPT_PAUSE;
-                if let Some((open, unfinished)) = doors.admit(L::address(&io)) {
+                let peer = Peer { address: L::address(&io) };
+                if let Some((open, unfinished)) = doors.admit(&peer) {
                     let held = (open, context.gauges.connections.hold());
-                    let connection = serve_one(io, L::adopt, context.clone(), unfinished);
+                    let connection = serve_one(io, L::adopt, peer, context.clone(), unfinished);
                     cores.spawn(&context.tasks, async move {
                         if let Err(error) = connection.await {
                             tracing::debug!(error = %error::chain(&*error), "connection ended");
@@ -211,10 +214,11 @@ async fn accept<L: Listener>(listener: &mut L, context: &Context, cores: &Cores)
 async fn serve_one<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     io: IO,
     adopt: fn(IO) -> io::Result<IO>,
+    peer: Peer,
     context: Context,
     unfinished: Place,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    Ok(lifecycle::serve(adopt(io)?, context, unfinished).await?)
+    Ok(lifecycle::serve(adopt(io)?, peer, context, unfinished).await?)
 }
 
 /// Who may come in.
@@ -233,7 +237,8 @@ impl Doors {
 
     /// Places for a connection. Without them it is closed: whoever waits in line with a half-made connection would keep
     /// others out.
-    fn admit(&self, address: Option<IpAddr>) -> Option<(Place, Place)> {
+    fn admit(&self, peer: &Peer) -> Option<(Place, Place)> {
+        let address = peer.address.map(|address| address.ip());
         let places = self.open.admit(address).zip(self.unfinished.admit(address));
         if places.is_none() {
             let (open, unfinished) = (self.open.taken(), self.unfinished.taken());

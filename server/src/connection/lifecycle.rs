@@ -23,6 +23,7 @@ use super::{
     coalesce::Coalesce,
     exchange::{self, STALL},
     guard::Guard,
+    peer::Peer,
     stop::Stop,
 };
 
@@ -51,7 +52,12 @@ const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 const SEND_BUFFER: usize = 128 * 1024;
 
 /// Serves a connection until it ends. `unfinished` is given back when the handshake is done.
-pub(super) async fn serve<IO>(io: IO, context: Context, unfinished: Place) -> Result<(), h2::Error>
+pub(super) async fn serve<IO>(
+    io: IO,
+    peer: Peer,
+    context: Context,
+    unfinished: Place,
+) -> Result<(), h2::Error>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -65,7 +71,7 @@ where
     let Some(Ok(connection)) = drain.run_until_cancelled(handshake).await else {
         return Ok(());
     };
-    Lifecycle::new(connection?, activity, context, until).run().await
+    Lifecycle::new(connection?, activity, peer, context, until).run().await
 }
 
 /// HTTP/2 as this server speaks it.
@@ -106,6 +112,7 @@ enum Due {
 struct Lifecycle<IO> {
     connection: Connection<Guard<Coalesce<IO>>, Bytes>,
     activity: Arc<Activity>,
+    peer: Peer,
     context: Context,
     /// Tells this connection's streams to end.
     stop: Stop,
@@ -124,6 +131,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Lifecycle<IO> {
     fn new(
         mut connection: Connection<Guard<Coalesce<IO>>, Bytes>,
         activity: Arc<Activity>,
+        peer: Peer,
         context: Context,
         handshake_until: Instant,
     ) -> Self {
@@ -141,6 +149,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Lifecycle<IO> {
         Self {
             connection,
             activity,
+            peer,
             context,
             stop,
             pings,
@@ -188,6 +197,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Lifecycle<IO> {
         }
         let Context { service, gauges, cut, tasks, .. } = &self.context;
         request.extensions_mut().insert(self.stop.clone());
+        request.extensions_mut().insert(self.peer.clone());
         let open = (self.activity.open_stream(), gauges.streams.hold());
         tasks.spawn(exchange::serve(request, respond, service.clone(), cut.clone(), open));
     }
