@@ -24,6 +24,7 @@ pub mod disk;
 pub mod embedded;
 pub mod memory;
 
+mod blocks;
 #[cfg(test)]
 mod conformance;
 mod index;
@@ -170,6 +171,12 @@ pub struct Limit {
 }
 
 impl Limit {
+    /// Whether another record might fit.
+    fn has_room(self, records: &[Record]) -> bool {
+        let bytes: usize = records.iter().map(|record| record.post.len()).sum();
+        records.len() < self.posts && bytes < self.bytes
+    }
+
     /// Takes records while they fit.
     pub fn take(self, records: impl Iterator<Item = Record>) -> Vec<Record> {
         let mut bytes = 0;

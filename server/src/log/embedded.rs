@@ -4,11 +4,16 @@
 //! that was acknowledged or read, and no post that was not sent. Damage is an error with a place, never a gap.
 //!
 //! One task writes (`writer.rs`). Readers share an index (`index.rs`) and the newest posts (`ring.rs`) with it, behind
-//! one lock that nobody holds while the disk works. `recovery.rs` opens, `segment.rs` is the format.
+//! one lock that nobody holds while the disk works; replays share what they read (`blocks.rs`). `recovery.rs` opens, `segment.rs` is the format.
 //!
 //! Not here: deleting posts. The log keeps everything, and its index grows with it.
 
-use std::{fmt, io, ops::Range, path::Path, sync::Arc};
+use std::{
+    fmt, io,
+    ops::{Range, RangeInclusive},
+    path::Path,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -20,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Appending, Limit, LogError, NewPost, PostLog, Record, UserPage,
+    blocks::{Block, Blocks},
     disk::{self, Disk, LockGuard, RealDisk},
     index::{self, Index, Run},
     recovery::{Recovered, recover},
@@ -157,6 +163,38 @@ impl EmbeddedLog {
         self.shared.failure.borrow().clone().unwrap_or(LogError::Closed)
     }
 
+    /// Reads posts from this one on: out of memory, or out of the block that it is in. None if there is none.
+    async fn read_from(&self, first: u64, limit: Limit) -> Result<Vec<Record>, LogError> {
+        let newest = self.shared.posts.read().newest(first, limit);
+        if let Some(records) = newest {
+            return Ok(records);
+        }
+        let posts = self.shared.posts.read().index.block(first);
+        let skipped = (first - posts.start()) as usize;
+        let block = self.shared.blocks.get(posts.clone(), self.load(posts)).await;
+        match block {
+            Ok(block) => Ok(limit.take(block[skipped..].iter().cloned())),
+            // What else is in a damaged block can be read as far as its records are whole.
+            Err(LogError::Damaged { .. }) => {
+                let found = self.shared.posts.read().on_disk(first, limit);
+                self.fetch(found).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn load(&self, posts: RangeInclusive<u64>) -> Result<Block, LogError> {
+        let all = Limit { posts: usize::MAX, bytes: usize::MAX };
+        let runs = self.shared.posts.read().index.runs(posts, all);
+        let disk = self.shared.disk.clone();
+        let read = move || {
+            let mut records = Vec::new();
+            runs.iter().try_for_each(|run| read_run(&*disk, run, &mut records))?;
+            Ok(records.into())
+        };
+        disk::run(&*self.shared.disk, read).await
+    }
+
     /// Reads what was found, where it was found.
     async fn fetch(&self, found: Found) -> Result<Vec<Record>, LogError> {
         match found {
@@ -192,11 +230,19 @@ impl PostLog for EmbeddedLog {
     }
 
     async fn read(&self, after: u64, limit: Limit) -> Result<Vec<Record>, LogError> {
-        let found = {
-            let posts = self.shared.posts.read();
-            posts.find(after.saturating_add(1)..posts.index.last() + 1, limit)
-        };
-        self.fetch(found).await
+        let mut records = self.read_from(after.saturating_add(1), limit).await?;
+        // A block may end before the limit is reached.
+        while let Some(last) = records.last().filter(|_| limit.has_room(&records)) {
+            let before = records.len();
+            match self.read_from(last.sequence + 1, limit).await {
+                Ok(more) => records = limit.take(records.into_iter().chain(more)),
+                Err(_) => break, // Whoever reads on meets it.
+            }
+            if records.len() == before {
+                break;
+            }
+        }
+        Ok(records)
     }
 
     async fn read_user(
@@ -236,6 +282,7 @@ const MAX_SEGMENT_BYTES: u64 = 1024 * 1024 * 1024;
 pub(super) struct Shared {
     pub(super) disk: Arc<dyn Disk>,
     posts: RwLock<Posts>,
+    blocks: Blocks,
     head: watch::Sender<u64>,
     pub(super) failure: watch::Sender<Option<LogError>>,
 }
@@ -256,10 +303,11 @@ enum Found {
 impl fmt::Debug for Shared {
     /// Leaves out what grows with the log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { disk, posts: _, head, failure } = self;
+        let Self { disk, posts: _, blocks, head, failure } = self;
         let (head, failure) = (&*head.borrow(), &*failure.borrow());
         f.debug_struct("Shared")
             .field("disk", disk)
+            .field("blocks", blocks)
             .field("head", head)
             .field("failure", failure)
             .finish_non_exhaustive()
@@ -271,7 +319,7 @@ impl Shared {
         let head = index.last();
         let posts = RwLock::new(Posts { index, ring: Ring::new(head + 1, ring) });
         let (head, failure) = (watch::Sender::new(head), watch::Sender::new(None));
-        Self { disk, posts, head, failure }
+        Self { disk, posts, blocks: Blocks::default(), head, failure }
     }
 
     /// The newest durable sequence.
@@ -307,6 +355,18 @@ impl Shared {
 }
 
 impl Posts {
+    /// Posts from this one on, if they are in memory: none if it is beyond the newest.
+    fn newest(&self, first: u64, limit: Limit) -> Option<Vec<Record>> {
+        let last = self.index.last();
+        let here = first > last || self.ring.holds(first);
+        here.then(|| limit.take((first..=last).map(|sequence| self.ring.get(sequence))))
+    }
+
+    /// Where posts from this one on stand.
+    fn on_disk(&self, first: u64, limit: Limit) -> Found {
+        Found::OnDisk(self.index.runs(first..=self.index.last(), limit))
+    }
+
     /// Finds posts with these sequences, which are in order: all in memory if the first one is, else all on disk.
     fn find(&self, sequences: impl Iterator<Item = u64>, limit: Limit) -> Found {
         let mut sequences = sequences.peekable();

@@ -3,11 +3,14 @@
 //! Nothing here is stored; it is built again from the segments when the log opens. `docs/reference/log-format.md` says
 //! what it costs per post.
 
-use std::{hash::RandomState, ops::Range};
+use std::{
+    hash::RandomState,
+    ops::{Range, RangeInclusive},
+};
 
 use hashbrown::{HashMap, HashTable};
 
-use super::{Limit, segment::Identity};
+use super::{Limit, blocks::BLOCK_BYTES, segment::Identity};
 
 /// Posts that a log can hold. The index counts in 32 bits, which halves it; it would fill 100 GiB by then.
 pub(super) const MAX_POSTS: u64 = u32::MAX as u64;
@@ -97,10 +100,26 @@ impl Index {
         runs
     }
 
+    /// The posts of the block that a stored post is in.
+    pub(super) fn block(&self, sequence: u64) -> RangeInclusive<u64> {
+        let segment = self.segment_of(sequence);
+        let number = segment.offsets[(sequence - segment.base) as usize] / BLOCK_BYTES;
+        // How many records start before this block, and before the next.
+        let before = |number: u32| {
+            let start = number.saturating_mul(BLOCK_BYTES);
+            segment.offsets.partition_point(|offset| *offset < start) as u64
+        };
+        segment.base + before(number)..=segment.base + before(number + 1) - 1
+    }
+
+    fn segment_of(&self, sequence: u64) -> &Segment {
+        let after = self.segments.partition_point(|segment| segment.base <= sequence);
+        &self.segments[after - 1]
+    }
+
     /// The segment of a stored post, and the bytes up to the record that follows it there.
     fn place(&self, sequence: u64) -> (u64, Range<u32>) {
-        let n = self.segments.partition_point(|segment| segment.base <= sequence) - 1;
-        let segment = &self.segments[n];
+        let segment = self.segment_of(sequence);
         let n = (sequence - segment.base) as usize;
         let end = segment.offsets.get(n + 1).copied().unwrap_or(segment.end);
         (segment.base, segment.offsets[n]..end)
