@@ -202,6 +202,19 @@ impl<M: prost::Message> Encode for M {
     }
 }
 
+/// A message with its prefix, as gRPC puts it into DATA frames: uncompressed, then its length.
+pub fn frame(message: &impl Encode) -> Bytes {
+    let len = message.encoded_len();
+    let mut buf = BytesMut::with_capacity(PREFIX_LEN + len);
+    buf.put_u8(0);
+    buf.put_u32(len as u32);
+    message.encode(&mut buf);
+    buf.freeze()
+}
+
+/// Bytes before a message: whether it is compressed, and its length.
+const PREFIX_LEN: usize = 5;
+
 /// The server's codec: it sends what can [`Encode`] itself and receives ordinary prost messages.
 ///
 /// A message that cannot be decoded is the caller's mistake, INVALID_ARGUMENT (tonic's own codec says INTERNAL).

@@ -29,6 +29,7 @@ use crate::{
 };
 use admission::{Admission, Place};
 pub use exchange::{RequestBody, STALL};
+pub use lane::{Lane, Messages};
 pub use peer::Peer;
 pub use stop::Stop;
 
@@ -37,9 +38,11 @@ mod admission;
 mod coalesce;
 mod exchange;
 pub mod guard;
+mod lane;
 mod lifecycle;
 mod peer;
 mod stop;
+mod woken;
 
 /// Connections whose handshake is not done, in all and from one address.
 const UNFINISHED: usize = 1024;

@@ -8,7 +8,7 @@
 //! [`position`](Cursor::position) that matched the filter in force was in a batch. Reading is cancel-safe, because it
 //! does not move the cursor past a post: [`advance`](Cursor::advance) does, once the batch is complete with authors.
 
-use std::sync::Arc;
+use std::{sync::Arc, task::Context};
 
 use futures::FutureExt as _;
 use quartet::limits::{BATCH_BYTES, BATCH_POSTS, SKIPPED_POSTS};
@@ -61,7 +61,7 @@ impl Cursor {
     }
 
     /// What the reader follows.
-    pub fn filter(&self) -> &Filter {
+    pub fn filter(&self) -> &Arc<Filter> {
         &self.filter
     }
 
@@ -79,7 +79,7 @@ impl Cursor {
     }
 
     /// Moves past what is known not to match, without reading. Returns whether more may match.
-    fn settle(&mut self) -> bool {
+    pub fn settle(&mut self) -> bool {
         let (position, may_match) = match self.registration.news(self.position) {
             News::MayMatchAfter(position) => (position, true),
             News::NothingUpTo(position) => (position, false),
@@ -120,7 +120,7 @@ impl Cursor {
     pub async fn follow(&mut self) -> Result<Batch, LogError> {
         loop {
             let may_match = self.settle();
-            if self.position - self.reported >= SKIPPED_POSTS {
+            if self.owes_bookmark() {
                 return Ok(Batch { position: self.position, ..Batch::default() });
             }
             if !may_match {
@@ -132,13 +132,33 @@ impl Cursor {
             if !batch.records.is_empty() {
                 return Ok(batch);
             }
-            self.position = batch.position;
+            self.pass(&batch);
         }
+    }
+
+    /// Whether so many posts were passed over that the client has to be told.
+    pub fn owes_bookmark(&self) -> bool {
+        self.position - self.reported >= SKIPPED_POSTS
+    }
+
+    /// Whether there may be news since the last look; if not, the task is woken when there may be.
+    pub fn poll_woken(&self, cx: &mut Context<'_>) -> bool {
+        self.registration.poll_woken(cx)
+    }
+
+    /// Moves past a batch that holds no post.
+    pub fn pass(&mut self, batch: &Batch) {
+        self.position = batch.position;
     }
 
     /// Moves past a batch, once it is on its way to the client.
     pub fn advance(&mut self, batch: &Batch) {
-        (self.position, self.reported) = (batch.position, batch.position);
+        self.move_to(batch.position);
+    }
+
+    /// Moves past all up to a position that is on its way to the client.
+    pub fn move_to(&mut self, position: u64) {
+        (self.position, self.reported) = (position, position);
     }
 
     /// The furthest position known, for a reader that wants to tell its client.

@@ -198,9 +198,14 @@ impl Registration {
     /// Waits until there may be news. Cancel-safe.
     pub async fn woken(&self) {
         let woken = |cx: &mut Context<'_>| {
-            if self.waiter.signal.take(cx) { Poll::Ready(()) } else { Poll::Pending }
+            if self.poll_woken(cx) { Poll::Ready(()) } else { Poll::Pending }
         };
         poll_fn(woken).await;
+    }
+
+    /// Whether there may be news since the last look; if not, the task is woken when there may be.
+    pub fn poll_woken(&self, cx: &mut Context<'_>) -> bool {
+        self.waiter.signal.take(cx)
     }
 }
 

@@ -39,7 +39,7 @@ use crate::{
         memory::MemoryLog,
     },
     recover, reflection, seed,
-    service::Posts,
+    service::{Posts, frames::Frames},
     users::{Users, UsersError},
 };
 
@@ -237,7 +237,7 @@ pub async fn serve(
 
 fn posts(log: Arc<dyn PostLog>, users: Channel, clock: fn() -> SystemTime, cores: usize) -> Posts {
     let dispatchers = Dispatchers::new(&log, cores);
-    Posts { log, dispatchers, authors: Authors::new(users), clock }
+    Posts { log, dispatchers, authors: Authors::new(users), frames: Frames::new(cores), clock }
 }
 
 async fn open_log(config: &Config) -> Result<Arc<dyn PostLog>, OpenError> {

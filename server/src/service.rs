@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use bytes::Bytes;
 use futures::{FutureExt as _, stream::BoxStream};
 use quartet::{
     post::v1::{
@@ -11,13 +12,13 @@ use quartet::{
         UploadPostsRequest, UploadPostsResponse, post_service_server::PostService,
     },
     reason,
-    wire::{FeedMessage, OutgoingPost, Page},
+    wire::{self, FeedMessage, OutgoingPost, Page},
 };
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
     authors::Authors,
-    connection::Stop,
+    connection::{Lane, Stop},
     cursor::{Batch, Cursor},
     dispatcher::Dispatchers,
     error,
@@ -25,14 +26,16 @@ use crate::{
     log::{NewPost, PostLog, Record},
     validate,
 };
-use woken::Woken;
+use frames::{Frame, Frames};
+use live::Live;
 
 mod bidirectional;
 mod blog;
 mod client_streaming;
+pub mod frames;
+mod live;
 mod server_streaming;
 mod unary;
-pub mod woken;
 
 /// The Post service over a log.
 #[derive(Debug, Clone)]
@@ -43,6 +46,8 @@ pub struct Posts {
     pub dispatchers: Dispatchers,
     /// Who wrote them.
     pub authors: Authors,
+    /// What many feeds send alike.
+    pub frames: Frames,
     /// What time it is, for `create_time`.
     pub clock: fn() -> SystemTime,
 }
@@ -74,7 +79,7 @@ impl PostService for Posts {
         client_streaming::upload_posts(self, request.into_inner()).await.map(Response::new)
     }
 
-    type TagFeedStream = Woken<Result<FeedMessage, Status>>;
+    type TagFeedStream = BoxStream<'static, Result<FeedMessage, Status>>;
 
     async fn tag_feed(
         &self,
@@ -82,8 +87,12 @@ impl PostService for Posts {
     ) -> Result<Response<Self::TagFeedStream>, Status> {
         // The response goes out before a request is read: a client may wait for it before it sends any.
         let stop = Stop::of(request.extensions());
-        let stream = bidirectional::tag_feed(self.clone(), request.into_inner(), stop);
-        Ok(Response::new(Woken::new(Box::pin(stream))))
+        let live = Live::default();
+        let lane = Lane(Arc::new(live.clone()));
+        let stream = bidirectional::tag_feed(self.clone(), request.into_inner(), stop, live);
+        let mut response: Response<Self::TagFeedStream> = Response::new(Box::pin(stream));
+        response.extensions_mut().insert(lane);
+        Ok(response)
     }
 }
 
@@ -137,7 +146,17 @@ fn id_taken(post_id: &str) -> Status {
     error::status(Code::AlreadyExists, reason::POST_ID_TAKEN, message)
 }
 
+/// What comes next on a feed that is read without waiting.
+enum Next {
+    Frame(Bytes),
+    /// Whoever waits for posts is woken when there may be some.
+    Nothing,
+    /// It takes a wait, or it is not posts.
+    Later,
+}
+
 /// A cursor whose posts come with their authors. Its calls are cancel-safe.
+#[derive(Debug)]
 struct Reader {
     posts: Posts,
     cursor: Cursor,
@@ -162,6 +181,41 @@ impl Reader {
         let page = self.posts.page(records, batch.position, false).boxed().await?;
         self.cursor.advance(&batch);
         Ok(page)
+    }
+
+    /// The next frame of posts for a feed, if all that it takes is at hand.
+    fn frame(&mut self) -> Next {
+        while self.cursor.settle() {
+            if self.cursor.owes_bookmark() {
+                return Next::Later;
+            }
+            let found = self.posts.frames.find(self.cursor.filter(), self.cursor.position());
+            let frame = match found {
+                Some(frame) => frame,
+                None => match self.make_frame().now_or_never() {
+                    Some(Ok(Some(frame))) => frame,
+                    Some(Ok(None)) => continue,
+                    Some(Err(_)) | None => return Next::Later,
+                },
+            };
+            self.cursor.move_to(frame.position);
+            return Next::Frame(frame.bytes);
+        }
+        if self.cursor.owes_bookmark() { Next::Later } else { Next::Nothing }
+    }
+
+    /// Reads and encodes what comes next; none if nothing matched, which the cursor knows then.
+    async fn make_frame(&mut self) -> Result<Option<Frame>, Status> {
+        let batch = self.cursor.replay(self.cursor.head()).await?;
+        if batch.records.is_empty() {
+            self.cursor.pass(&batch);
+            return Ok(None);
+        }
+        let page = self.posts.page(batch.records, batch.position, false).await?;
+        let bytes = wire::frame(&FeedMessage::Posts(page));
+        let frame = Frame { bytes, position: batch.position };
+        self.posts.frames.keep(self.cursor.filter(), self.cursor.position(), frame.clone());
+        Ok(Some(frame))
     }
 
     /// A page without posts: how far the reader is.

@@ -19,12 +19,15 @@ use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    task::coop::consume_budget,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
 use tower::ServiceExt as _;
 
-use super::{HttpService, activity::OpenStream};
+use super::{HttpService, Lane, activity::OpenStream, woken::Woken};
 use crate::{deadline::Deadline, error, gauge::Held};
 
 /// How long a peer may grant no room for a response that waits for it.
@@ -45,7 +48,7 @@ pub(super) fn serve(
     async move {
         let _open = open;
         if let Some((mut respond, mut outgoing, body)) = begun.await
-            && let Err(End::Reset(reason)) = outgoing.send_all(body).await
+            && let Err(End::Reset(reason)) = outgoing.send_all(Woken::new(body)).await
         {
             respond.send_reset(reason);
         }
@@ -69,12 +72,13 @@ async fn begin(
             Err(never) => match never {},
         },
     };
-    let (head, body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
+    let lane = head.extensions.remove::<Lane>();
     let deadline = head.extensions.get::<Deadline>().map(|deadline| deadline.0);
     let ended = body.is_end_stream();
     // It fails only if the stream is over.
     let stream = respond.send_response(Response::from_parts(head, ()), ended).ok()?;
-    (!ended).then_some((respond, Outgoing { stream, deadline }, body))
+    (!ended).then_some((respond, Outgoing { stream, deadline, lane }, body))
 }
 
 /// Why a response ends before its end.
@@ -95,16 +99,23 @@ impl From<h2::Error> for End {
 struct Outgoing {
     stream: SendStream<Bytes>,
     deadline: Option<Instant>,
+    lane: Option<Lane>,
 }
 
 impl Outgoing {
-    async fn send_all(&mut self, mut body: Body) -> Result<(), End> {
+    async fn send_all(&mut self, mut body: Woken<Body>) -> Result<(), End> {
         loop {
-            self.room(1, Instant::now() + STALL).await?;
+            self.room(1, &mut None).await?;
             let frame = tokio::select! {
                 biased;
                 _ = poll_fn(|cx| self.stream.poll_reset(cx)) => return Err(End::Gone),
                 frame = body.frame() => frame,
+                message = poll_fn(|cx| poll_lane(self.lane.as_ref(), cx)) => {
+                    self.send(message).await?;
+                    // A lane that always has more shall not keep the thread from others.
+                    consume_budget().await;
+                    continue;
+                }
             };
             match frame {
                 None => return Ok(self.stream.send_data(Bytes::new(), true)?),
@@ -124,22 +135,23 @@ impl Outgoing {
 
     /// Sends all of this, as the peer grants room.
     async fn send(&mut self, mut data: Bytes) -> Result<(), End> {
-        let stalled = Instant::now() + STALL;
+        let mut waiting_since = None;
         while !data.is_empty() {
-            self.room(data.len(), stalled).await?;
+            self.room(data.len(), &mut waiting_since).await?;
             let chunk = data.split_to(data.len().min(self.stream.capacity()));
             self.stream.send_data(chunk, false)?;
         }
         Ok(())
     }
 
-    /// Makes sure of some of the room that is wanted, until then at most.
-    async fn room(&mut self, wanted: usize, stalled: Instant) -> Result<(), End> {
+    /// Makes sure of some of the room that is wanted, within [`STALL`] of the first time that there was none.
+    async fn room(&mut self, wanted: usize, since: &mut Option<Instant>) -> Result<(), End> {
         self.stream.reserve_capacity(wanted);
         if self.stream.capacity() > 0 {
             return Ok(());
         }
         // In a box, because few streams wait for room and many for posts.
+        let stalled = *since.get_or_insert_with(Instant::now) + STALL;
         self.wait_for_room(stalled).boxed().await
     }
 
@@ -158,6 +170,10 @@ impl Outgoing {
         }
         Ok(())
     }
+}
+
+fn poll_lane(lane: Option<&Lane>, cx: &mut Context<'_>) -> Poll<Bytes> {
+    lane.map_or(Poll::Pending, |lane| lane.0.poll_next(cx))
 }
 
 /// A request's body. A stream that was reset or cut off ends with an error, never as if it had been finished.

@@ -2,10 +2,12 @@
 //!
 //! A feed joins tags to receive their posts and publishes posts to all who joined. It is one loop that waits for
 //! whatever comes first: a request, a receipt that is due, posts, or silence. It is polled only while the client
-//! reads, so a client that publishes without reading stops itself, and nobody else.
+//! reads, so a client that publishes without reading stops itself, and nobody else. While it waits, `live.rs` sends the
+//! posts that come.
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    mem::take,
     pin::Pin,
     sync::Arc,
 };
@@ -25,9 +27,10 @@ use quartet::{
 use tokio::time::{Instant, Sleep, sleep};
 use tonic::{Code, Status, Streaming};
 
-use super::{Posts, Reader, Submission, id_taken};
+use super::{Posts, Reader, Submission, id_taken, live::Live};
 use crate::{
     connection::Stop,
+    cursor::Cursor,
     error,
     filter::{Filter, Tags},
     log::{Appending, LogError, Outcome},
@@ -39,9 +42,10 @@ pub(super) fn tag_feed(
     posts: Posts,
     requests: Streaming<TagFeedRequest>,
     stop: Stop,
+    live: Live,
 ) -> impl Stream<Item = Result<FeedMessage, Status>> {
     try_stream! {
-        let mut feed = Feed::new(posts, requests, stop);
+        let mut feed = Feed::new(posts, requests, stop, live);
         let end = loop {
             match feed.event().await {
                 Event::Request(request) => match feed.handle(request) {
@@ -63,12 +67,12 @@ pub(super) fn tag_feed(
         match end {
             End::HalfClose => {
                 // No request will follow: everything up to here, and that was all.
-                let head = feed.reader.cursor.head();
+                let head = feed.cursor().head();
                 while let Some(page) = feed.rest(head).await {
                     yield feed.send_posts(page?);
                 }
                 // Unless the feed has to stop before that: the client resumes elsewhere.
-                let complete = feed.reader.cursor.position() >= head;
+                let complete = feed.cursor().position() >= head;
                 yield feed.bookmark(complete);
                 if !complete {
                     Err(feed.stop.status())?;
@@ -110,7 +114,11 @@ struct Feed {
     posts: Posts,
     requests: Streaming<TagFeedRequest>,
     stop: Stop,
-    reader: Reader,
+    /// Where the feed is. Lent while it waits for an event, and only then.
+    reader: Option<Box<Reader>>,
+    live: Live,
+    /// Whether the next posts are left to the feed itself.
+    left: bool,
     /// What it joined; its filter shares them.
     tags: Arc<BTreeSet<String>>,
     all_tags: bool,
@@ -124,8 +132,6 @@ struct Feed {
     owed: VecDeque<Owed>,
     /// Rings when the feed may have been silent for [`HEARTBEAT`].
     clock: Pin<Box<Sleep>>,
-    /// When it said something last.
-    spoke: Instant,
 }
 
 /// A receipt to come: of a post on its way to the disk, or of one that was refused.
@@ -135,13 +141,15 @@ struct Owed {
 }
 
 impl Feed {
-    fn new(posts: Posts, requests: Streaming<TagFeedRequest>, stop: Stop) -> Self {
+    fn new(posts: Posts, requests: Streaming<TagFeedRequest>, stop: Stop, live: Live) -> Self {
         let reader = posts.reader(Filter::default(), *posts.log.head().borrow());
         Self {
             posts,
             requests,
             stop,
-            reader,
+            reader: Some(Box::new(reader)),
+            live,
+            left: false,
             tags: Arc::default(),
             all_tags: false,
             started: false,
@@ -149,7 +157,6 @@ impl Feed {
             publishing: None,
             owed: VecDeque::new(),
             clock: Box::pin(sleep(HEARTBEAT)),
-            spoke: Instant::now(),
         }
     }
 
@@ -157,10 +164,12 @@ impl Feed {
     /// Waits for what comes first. Every branch is cancel-safe: those that lose go on where they were.
     async fn event(&mut self) -> Event {
         loop {
-            if self.catch_up.is_some_and(|head| self.reader.cursor.position() >= head) {
+            let position = self.cursor().position();
+            if self.catch_up.is_some_and(|head| position >= head) {
                 self.catch_up = None;
                 return Event::Bookmark { caught_up: true };
             }
+            self.lend();
             let may_request = self.publishing.is_none() && self.owed.len() < OWED_RECEIPTS;
             let event = tokio::select! {
                 // In this order, so that nobody starves: posts may come without end, requests stop at 64 owed receipts.
@@ -183,11 +192,16 @@ impl Feed {
                     Ok(None) => Ok(Some(Event::End(End::HalfClose))),
                     Err(status) => Err(error::of_request_message(&status)),
                 },
-                page = read(&mut self.reader, self.catch_up), if self.started => {
+                page = read(self.reader.as_deref_mut(), self.catch_up), if self.started => {
                     page.map(|page| self.page_event(page))
                 }
-                () = silence(&mut self.clock, self.spoke) => Ok(Some(Event::Bookmark { caught_up: false })),
+                () = self.live.left() => {
+                    self.left = true;
+                    Ok(None)
+                }
+                () = silence(&mut self.clock, &self.live) => Ok(Some(Event::Bookmark { caught_up: false })),
             };
+            self.take_back();
             match event {
                 Ok(Some(event)) => return event,
                 Ok(None) => {}
@@ -196,6 +210,27 @@ impl Feed {
         }
     }
     // ANCHOR_END: event
+
+    /// Lets posts go out while the feed waits, once it has caught up.
+    fn lend(&mut self) {
+        if self.started && self.catch_up.is_none() && !take(&mut self.left) {
+            self.live.lend(&mut self.reader);
+        }
+    }
+
+    fn take_back(&mut self) {
+        if let Some(reader) = self.live.take_back() {
+            self.reader = Some(reader);
+        }
+    }
+
+    fn reader(&mut self) -> &mut Reader {
+        self.reader.as_mut().expect("invariant: it is lent only while an event is waited for")
+    }
+
+    fn cursor(&mut self) -> &mut Cursor {
+        &mut self.reader().cursor
+    }
 
     fn page_event(&self, page: Page) -> Option<Event> {
         if !page.posts.is_empty() {
@@ -252,13 +287,13 @@ impl Feed {
                 Some(validate::position(Some(position), &*self.posts.log)?)
             }
             (false, None, true) => Some(0),
-            (false, None, false) => Some(self.reader.cursor.head()),
+            (false, None, false) => Some(self.cursor().head()),
         };
 
         self.follow(tags, self.all_tags || all_tags);
         if let Some(start) = start {
-            self.reader.cursor.start_at(start);
-            self.catch_up = Some(self.reader.cursor.head());
+            self.cursor().start_at(start);
+            self.catch_up = Some(self.cursor().head());
             self.started = true;
         }
         let (tags, all_tags, position) = self.followed();
@@ -291,11 +326,11 @@ impl Feed {
         let tags = Arc::new(tags);
         let filter = if all_tags { Tags::All } else { Tags::AnyOf(tags.clone()) };
         (self.tags, self.all_tags) = (tags, all_tags);
-        self.reader.cursor.change_filter(Filter { tags: filter, user_ids: BTreeSet::new() });
+        self.cursor().change_filter(Filter { tags: filter, user_ids: BTreeSet::new() });
     }
 
-    fn followed(&self) -> (Vec<String>, bool, Option<LogPosition>) {
-        let sequence = if self.started { self.reader.cursor.position() } else { 0 };
+    fn followed(&mut self) -> (Vec<String>, bool, Option<LogPosition>) {
+        let sequence = if self.started { self.cursor().position() } else { 0 };
         let position = Some(self.posts.position(sequence));
         (self.tags.iter().cloned().collect(), self.all_tags, position)
     }
@@ -313,12 +348,12 @@ impl Feed {
 
     /// The next page up to `head`, or `None` if the reader is there or has to stop.
     async fn rest(&mut self, head: u64) -> Option<Result<Page, Status>> {
-        let more = self.reader.cursor.bookmark() < head && !self.stop.is_due();
-        if more { Some(self.reader.replay(head).await) } else { None }
+        let more = self.cursor().bookmark() < head && !self.stop.is_due();
+        if more { Some(self.reader().replay(head).await) } else { None }
     }
 
     fn send(&mut self, payload: Payload) -> FeedMessage {
-        self.spoke = Instant::now();
+        self.live.speak();
         FeedMessage::Other(TagFeedResponse { payload: Some(payload) })
     }
 
@@ -326,13 +361,13 @@ impl Feed {
         if page.posts.is_empty() {
             return self.bookmark(false);
         }
-        self.spoke = Instant::now();
+        self.live.speak();
         FeedMessage::Posts(page)
     }
 
     /// A feed that may still join anywhere says 0: nothing at or before a bookmark may follow it.
     fn bookmark(&mut self, caught_up: bool) -> FeedMessage {
-        let sequence = if self.started || caught_up { self.reader.cursor.bookmark() } else { 0 };
+        let sequence = if self.started || caught_up { self.cursor().bookmark() } else { 0 };
         let position = Some(self.posts.position(sequence));
         self.send(Payload::Bookmark(Bookmark { position, caught_up }))
     }
@@ -340,9 +375,12 @@ impl Feed {
 
 /// Waits until nothing was said for [`HEARTBEAT`]. The clock is set again only when it rings, not with every message.
 /// Cancel-safe.
-async fn silence(clock: &mut Pin<Box<Sleep>>, spoke: Instant) {
-    let due = spoke + HEARTBEAT;
-    while Instant::now() < due {
+async fn silence(clock: &mut Pin<Box<Sleep>>, live: &Live) {
+    loop {
+        let due = live.spoke() + HEARTBEAT;
+        if Instant::now() >= due {
+            return;
+        }
         if clock.is_elapsed() {
             clock.as_mut().reset(due);
         }
@@ -350,11 +388,12 @@ async fn silence(clock: &mut Pin<Box<Sleep>>, spoke: Instant) {
     }
 }
 
-/// Reads up to the head of the first join, then what is new.
-async fn read(reader: &mut Reader, catch_up: Option<u64>) -> Result<Page, Status> {
-    match catch_up {
-        Some(head) => reader.replay(head).boxed().await,
-        None => reader.follow().await,
+/// Reads up to the head of the first join, then what is new. Never, while the reader is lent.
+async fn read(reader: Option<&mut Reader>, catch_up: Option<u64>) -> Result<Page, Status> {
+    match (reader, catch_up) {
+        (Some(reader), Some(head)) => reader.replay(head).boxed().await,
+        (Some(reader), None) => reader.follow().boxed().await,
+        (None, _) => std::future::pending().await,
     }
 }
 

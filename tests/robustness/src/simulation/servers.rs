@@ -23,7 +23,7 @@ use quartet_server::{
     },
     recover,
     server::Server,
-    service::Posts,
+    service::{Posts, frames::Frames},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport::Channel};
@@ -138,7 +138,8 @@ async fn serve_buggy(
     stop: CancellationToken,
 ) {
     let (dispatchers, authors) = (Dispatchers::new(&log, 1), Authors::new(users));
-    let posts = Posts { log, dispatchers: dispatchers.clone(), authors, clock: now };
+    let frames = Frames::new(1);
+    let posts = Posts { log, dispatchers: dispatchers.clone(), authors, frames, clock: now };
     let routes = Routes::new(PostServiceServer::new(BuggyPosts { posts, bug })).prepare();
     let service = recover::around(deadline::around(HttpService::new(routes)));
     let ended = CancellationToken::new();

@@ -1,0 +1,126 @@
+//! Posts that many feeds send alike: encoded once for all who are at the same place.
+//!
+//! A feed that follows a tag sends the same bytes as its neighbour that follows the same tag from the same position. The
+//! first of them reads, joins authors and encodes; the others take what it made. Each core has its own few frames,
+//! so that nobody waits for another.
+
+use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::{cores::Cores, filter::Filter};
+
+/// Frames that a core keeps: enough for the tags that are busy at a time, and at most half a MiB.
+const KEPT: usize = 8;
+/// How long one serves. Names are in it, and a new name shall not wait for readers to move on.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// A message of a feed.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// As it is sent, with its prefix.
+    pub bytes: Bytes,
+    /// Where its reader is after it.
+    pub position: u64,
+}
+
+/// The frames that each core made last.
+#[derive(Clone)]
+pub struct Frames(Arc<[Mutex<VecDeque<Kept>>]>);
+
+struct Kept {
+    filter: Arc<Filter>,
+    after: u64,
+    until: Instant,
+    frame: Frame,
+}
+
+impl fmt::Debug for Frames {
+    /// Leaves out what was encoded.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Frames").field("cores", &self.0.len()).finish()
+    }
+}
+
+impl Frames {
+    /// None yet, for so many cores.
+    pub fn new(cores: usize) -> Self {
+        Self((0..cores).map(|_| Mutex::default()).collect())
+    }
+
+    /// What a reader that follows this sends next, if another one has sent it.
+    pub fn find(&self, filter: &Arc<Filter>, after: u64) -> Option<Frame> {
+        let kept = self.here().lock();
+        let same = |kept: &&Kept| {
+            kept.after == after && (Arc::ptr_eq(&kept.filter, filter) || kept.filter == *filter)
+        };
+        let found = kept.iter().find(same)?;
+        (Instant::now() < found.until).then(|| found.frame.clone())
+    }
+
+    /// Keeps what a reader that follows this sends next.
+    pub fn keep(&self, filter: &Arc<Filter>, after: u64, frame: Frame) {
+        let until = Instant::now() + FRESH;
+        let mut kept = self.here().lock();
+        // In front, so that it is found before one that is too old.
+        kept.push_front(Kept { filter: filter.clone(), after, until, frame });
+        kept.truncate(KEPT);
+    }
+
+    fn here(&self) -> &Mutex<VecDeque<Kept>> {
+        &self.0[Cores::here() % self.0.len()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::filter::Tags;
+
+    fn following(tag: &str) -> Arc<Filter> {
+        let tags = Tags::AnyOf(Arc::new(BTreeSet::from([tag.to_owned()])));
+        Arc::new(Filter { tags, user_ids: BTreeSet::new() })
+    }
+
+    fn frame(text: &'static str, position: u64) -> Frame {
+        Frame { bytes: Bytes::from_static(text.as_bytes()), position }
+    }
+
+    fn found(frames: &Frames, tag: &str, after: u64) -> Option<(Bytes, u64)> {
+        frames.find(&following(tag), after).map(|frame| (frame.bytes, frame.position))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_follows_the_same_from_the_same_place_sends_the_same() {
+        let frames = Frames::new(1);
+        frames.keep(&following("a"), 5, frame("a after 5", 7));
+        frames.keep(&following("b"), 5, frame("b after 5", 9));
+        assert_eq!(found(&frames, "a", 5), Some(("a after 5".into(), 7)));
+        assert_eq!(found(&frames, "b", 5), Some(("b after 5".into(), 9)));
+        assert_eq!((found(&frames, "a", 6), found(&frames, "c", 5)), (None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_frame_serves_for_a_second_and_a_newer_one_goes_before_it() {
+        let frames = Frames::new(1);
+        frames.keep(&following("a"), 5, frame("old name", 7));
+        tokio::time::advance(FRESH).await;
+        assert_eq!(found(&frames, "a", 5), None);
+        frames.keep(&following("a"), 5, frame("new name", 7));
+        assert_eq!(found(&frames, "a", 5), Some(("new name".into(), 7)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_core_keeps_a_few() {
+        let frames = Frames::new(1);
+        for after in 0..=KEPT as u64 {
+            frames.keep(&following("a"), after, frame("", after + 1));
+        }
+        assert_eq!(found(&frames, "a", 0), None);
+        assert!(found(&frames, "a", 1).is_some());
+    }
+}
