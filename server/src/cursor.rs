@@ -65,6 +65,11 @@ impl Cursor {
         &self.filter
     }
 
+    /// The same, to be replaced by one that is equal.
+    pub(crate) fn filter_mut(&mut self) -> &mut Arc<Filter> {
+        &mut self.filter
+    }
+
     /// Follows something else from the current position on, which it moves past all that is known not to match.
     pub fn change_filter(&mut self, filter: Filter) {
         self.settle();

@@ -16,7 +16,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use quartet::{post::v1::PostMessage, wire};
 use tokio::sync::{oneshot, watch};
 
@@ -125,6 +125,15 @@ impl NewPost {
     pub fn same_content(&self, stored: &[u8]) -> bool {
         wire::same_content(stored, &self.stored[..self.content_len])
     }
+}
+
+/// Lays the bytes of posts out one behind the other, in one allocation: whoever reads them in order finds the next one in
+/// the processor's cache.
+fn gather(posts: &mut [NewPost]) {
+    let mut all = BytesMut::with_capacity(posts.iter().map(|post| post.stored.len()).sum());
+    posts.iter().for_each(|post| all.extend_from_slice(&post.stored));
+    let mut all = all.freeze();
+    posts.iter_mut().for_each(|post| post.stored = all.split_to(post.stored.len()));
 }
 
 /// What became of a post.

@@ -189,8 +189,8 @@ impl Reader {
             if self.cursor.owes_bookmark() {
                 return Next::Later;
             }
-            let found = self.posts.frames.find(self.cursor.filter(), self.cursor.position());
-            let frame = match found {
+            let after = self.cursor.position();
+            let frame = match self.posts.frames.find(self.cursor.filter_mut(), after) {
                 Some(frame) => frame,
                 None => match self.make_frame().now_or_never() {
                     Some(Ok(Some(frame))) => frame,

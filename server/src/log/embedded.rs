@@ -27,6 +27,7 @@ use super::{
     Appending, Limit, LogError, NewPost, PostLog, Record, UserPage,
     blocks::{Block, Blocks},
     disk::{self, Disk, LockGuard, RealDisk},
+    gather,
     index::{self, Index, Run},
     recovery::{Recovered, recover},
     ring::Ring,
@@ -217,7 +218,8 @@ impl PostLog for EmbeddedLog {
         self.shared.head.subscribe()
     }
 
-    async fn append(&self, posts: Vec<NewPost>) -> Result<Appending, LogError> {
+    async fn append(&self, mut posts: Vec<NewPost>) -> Result<Appending, LogError> {
+        gather(&mut posts);
         let queue = self.queue.as_ref().ok_or(LogError::ReadOnly)?;
         // One append alone must not wait for more room than there is.
         let bytes = writer::size(&posts).min(PENDING_BYTES) as u32;

@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use super::{Appending, Limit, LogError, NewPost, Outcome, PostLog, Record, UserPage, new_log_id};
+use super::{
+    Appending, Limit, LogError, NewPost, Outcome, PostLog, Record, UserPage, gather, new_log_id,
+};
 
 /// A [`PostLog`] without a disk.
 #[derive(Debug)]
@@ -48,7 +50,8 @@ impl PostLog for MemoryLog {
         self.head.subscribe()
     }
 
-    async fn append(&self, posts: Vec<NewPost>) -> Result<Appending, LogError> {
+    async fn append(&self, mut posts: Vec<NewPost>) -> Result<Appending, LogError> {
+        gather(&mut posts);
         let (promise, appending) = Appending::new();
         let mut log = self.posts.write();
         let outcomes = posts.into_iter().map(|post| log.append(post)).collect();

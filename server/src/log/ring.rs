@@ -22,12 +22,13 @@ impl Default for RingLimits {
     }
 }
 
-/// What a post costs in memory beside its bytes: the handle in the ring, the reference count, the allocator's share.
+/// What a post costs in memory beside its bytes: the handle in the ring, and, if it came alone, the reference count and
+/// the allocator's share.
 const POST_OVERHEAD: usize = 96;
 
 /// A dense run of posts up to the newest.
 ///
-/// Every post is an allocation of its own, so a reader that holds one keeps that one alive and no more.
+/// Posts that were appended together share an allocation, at most 1 MiB, which lives as long as one of them.
 #[derive(Debug)]
 pub(super) struct Ring {
     /// The sequence of the oldest post.

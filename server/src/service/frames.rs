@@ -50,13 +50,17 @@ impl Frames {
         Self((0..cores).map(|_| Mutex::default()).collect())
     }
 
-    /// What a reader that follows this sends next, if another one has sent it.
-    pub fn find(&self, filter: &Arc<Filter>, after: u64) -> Option<Frame> {
+    /// What a reader that follows this sends next, if another one has sent it. Readers that follow the same come to share
+    /// the filter, too: the next time, nobody looks inside.
+    pub fn find(&self, filter: &mut Arc<Filter>, after: u64) -> Option<Frame> {
         let kept = self.here().lock();
         let same = |kept: &&Kept| {
             kept.after == after && (Arc::ptr_eq(&kept.filter, filter) || kept.filter == *filter)
         };
         let found = kept.iter().find(same)?;
+        if !Arc::ptr_eq(&found.filter, filter) {
+            *filter = found.filter.clone();
+        }
         (Instant::now() < found.until).then(|| found.frame.clone())
     }
 
@@ -91,7 +95,7 @@ mod tests {
     }
 
     fn found(frames: &Frames, tag: &str, after: u64) -> Option<(Bytes, u64)> {
-        frames.find(&following(tag), after).map(|frame| (frame.bytes, frame.position))
+        frames.find(&mut following(tag), after).map(|frame| (frame.bytes, frame.position))
     }
 
     #[tokio::test(start_paused = true)]
