@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::activity::Activity;
 
 /// Bytes that wait to be written. What is larger goes to the socket as it is.
-const CAPACITY: usize = 16 * 1024;
+const CAPACITY: usize = 64 * 1024;
 
 /// A connection's I/O, written in larger pieces.
 #[derive(Debug)]
@@ -95,6 +95,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Coalesce<IO> {
         if len > CAPACITY {
             let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
             return self.activity.note_write(written);
+        }
+        if self.waiting.capacity() == 0 {
+            self.waiting.reserve(CAPACITY); // at once: growing would copy what waits
         }
         bufs.iter().for_each(|buf| self.waiting.extend_from_slice(buf));
         self.activity.note_unwritten(!self.waiting.is_empty());
