@@ -71,6 +71,10 @@ pub enum Bug {
     CompleteWithoutFinish,
     /// A stream falls silent after a while and stays open.
     StreamFallsSilent,
+    /// Some posts that a feed sends while it waits are lost.
+    LanePostsLost,
+    /// Some posts that a feed sends while it waits are sent twice.
+    LanePostsTwice,
 }
 
 impl Bug {
@@ -86,7 +90,8 @@ impl Bug {
             Bug::DroppedWhenTheRingLaps
             | Bug::UserIndexLags
             | Bug::ResumesAPostTooLate
-            | Bug::LongPostsLeftOut => Promise::Reliable,
+            | Bug::LongPostsLeftOut
+            | Bug::LanePostsLost => Promise::Reliable,
             Bug::ReceiptsLost | Bug::ReceiptsSwapped | Bug::CompleteWithoutFinish => {
                 Promise::Receipts
             }
@@ -95,7 +100,7 @@ impl Bug {
             Bug::ResumesAtThePosition => Promise::Unique,
             Bug::AnotherLogsPositionTaken => Promise::Resumable,
             Bug::PositionIsTheHead => Promise::Bookmarkable,
-            Bug::DoubledAtTheHandOver => Promise::Ordered,
+            Bug::DoubledAtTheHandOver | Bug::LanePostsTwice => Promise::Ordered,
             Bug::SnapshotEndsEarly => Promise::Fresh,
             Bug::AuthorOfAnother => Promise::Authored,
             Bug::FilterChangesAPostLate => Promise::Filter,

@@ -1,9 +1,15 @@
 //! Bugs of the services: what they make of requests, and what they send.
 
-use std::mem::take;
+use std::{
+    mem::take,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use async_stream::try_stream;
+use bytes::Bytes;
 use futures::{Stream, StreamExt as _, future, stream::BoxStream};
+use parking_lot::Mutex;
 use quartet::{
     post::v1::{
         ListPostsByUserIdRequest, ListPostsRequest, LogPosition, TagFeedRequest, TagFeedResponse,
@@ -12,7 +18,10 @@ use quartet::{
     },
     wire::{FeedMessage, Page},
 };
-use quartet_server::service::Posts;
+use quartet_server::{
+    connection::{Lane, Messages},
+    service::Posts,
+};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Bug;
@@ -65,8 +74,45 @@ impl PostService for BuggyPosts {
         &self,
         request: Request<Streaming<TagFeedRequest>>,
     ) -> Result<Response<Self::TagFeedStream>, Status> {
-        let messages = self.posts.tag_feed(request).await?.into_inner();
-        Ok(Response::new(Box::pin(self.clone().spoil_feed(messages))))
+        let mut response = self.posts.tag_feed(request).await?;
+        let lane = response.extensions_mut().remove::<Lane>();
+        let messages = response.into_inner();
+        let stream: Self::TagFeedStream = Box::pin(self.clone().spoil_feed(messages));
+        let mut response = Response::new(stream);
+        // Without its lane, a feed sends everything through the stream that is spoiled.
+        if let (Some(lane), Bug::LanePostsLost | Bug::LanePostsTwice) = (lane, self.bug) {
+            let lane = BuggyLane { lane, bug: self.bug, last: Mutex::default() };
+            response.extensions_mut().insert(Lane(Arc::new(lane)));
+        }
+        Ok(response)
+    }
+}
+
+/// The lane of a feed with a bug.
+#[derive(Debug)]
+struct BuggyLane {
+    lane: Lane,
+    bug: Bug,
+    /// How many messages came, and the one to send again.
+    last: Mutex<(usize, Option<Bytes>)>,
+}
+
+impl Messages for BuggyLane {
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        let mut last = self.last.lock();
+        let (sent, again) = &mut *last;
+        if let Some(again) = again.take() {
+            return Poll::Ready(again);
+        }
+        let mut message = ready!(self.lane.0.poll_next(cx));
+        *sent += 1;
+        if *sent % 5 == 0 {
+            match self.bug {
+                Bug::LanePostsTwice => *again = Some(message.clone()),
+                _ => message = ready!(self.lane.0.poll_next(cx)),
+            }
+        }
+        Poll::Ready(message)
     }
 }
 
