@@ -57,6 +57,7 @@ fn post_service() -> manual::Service {
         .method(method("ListPosts", POST, PAGE).server_streaming().build())
         .method(
             method("UploadPosts", POST, "crate::post::v1::UploadPostsResponse")
+                .input_type("crate::wire::UploadMessage")
                 .client_streaming()
                 .build(),
         )

@@ -17,8 +17,8 @@ use tonic::{
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
-    borrowed::{Field, fields},
-    post::v1::{LogPosition, PostMessage, TagFeedResponse},
+    borrowed::{Field, PostRef, fields},
+    post::v1::{LogPosition, TagFeedResponse, UploadFinish},
     reason,
 };
 
@@ -32,23 +32,22 @@ pub(crate) const USER_ID: u32 = 6;
 pub(crate) const SEQUENCE: u32 = 7;
 pub(crate) const CREATE_TIME: u32 = 8;
 
-/// Encodes what the writer chose: `post_id`, `user_id`, `tags`, `title`, `body`.
+/// Appends what the writer chose: `post_id`, `user_id`, `tags`, `title`, `body`.
 ///
 /// Equal posts give equal bytes. Output-only fields are left out.
-pub fn encode_content(post: &PostMessage) -> BytesMut {
-    let mut buf = BytesMut::with_capacity(
-        64 + post.post_id.len() + post.user_id.len() + post.title.len() + post.body.len(),
-    );
-    put_string(POST_ID, &post.post_id, &mut buf);
-    put_string(USER_ID, &post.user_id, &mut buf);
-    encoding::string::encode_repeated(TAGS, &post.tags, &mut buf);
-    put_string(TITLE, &post.title, &mut buf);
-    put_string(BODY, &post.body, &mut buf);
-    buf
+pub fn encode_content(post: &PostRef<'_>, buf: &mut impl BufMut) {
+    put_string(POST_ID, post.post_id, buf);
+    put_string(USER_ID, post.user_id, buf);
+    for tag in post.tags() {
+        put_small(buf, |buf| put_delimiter(TAGS, tag.len(), buf));
+        buf.put_slice(tag.as_bytes()); // also if it is empty: an element of a list is never left out
+    }
+    put_string(TITLE, post.title, buf);
+    put_string(BODY, post.body, buf);
 }
 
 /// Completes encoded content with `create_time`: the bytes that the log stores.
-pub fn append_create_time(content: &mut BytesMut, time: &prost_types::Timestamp) {
+pub fn append_create_time(content: &mut impl BufMut, time: &prost_types::Timestamp) {
     encoding::message::encode(CREATE_TIME, time, content);
 }
 
@@ -215,9 +214,69 @@ pub fn frame(message: &impl Encode) -> Bytes {
 /// Bytes before a message: whether it is compressed, and its length.
 const PREFIX_LEN: usize = 5;
 
-/// The server's codec: it sends what can [`Encode`] itself and receives ordinary prost messages.
-///
-/// A message that cannot be decoded is the caller's mistake, INVALID_ARGUMENT (tonic's own codec says INTERNAL).
+/// What a server can receive. prost messages can be; what stays encoded has an implementation of its own.
+pub trait Decode: Sized {
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    fn decode(message: Bytes) -> Result<Self, String>;
+}
+
+impl<M: prost::Message + Default> Decode for M {
+    fn decode(message: Bytes) -> Result<Self, String> {
+        M::decode(message).map_err(|error| error.to_string())
+    }
+}
+
+/// An `UploadPostsRequest` whose post stays encoded: whoever stores it needs no `String` of it.
+#[derive(Debug, Clone)]
+pub enum UploadMessage {
+    /// A `PostMessage`, to be read with [`PostRef::decode`].
+    Post(Bytes),
+    /// That was all.
+    Finish(UploadFinish),
+    /// No payload that this contract knows.
+    Unset,
+}
+
+impl Decode for UploadMessage {
+    fn decode(message: Bytes) -> Result<Self, String> {
+        let mut payload: Option<(u32, Bytes)> = None;
+        for field in fields(&message) {
+            let (tag @ (POST | FINISH), Field::Bytes(value)) = field.map_err(|e| e.to_string())?
+            else {
+                continue;
+            };
+            let value = message.slice_ref(value);
+            payload = Some(match payload {
+                // The same message once more is merged with the first, which is what their bytes in a row say.
+                Some((before, first)) if before == tag => (tag, [first, value].concat().into()),
+                _ => (tag, value),
+            });
+        }
+        match payload {
+            Some((POST, post)) => Ok(UploadMessage::Post(post)),
+            Some((_, finish)) => Decode::decode(finish).map(UploadMessage::Finish),
+            None => Ok(UploadMessage::Unset),
+        }
+    }
+}
+
+// The field numbers of `UploadPostsRequest`.
+const POST: u32 = 1;
+const FINISH: u32 = 2;
+
+/// The refusal of a message that is not what it should be: the caller's mistake (tonic's own codec says INTERNAL).
+pub fn undecodable(why: impl std::fmt::Display) -> Status {
+    Status::with_error_details(
+        tonic::Code::InvalidArgument,
+        format!("a request message cannot be decoded: {why}"),
+        ErrorDetails::with_error_info(reason::UNDECODABLE_MESSAGE, reason::DOMAIN, []),
+    )
+}
+
+/// The server's codec: it sends what can [`Encode`] itself and receives what can [`Decode`] itself.
 #[derive(Debug)]
 pub struct WireCodec<T, U>(PhantomData<fn(T) -> U>);
 
@@ -236,7 +295,7 @@ fn buffer_settings() -> BufferSettings {
 impl<T, U> Codec for WireCodec<T, U>
 where
     T: Encode + Send + 'static,
-    U: prost::Message + Default + Send + 'static,
+    U: Decode + Send + 'static,
 {
     type Encode = T;
     type Decode = U;
@@ -267,18 +326,12 @@ impl<T: Encode, U> Encoder for WireCodec<T, U> {
     }
 }
 
-impl<T, U: prost::Message + Default> Decoder for WireCodec<T, U> {
+impl<T, U: Decode> Decoder for WireCodec<T, U> {
     type Item = U;
     type Error = Status;
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        U::decode(buf.copy_to_bytes(buf.remaining())).map(Some).map_err(|error| {
-            Status::with_error_details(
-                tonic::Code::InvalidArgument,
-                format!("a request message cannot be decoded: {error}"),
-                ErrorDetails::with_error_info(reason::UNDECODABLE_MESSAGE, reason::DOMAIN, []),
-            )
-        })
+        U::decode(buf.copy_to_bytes(buf.remaining())).map(Some).map_err(undecodable)
     }
 
     fn buffer_settings(&self) -> BufferSettings {
@@ -298,7 +351,7 @@ fn string_len(tag: u32, value: &str) -> usize {
 
 fn put_string(tag: u32, value: &str, buf: &mut impl BufMut) {
     if !value.is_empty() {
-        put_delimiter(tag, value.len(), buf);
+        put_small(buf, |buf| put_delimiter(tag, value.len(), buf));
         buf.put_slice(value.as_bytes());
     }
 }

@@ -31,7 +31,7 @@ impl Setup {
         let posts = user_ids.iter().enumerate().map(|(n, user_id)| {
             let post =
                 PostMessage { user_id: user_id.to_string(), ..post(format!("p{n}"), &["a"]) };
-            NewPost::new(post, prost_types::Timestamp::default())
+            NewPost::of(&post, prost_types::Timestamp::default())
         });
         log.append(posts.collect()).await.unwrap().await.unwrap();
         let users = CountingUsers::default();

@@ -6,12 +6,11 @@ use std::time::Duration;
 use futures::stream::BoxStream;
 use quartet::{
     post::v1::{
-        ListPostsByUserIdRequest, ListPostsRequest, TagFeedRequest, UploadPostsRequest,
-        UploadPostsResponse,
+        ListPostsByUserIdRequest, ListPostsRequest, TagFeedRequest, UploadPostsResponse,
         post_service_server::{PostService, PostServiceServer},
     },
     reason,
-    wire::{FeedMessage, Page},
+    wire::{FeedMessage, Page, UploadMessage},
 };
 use quartet_server::connection::HttpService;
 use tokio::sync::mpsc;
@@ -53,7 +52,7 @@ impl PostService for Uploads {
 
     async fn upload_posts(
         &self,
-        request: Request<Streaming<UploadPostsRequest>>,
+        request: Request<Streaming<UploadMessage>>,
     ) -> Result<Response<UploadPostsResponse>, Status> {
         let (mut messages, seen) = (request.into_inner(), self.seen.clone());
         let reading = self.tasks.spawn(async move {

@@ -17,6 +17,7 @@ mod bidirectional;
 mod client_streaming;
 mod server_streaming;
 mod unary;
+mod wire;
 
 mod authors;
 mod blog;

@@ -6,12 +6,11 @@ use futures::{
 };
 use quartet::{
     post::v1::{
-        ListPostsByUserIdRequest, ListPostsRequest, TagFeedRequest, UploadPostsRequest,
-        UploadPostsResponse,
+        ListPostsByUserIdRequest, ListPostsRequest, TagFeedRequest, UploadPostsResponse,
         post_service_server::{PostService, PostServiceServer},
     },
     reason,
-    wire::{FeedMessage, Page},
+    wire::{FeedMessage, Page, UploadMessage},
 };
 use quartet_server::{connection::HttpService, recover};
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -56,7 +55,7 @@ impl PostService for Panicking {
 
     async fn upload_posts(
         &self,
-        request: Request<Streaming<UploadPostsRequest>>,
+        request: Request<Streaming<UploadMessage>>,
     ) -> Result<Response<UploadPostsResponse>, Status> {
         let first = request.into_inner().message().await?;
         panic!("a bug in the middle of an upload, after {first:?}");

@@ -7,7 +7,10 @@ use futures::{
     future::join,
     stream::{self, iter},
 };
-use quartet::post::v1::{PostMessage, UploadPostsResponse, upload_posts_request::Payload};
+use quartet::{
+    post::v1::{PostMessage, UploadPostsResponse},
+    wire::UploadMessage,
+};
 use quartet_client::{Error, Posts, UploadEvent, upload_posts};
 use tonic::Status;
 
@@ -77,7 +80,7 @@ async fn posts_that_cannot_be_read_reset_the_call_and_never_finish_it() {
         let mut call = server.accept_upload().await;
         // tonic shows a reset to the server as an end. What tells it from one is that no finish came.
         while let Ok(Some(message)) = within(call.requests.message()).await {
-            assert!(matches!(message.payload, Some(Payload::PostMessage(_))), "{message:?}");
+            assert!(matches!(message, UploadMessage::Post(_)), "{message:?}");
         }
     };
     let (events, ()) = within(join(events, script)).await;

@@ -5,15 +5,18 @@
 use std::{net::SocketAddr, time::Duration};
 
 use async_stream::stream;
+use bytes::BytesMut;
 use futures::{Stream, stream::BoxStream};
+use prost::Message as _;
 use quartet::{
+    borrowed::PostRef,
     post::v1::{
         ListPostsByUserIdRequest, ListPostsRequest, LogPosition, PostMessage, TagFeedRequest,
-        TagFeedResponse, UploadPostsRequest, UploadPostsResponse,
+        TagFeedResponse, UploadPostsResponse,
         post_service_server::{PostService, PostServiceServer},
-        tag_feed_request, tag_feed_response, upload_posts_request,
+        tag_feed_request, tag_feed_response,
     },
-    wire::{FeedMessage, OutgoingPost, Page, append_create_time, encode_content},
+    wire::{FeedMessage, OutgoingPost, Page, UploadMessage, append_create_time, encode_content},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -147,7 +150,7 @@ impl ListCall {
 }
 
 pub struct UploadCall {
-    pub requests: Streaming<UploadPostsRequest>,
+    pub requests: Streaming<UploadMessage>,
     pub answer: oneshot::Sender<Result<UploadPostsResponse, Status>>,
 }
 
@@ -157,8 +160,10 @@ impl UploadCall {
         let mut ids = Vec::new();
         while ids.len() < count {
             match self.next().await {
-                upload_posts_request::Payload::PostMessage(post) => ids.push(post.post_id),
-                upload_posts_request::Payload::Finish(finish) => panic!("{finish:?} after {ids:?}"),
+                UploadMessage::Post(post) => {
+                    ids.push(PostRef::decode(&post).unwrap().post_id.to_owned());
+                }
+                other => panic!("{other:?} after {ids:?}"),
             }
         }
         ids
@@ -166,16 +171,13 @@ impl UploadCall {
 
     /// The count in the finish, which must come next and be the last.
     pub async fn finish(&mut self) -> i64 {
-        let upload_posts_request::Payload::Finish(finish) = self.next().await else {
-            panic!("another post")
-        };
-        assert_eq!(self.requests.message().await.unwrap(), None);
+        let UploadMessage::Finish(finish) = self.next().await else { panic!("another post") };
+        assert!(self.requests.message().await.unwrap().is_none());
         finish.post_count
     }
 
-    async fn next(&mut self) -> upload_posts_request::Payload {
-        let message = within(self.requests.message()).await.unwrap();
-        message.expect("another message").payload.unwrap()
+    async fn next(&mut self) -> UploadMessage {
+        within(self.requests.message()).await.unwrap().expect("another message")
     }
 }
 
@@ -260,7 +262,8 @@ fn outgoing(sequence: i64) -> OutgoingPost {
 }
 
 fn stored(post: &PostMessage, sequence: i64) -> OutgoingPost {
-    let mut stored = encode_content(post);
+    let (message, mut stored) = (post.encode_to_vec(), BytesMut::new());
+    encode_content(&PostRef::decode(&message).unwrap(), &mut stored);
     append_create_time(&mut stored, &Default::default());
     OutgoingPost { stored: stored.freeze(), author: "Kim".into(), sequence }
 }
@@ -300,7 +303,7 @@ impl PostService for Service {
 
     async fn upload_posts(
         &self,
-        request: Request<Streaming<UploadPostsRequest>>,
+        request: Request<Streaming<UploadMessage>>,
     ) -> Result<Response<UploadPostsResponse>, Status> {
         let (answer, answered) = oneshot::channel();
         self.pass_on(Call::Upload(UploadCall { requests: request.into_inner(), answer })).await?;

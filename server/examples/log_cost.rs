@@ -136,7 +136,7 @@ fn post(n: u64) -> NewPost {
         tags: vec!["grpc".to_owned(), "streaming".to_owned()],
         ..PostMessage::default()
     };
-    NewPost::new(post, prost_types::Timestamp { seconds: 1_700_000_000, nanos: n as i32 })
+    NewPost::of(&post, prost_types::Timestamp { seconds: 1_700_000_000, nanos: n as i32 })
 }
 
 const MIB: f64 = 1024.0 * 1024.0;

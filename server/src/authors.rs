@@ -108,32 +108,24 @@ impl Authors {
 
     /// The author of each record, "" for an unknown user. Cancel-safe.
     pub async fn of(&self, records: &[Record]) -> Result<Vec<Arc<str>>, UserServiceUnavailable> {
-        let fresh = self.fresh(records);
-        let missing: BTreeSet<&str> = records
-            .iter()
-            .zip(&fresh)
-            .filter(|(_, author)| author.is_none())
-            .map(|(record, _)| record.view().user_id())
-            .collect();
-        let found = try_join_all(missing.iter().map(|user_id| self.get(user_id))).await?;
-        let found: HashMap<_, _> = missing.into_iter().zip(found).collect();
-
-        let unknown: Arc<str> = "".into();
-        let name = |(record, fresh): (&Record, Option<Author>)| {
-            let author = fresh.unwrap_or_else(|| found.get(record.view().user_id())?.clone());
-            author.unwrap_or_else(|| unknown.clone())
-        };
-        Ok(records.iter().zip(fresh).map(name).collect())
+        if let Some(authors) = self.fresh(records) {
+            return Ok(authors);
+        }
+        let users: BTreeSet<&str> = records.iter().map(|record| record.view().user_id()).collect();
+        let found = try_join_all(users.iter().map(|user_id| self.get(user_id))).await?;
+        let found: HashMap<_, _> = users.into_iter().zip(found).collect();
+        let author = |record: &Record| found.get(record.view().user_id())?.clone();
+        Ok(records.iter().map(|record| named(author(record))).collect())
     }
 
-    /// The author of each record, as far as it needs no call.
-    fn fresh(&self, records: &[Record]) -> Vec<Option<Author>> {
+    /// The author of each record, if nobody needs to be asked: one look a post, under one lock.
+    fn fresh(&self, records: &[Record]) -> Option<Vec<Arc<str>>> {
         let (known, now) = (self.0.known.lock(), Instant::now());
-        let fresh = |record: &Record| {
+        let author = |record: &Record| {
             let known = known.get(record.view().user_id())?;
-            (known.fresh_until > now).then(|| known.author.clone())
+            (known.fresh_until > now).then(|| named(known.author.clone()))
         };
-        records.iter().map(fresh).collect()
+        records.iter().map(author).collect()
     }
 
     /// Waits for the calls in flight, at most as long as one may take.
@@ -209,6 +201,11 @@ impl Authors {
             known.fresh_until = Instant::now() + RETRY;
         }
     }
+}
+
+/// What is sent as the name of an author.
+fn named(author: Author) -> Arc<str> {
+    author.unwrap_or_else(|| "".into())
 }
 
 impl Known {

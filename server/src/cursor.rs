@@ -226,7 +226,7 @@ mod tests {
             let head = *log.head().borrow();
             let tags = vec![tag.to_owned()];
             let post = PostMessage { post_id: format!("p{head}"), tags, ..PostMessage::default() };
-            let post = NewPost::new(post, prost_types::Timestamp::default());
+            let post = NewPost::of(&post, prost_types::Timestamp::default());
             log.append(vec![post]).await.unwrap().await.unwrap();
         }
     }

@@ -386,7 +386,7 @@ mod tests {
             tags: tags.iter().map(ToString::to_string).collect(),
             ..PostMessage::default()
         };
-        let post = NewPost::new(post, prost_types::Timestamp::default());
+        let post = NewPost::of(&post, prost_types::Timestamp::default());
         log.append(vec![post]).await.unwrap().await.unwrap();
         let head = *log.head().borrow();
         dispatcher.examine(head).await;

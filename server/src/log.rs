@@ -17,7 +17,9 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use quartet::{post::v1::PostMessage, wire};
+use prost::Message as _;
+use prost_types::Timestamp;
+use quartet::{borrowed::PostRef, post::v1::PostMessage, wire};
 use tokio::sync::{oneshot, watch};
 
 pub mod disk;
@@ -98,22 +100,36 @@ impl Record {
 /// A valid post that waits for its place.
 #[derive(Debug, Clone)]
 pub struct NewPost {
-    /// The idempotency key.
-    pub post_id: String,
-    /// The writer.
-    pub user_id: String,
     /// How many bytes of `stored` are content; the rest is `create_time`.
     content_len: usize,
     stored: Bytes,
 }
 
 impl NewPost {
-    /// Encodes a post, once. The post must be valid (`validate.rs`).
-    pub fn new(post: PostMessage, create_time: prost_types::Timestamp) -> Self {
-        let mut buf = wire::encode_content(&post);
-        let content_len = buf.len();
-        wire::append_create_time(&mut buf, &create_time);
-        Self { post_id: post.post_id, user_id: post.user_id, content_len, stored: buf.freeze() }
+    /// Encodes a post, once. It takes what it needs of `room`, which is empty, and leaves the rest to the next one. The
+    /// post must be valid (`validate.rs`).
+    pub fn new(post: &PostRef<'_>, create_time: &Timestamp, room: &mut BytesMut) -> Self {
+        wire::encode_content(post, room);
+        let content_len = room.len();
+        wire::append_create_time(room, create_time);
+        Self { content_len, stored: room.split().freeze() }
+    }
+
+    /// The same of a post that is decoded.
+    pub fn of(post: &PostMessage, create_time: Timestamp) -> Self {
+        let message = post.encode_to_vec();
+        let post = PostRef::decode(&message).expect("invariant: it was encoded above");
+        Self::new(&post, &create_time, &mut BytesMut::new())
+    }
+
+    /// The idempotency key.
+    pub fn post_id(&self) -> &str {
+        wire::PostView(&self.stored).post_id()
+    }
+
+    /// The writer.
+    pub fn user_id(&self) -> &str {
+        wire::PostView(&self.stored).user_id()
     }
 
     /// The bytes to store.

@@ -76,7 +76,7 @@ pub async fn seed(log: &dyn PostLog) -> Result<(), LogError> {
             tags: tags.iter().map(ToString::to_string).collect(),
             ..PostMessage::default()
         };
-        NewPost::new(post, SystemTime::now().into())
+        NewPost::of(&post, SystemTime::now().into())
     });
     log.append(posts.into()).await?.await?;
     Ok(())

@@ -4,15 +4,16 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::{FutureExt as _, stream::BoxStream};
 use quartet::{
+    borrowed::PostRef,
     post::v1::{
-        ListPostsByUserIdRequest, ListPostsRequest, LogPosition, PostMessage, TagFeedRequest,
-        UploadPostsRequest, UploadPostsResponse, post_service_server::PostService,
+        ListPostsByUserIdRequest, ListPostsRequest, LogPosition, TagFeedRequest,
+        UploadPostsResponse, post_service_server::PostService,
     },
     reason,
-    wire::{self, FeedMessage, OutgoingPost, Page},
+    wire::{self, FeedMessage, OutgoingPost, Page, UploadMessage},
 };
 use tonic::{Code, Request, Response, Status, Streaming};
 
@@ -74,7 +75,7 @@ impl PostService for Posts {
 
     async fn upload_posts(
         &self,
-        request: Request<Streaming<UploadPostsRequest>>,
+        request: Request<Streaming<UploadMessage>>,
     ) -> Result<Response<UploadPostsResponse>, Status> {
         client_streaming::upload_posts(self, request.into_inner()).await.map(Response::new)
     }
@@ -103,13 +104,21 @@ enum Submission {
 }
 
 impl Posts {
-    /// Checks a post. An error is not about the post: it ends the call, and the writer may try again.
-    async fn submission(&self, post: PostMessage) -> Result<Submission, Status> {
+    /// Checks a post and encodes it into `room`. An error is not about the post: it ends the call, and the writer may try
+    /// again.
+    async fn submission(
+        &self,
+        post: PostRef<'_>,
+        room: &mut BytesMut,
+    ) -> Result<Submission, Status> {
         if let Err(refusal) = validate::post(&post) {
             return Ok(Submission::Refused(refusal));
         }
-        Ok(match self.authors.get(&post.user_id).await? {
-            Some(_) => Submission::Accepted(NewPost::new(post, (self.clock)().into())),
+        Ok(match self.authors.get(post.user_id).await? {
+            Some(_) => {
+                let create_time = (self.clock)().into();
+                Submission::Accepted(NewPost::new(&post, &create_time, room))
+            }
             None => Submission::Refused(error::status(
                 Code::NotFound,
                 reason::USER_NOT_FOUND,

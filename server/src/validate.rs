@@ -1,10 +1,11 @@
 //! From request messages to what the server works with: everything that a caller can get wrong is found here.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use quartet::{
+    borrowed::PostRef,
     limits::{BODY_BYTES, FILTER_TERMS, ID_CHARS, TAG_CHARS, TAGS_PER_POST, TITLE_CHARS},
-    post::v1::{LogPosition, PostMessage},
+    post::v1::LogPosition,
     reason,
 };
 use tonic::{Code, Status};
@@ -13,21 +14,24 @@ use tonic_types::FieldViolation;
 use crate::{error, log::PostLog};
 
 /// Checks what the writer of a post chose; all violations at once.
-pub fn post(post: &PostMessage) -> Result<(), Status> {
+pub fn post(post: &PostRef<'_>) -> Result<(), Status> {
     let mut violations = Violations::default();
-    violations.check("post_id", id(&post.post_id));
-    violations.check("user_id", id(&post.user_id));
-    violations.check("title", text(&post.title, TITLE_CHARS));
+    violations.check("post_id", id(post.post_id));
+    violations.check("user_id", id(post.user_id));
+    violations.check("title", text(post.title, TITLE_CHARS));
     if post.body.len() > BODY_BYTES {
         violations.add("body", format!("has {} bytes; at most {BODY_BYTES}", post.body.len()));
     }
-    if post.tags.len() > TAGS_PER_POST {
-        violations.add("tags", format!("has {} tags; at most {TAGS_PER_POST}", post.tags.len()));
+    let tags: Vec<&str> = post.tags().take(TAGS_PER_POST + 1).collect();
+    if tags.len() > TAGS_PER_POST {
+        let count = post.tags().count();
+        violations.add("tags", format!("has {count} tags; at most {TAGS_PER_POST}"));
     }
-    let mut seen = HashSet::new();
-    for (index, tag) in post.tags.iter().take(TAGS_PER_POST).enumerate() {
-        violations.check(&format!("tags[{index}]"), text(tag, TAG_CHARS));
-        if !seen.insert(tag) {
+    for (index, tag) in tags.iter().take(TAGS_PER_POST).enumerate() {
+        if let Err(problem) = text(tag, TAG_CHARS) {
+            violations.add(&format!("tags[{index}]"), problem);
+        }
+        if tags[..index].contains(tag) {
             violations.add(&format!("tags[{index}]"), "stands twice".to_owned());
         }
     }
@@ -119,9 +123,15 @@ fn id(id: &str) -> Result<(), String> {
 }
 
 fn text(text: &str, most: usize) -> Result<(), String> {
-    match text.chars().count() {
-        0 => Err("is empty".to_owned()),
-        chars if chars > most => Err(format!("has {chars} characters; at most {most}")),
-        _ => Ok(()),
+    if text.is_empty() {
+        return Err("is empty".to_owned());
     }
+    // No text has more characters than bytes.
+    if text.len() > most {
+        let chars = text.chars().count();
+        if chars > most {
+            return Err(format!("has {chars} characters; at most {most}"));
+        }
+    }
+    Ok(())
 }

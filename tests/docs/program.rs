@@ -41,10 +41,14 @@ pub(super) struct Program {
     stderr: PathBuf,
     /// Whether the page leaves out what comes after the lines that it shows.
     rest_left_out: bool,
-    interrupted: bool,
+    /// Whether it was told to end, by an interrupt or by the end of its input.
+    ending: bool,
     /// Whether its end was waited for: then its process id may be another's already.
     ended: bool,
 }
+
+/// What a terminal takes for the end of the input.
+const END_OF_INPUT: char = '\x04';
 
 impl Program {
     pub(super) fn start(mut command: Command, stderr: PathBuf) -> io::Result<Self> {
@@ -65,21 +69,22 @@ impl Program {
             reader: Some(reader),
             stderr,
             rest_left_out: false,
-            interrupted: false,
+            ending: false,
             ended: false,
         })
     }
 
     pub(super) fn type_keys(&mut self, keys: &str) -> Result<(), String> {
         let typed = self.keyboard.write_all(keys.as_bytes());
+        self.ending |= keys.contains(END_OF_INPUT);
         typed.map_err(|error| format!("cannot type {keys:?}: {error}"))
     }
 
-    /// Interrupts the program, once: a second time would mean "at once".
+    /// Interrupts the program, unless it is ending already: a second time would mean "at once".
     pub(super) fn interrupt(&mut self) {
-        if !self.interrupted {
+        if !self.ending {
             self.signal("INT");
-            self.interrupted = true;
+            self.ending = true;
         }
     }
 

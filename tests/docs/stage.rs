@@ -330,7 +330,7 @@ $ seq 5
     #[test]
     fn what_a_background_program_prints_unseen_is_caught() {
         let page = "```console,terminal=a\n$ cargo run --bin chatty\none\n```\n";
-        let chatty = ("chatty", "trap 'exit 0' INT\necho one\necho two\nread -r line");
+        let chatty = ("chatty", "trap 'exit 0' INT\nprintf 'one\\ntwo\\n'\nread -r line");
         let drift = play(&[chatty], page).unwrap_err();
         assert!(drift.contains("at the end, in `a`: more was printed"), "{drift}");
         // It must come to its own end, however late the machine lets it.

@@ -33,7 +33,7 @@ pub(super) fn post_by(user_id: &str, post_id: &str, body: &str) -> NewPost {
         body: body.to_owned(),
         ..PostMessage::default()
     };
-    NewPost::new(post, prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 })
+    NewPost::of(&post, prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 })
 }
 
 /// Appends and waits until all is durable.

@@ -337,7 +337,7 @@ impl Shared {
     ) {
         let mut log = self.posts.write();
         for (post, place) in posts {
-            log.index.push(base, place, &post.user_id);
+            log.index.push(base, place, post.user_id());
             log.ring.push(post.stored().clone());
         }
         // Under the lock: whoever looks a post up finds a head that counts it.

@@ -177,16 +177,19 @@ impl Ids {
         Self { identity, hash, table: HashTable::new() }
     }
 
-    /// The posts that may have this id; the record knows.
-    pub(super) fn candidates(&self, post_id: &str) -> impl Iterator<Item = u64> {
-        let hash = (self.hash)(&self.identity, post_id);
+    /// What an id is known by.
+    pub(super) fn hash(&self, post_id: &str) -> u32 {
+        (self.hash)(&self.identity, post_id)
+    }
+
+    /// The posts that may have the id with this hash; the record knows.
+    pub(super) fn candidates(&self, hash: u32) -> impl Iterator<Item = u64> {
         let same = self.table.iter_hash(widen(hash)).filter(move |id| id.hash == hash);
         same.map(|id| u64::from(id.sequence))
     }
 
-    /// Takes an id.
-    pub(super) fn insert(&mut self, post_id: &str, sequence: u64) {
-        let hash = (self.hash)(&self.identity, post_id);
+    /// Takes the id with this hash.
+    pub(super) fn insert(&mut self, hash: u32, sequence: u64) {
         let id = Id { hash, sequence: narrow(sequence) };
         self.table.insert_unique(widen(hash), id, |id| widen(id.hash));
     }

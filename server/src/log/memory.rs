@@ -89,7 +89,7 @@ impl PostLog for MemoryLog {
 
 impl Posts {
     fn append(&mut self, post: NewPost) -> Outcome {
-        if let Some(sequence) = self.by_id.get(&post.post_id) {
+        if let Some(sequence) = self.by_id.get(post.post_id()) {
             let original = &self.records[*sequence as usize - 1];
             return match post.same_content(&original.post) {
                 true => Outcome::Duplicate(*sequence),
@@ -98,8 +98,8 @@ impl Posts {
         }
         let sequence = self.records.len() as u64 + 1;
         self.records.push(Record { sequence, post: post.stored().clone() });
-        self.by_id.insert(post.post_id, sequence);
-        self.by_user.entry(post.user_id).or_default().push(sequence);
+        self.by_id.insert(post.post_id().to_owned(), sequence);
+        self.by_user.entry(post.user_id().to_owned()).or_default().push(sequence);
         Outcome::Created(sequence)
     }
 }

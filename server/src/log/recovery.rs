@@ -156,7 +156,7 @@ impl Recovered {
         for (place, sequence) in scan.records.iter().zip(*base..) {
             let post = PostView(&bytes[segment::post_of(place)]);
             self.index.push(*base, place.start as u64..place.end as u64, post.user_id());
-            self.ids.insert(post.post_id(), sequence);
+            self.ids.insert(self.ids.hash(post.post_id()), sequence);
         }
         match &scan.flaw {
             None => {}

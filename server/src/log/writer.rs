@@ -156,9 +156,10 @@ impl Writer {
         post: &'a NewPost,
         fresh: &mut Vec<&'a NewPost>,
     ) -> Result<Outcome, LogError> {
-        for sequence in self.ids.candidates(&post.post_id) {
+        let hash = self.ids.hash(post.post_id());
+        for sequence in self.ids.candidates(hash) {
             let original = self.original(sequence, fresh)?;
-            if wire::PostView(&original).post_id() == post.post_id {
+            if wire::PostView(&original).post_id() == post.post_id() {
                 return Ok(match post.same_content(&original) {
                     true => Outcome::Duplicate(sequence),
                     false => Outcome::IdTaken,
@@ -169,7 +170,7 @@ impl Writer {
         if sequence > MAX_POSTS {
             return Err(io::Error::from(io::ErrorKind::StorageFull).into());
         }
-        self.ids.insert(&post.post_id, sequence);
+        self.ids.insert(hash, sequence);
         fresh.push(post);
         Ok(Outcome::Created(sequence))
     }

@@ -13,8 +13,11 @@ use std::{
 };
 
 use async_stream::try_stream;
+use bytes::BytesMut;
 use futures::{FutureExt as _, Stream, future::BoxFuture};
+use prost::Message as _;
 use quartet::{
+    borrowed::PostRef,
     limits::{FEED_TAGS, HEARTBEAT, ID_CHARS, OWED_RECEIPTS},
     post::v1::{
         Bookmark, JoinTags, Joined, LeaveTags, Left, LogPosition, PostMessage, Receipt,
@@ -400,12 +403,13 @@ async fn read(reader: Option<&mut Reader>, catch_up: Option<u64>) -> Result<Page
 // ANCHOR: publish
 /// Checks a post and gives it its place in the log.
 async fn publish_post(posts: Posts, post: PostMessage) -> Result<Owed, Status> {
-    let post_id = post.post_id.clone();
-    let outcome = match posts.submission(post).await? {
+    let message = post.encode_to_vec();
+    let sent = PostRef::decode(&message).map_err(wire::undecodable)?;
+    let outcome = match posts.submission(sent, &mut BytesMut::new()).await? {
         Submission::Accepted(post) => Ok(posts.log.append(vec![post]).await?),
         Submission::Refused(status) => Err(status),
     };
-    Ok(Owed { post_id, outcome })
+    Ok(Owed { post_id: post.post_id, outcome })
 }
 
 /// Waits for the oldest receipt, which is due once its post is on disk. Cancel-safe.

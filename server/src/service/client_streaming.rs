@@ -5,14 +5,13 @@
 
 use std::collections::VecDeque;
 
+use bytes::{Bytes, BytesMut};
 use futures::{FutureExt as _, StreamExt as _};
 use quartet::{
+    borrowed::PostRef,
     limits::{ID_CHARS, LISTED_REJECTS},
-    post::v1::{
-        LogPosition, PostMessage, UploadFinish, UploadPostsRequest, UploadPostsResponse,
-        UploadReject, upload_posts_request::Payload,
-    },
-    wire,
+    post::v1::{LogPosition, UploadFinish, UploadPostsResponse, UploadReject},
+    wire::{self, PostView, UploadMessage},
 };
 use tonic::{Status, Streaming};
 
@@ -25,10 +24,13 @@ use crate::{
 /// Appends that may be on their way to the disk while the next posts are received.
 const APPENDS_IN_FLIGHT: usize = 4;
 
+/// Bytes that posts are encoded into, before more are asked of the allocator.
+const ROOM: usize = 64 * 1024;
+
 // ANCHOR: upload_posts
 pub(super) async fn upload_posts(
     posts: &Posts,
-    mut requests: Streaming<UploadPostsRequest>,
+    mut requests: Streaming<UploadMessage>,
 ) -> Result<UploadPostsResponse, Status> {
     let mut upload = Upload::new(posts);
     while let Some(request) = requests.next().await {
@@ -49,6 +51,8 @@ struct Upload<'a> {
     /// Posts received, refused ones included: the index of the next.
     received: i64,
     finish: Option<UploadFinish>,
+    /// Where posts are encoded, one behind the other.
+    room: BytesMut,
     batch: Sent<Vec<NewPost>>,
     in_flight: VecDeque<Sent<Appending>>,
     response: UploadPostsResponse,
@@ -58,8 +62,8 @@ struct Upload<'a> {
 #[derive(Default)]
 struct Sent<T> {
     posts: T,
-    /// Index and id, in the order of the posts.
-    names: Vec<(i64, String)>,
+    /// Index and content, in the order of the posts: an id that is taken is known late.
+    sent: Vec<(i64, Bytes)>,
     bytes: usize,
 }
 
@@ -73,6 +77,7 @@ impl<'a> Upload<'a> {
             posts,
             received: 0,
             finish: None,
+            room: BytesMut::new(),
             batch: Sent::default(),
             in_flight: VecDeque::new(),
             response,
@@ -80,7 +85,7 @@ impl<'a> Upload<'a> {
     }
 
     /// Takes a message in. If it ends the upload, what came before it is stored first.
-    async fn receive(&mut self, request: Result<UploadPostsRequest, Status>) -> Result<(), Status> {
+    async fn receive(&mut self, request: Result<UploadMessage, Status>) -> Result<(), Status> {
         let taken = self.take(request).await;
         if taken.is_err() {
             self.append().await?;
@@ -89,31 +94,35 @@ impl<'a> Upload<'a> {
         taken
     }
 
-    async fn take(&mut self, request: Result<UploadPostsRequest, Status>) -> Result<(), Status> {
+    async fn take(&mut self, request: Result<UploadMessage, Status>) -> Result<(), Status> {
         let request = request.map_err(|status| error::of_upload_message(self.received, &status))?;
         let refuse = |what| Err(error::upload_protocol(self.received, what));
-        match (request.payload, &self.finish) {
-            (Some(Payload::PostMessage(post)), None) => self.post(post).await,
-            (Some(Payload::Finish(finish)), None) => {
+        match (request, &self.finish) {
+            (UploadMessage::Post(post), None) => self.post(&post).await,
+            (UploadMessage::Finish(finish), None) => {
                 self.finish = Some(finish);
                 Ok(())
             }
-            (Some(Payload::PostMessage(_)), Some(_)) => refuse("a post after the finish"),
-            (Some(Payload::Finish(_)), Some(_)) => refuse("a second finish"),
-            (None, _) => refuse("no payload is set"),
+            (UploadMessage::Post(_), Some(_)) => refuse("a post after the finish"),
+            (UploadMessage::Finish(_), Some(_)) => refuse("a second finish"),
+            (UploadMessage::Unset, _) => refuse("no payload is set"),
         }
     }
 
-    async fn post(&mut self, post: PostMessage) -> Result<(), Status> {
+    async fn post(&mut self, message: &[u8]) -> Result<(), Status> {
         let index = self.received;
+        let undecodable = |why| error::of_upload_message(index, &wire::undecodable(why));
+        let post = PostRef::decode(message).map_err(undecodable)?;
         self.received += 1;
-        let post_id = post.post_id.clone();
-        match self.posts.submission(post).await? {
-            Submission::Refused(status) => self.reject(index, &post_id, &status),
+        if self.room.capacity() < 2 * message.len() {
+            self.room = BytesMut::with_capacity(ROOM.max(2 * message.len()));
+        }
+        match self.posts.submission(post, &mut self.room).await? {
+            Submission::Refused(status) => self.reject(index, post.post_id, &status),
             Submission::Accepted(post) => {
                 self.batch.bytes += post.stored().len();
+                self.batch.sent.push((index, post.stored().clone()));
                 self.batch.posts.push(post);
-                self.batch.names.push((index, post_id));
             }
         }
         if self.batch.posts.len() >= APPEND_POSTS || self.batch.bytes >= APPEND_BYTES / 2 {
@@ -127,9 +136,9 @@ impl<'a> Upload<'a> {
         if self.batch.posts.is_empty() {
             return Ok(());
         }
-        let Sent { posts, names, bytes } = std::mem::take(&mut self.batch);
+        let Sent { posts, sent, bytes } = std::mem::take(&mut self.batch);
         let posts = self.posts.log.append(posts).await?;
-        self.in_flight.push_back(Sent { posts, names, bytes });
+        self.in_flight.push_back(Sent { posts, sent, bytes });
         while self.in_flight.len() > APPENDS_IN_FLIGHT {
             self.settle().await?;
         }
@@ -138,8 +147,8 @@ impl<'a> Upload<'a> {
 
     /// Counts the outcomes of the oldest append.
     async fn settle(&mut self) -> Result<(), Status> {
-        let Some(Sent { posts, names, .. }) = self.in_flight.pop_front() else { return Ok(()) };
-        for ((index, post_id), outcome) in names.into_iter().zip(posts.await?) {
+        let Some(Sent { posts, sent, .. }) = self.in_flight.pop_front() else { return Ok(()) };
+        for ((index, post), outcome) in sent.into_iter().zip(posts.await?) {
             match outcome {
                 Outcome::Created(sequence) => {
                     self.response.created_count += 1;
@@ -149,7 +158,10 @@ impl<'a> Upload<'a> {
                     self.response.duplicate_count += 1;
                     self.reached(sequence);
                 }
-                Outcome::IdTaken => self.reject(index, &post_id, &id_taken(&post_id)),
+                Outcome::IdTaken => {
+                    let post_id = PostView(&post).post_id();
+                    self.reject(index, post_id, &id_taken(post_id));
+                }
             }
         }
         Ok(())

@@ -335,7 +335,7 @@ async fn check(log: &EmbeddedLog, acknowledged: &[(NewPost, u64)]) -> Vec<Record
     let records = read_all(log).await;
     let found = by_id(&records);
     for (post, sequence) in acknowledged {
-        let record = found.get(&post.post_id).expect("an acknowledged post is lost");
+        let record = found.get(post.post_id()).expect("an acknowledged post is lost");
         assert_eq!((record.sequence, &record.post), (*sequence, post.stored()));
     }
     assert!(records.iter().all(|record| sent().iter().any(|post| post.stored() == &record.post)));

@@ -13,10 +13,9 @@ use parking_lot::Mutex;
 use quartet::{
     post::v1::{
         ListPostsByUserIdRequest, ListPostsRequest, LogPosition, TagFeedRequest, TagFeedResponse,
-        UploadPostsRequest, UploadPostsResponse, post_service_server::PostService,
-        tag_feed_response::Payload,
+        UploadPostsResponse, post_service_server::PostService, tag_feed_response::Payload,
     },
-    wire::{FeedMessage, Page},
+    wire::{FeedMessage, Page, UploadMessage},
 };
 use quartet_server::{
     connection::{Lane, Messages},
@@ -61,7 +60,7 @@ impl PostService for BuggyPosts {
 
     async fn upload_posts(
         &self,
-        request: Request<Streaming<UploadPostsRequest>>,
+        request: Request<Streaming<UploadMessage>>,
     ) -> Result<Response<UploadPostsResponse>, Status> {
         let mut response = self.posts.upload_posts(request).await?;
         response.get_mut().complete |= self.bug == Bug::CompleteWithoutFinish;
