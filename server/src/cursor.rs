@@ -211,14 +211,11 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::{
-        filter::Tags,
-        log::{NewPost, memory::MemoryLog},
-    };
+    use crate::log::{NewPost, memory::MemoryLog};
 
     fn tagged(tags: &[&str]) -> Filter {
         let tags: BTreeSet<_> = tags.iter().map(ToString::to_string).collect();
-        Filter { tags: Tags::AnyOf(tags.into()), user_ids: BTreeSet::new() }
+        Filter { tags: tags.into(), user_ids: BTreeSet::new() }
     }
 
     async fn append(log: &MemoryLog, count: usize, tag: &str) {

@@ -257,8 +257,27 @@ struct Interests {
     bookmarks: BinaryHeap<Reverse<(u64, u64)>>,
 }
 
-/// In the order in which they came, so that the same posts always wake them in the same order.
-type Followers = BTreeMap<u64, Entry>;
+/// In the order in which they came, so that the same posts always wake them in the same order. Most tags have few, for
+/// which this is the smallest; one that leaves thousands behind moves them up.
+#[derive(Debug, Default)]
+struct Followers(Vec<(u64, Entry)>);
+
+impl Followers {
+    fn insert(&mut self, id: u64, entry: Entry) {
+        let at = self.0.partition_point(|(other, _)| *other < id);
+        self.0.insert(at, (id, entry));
+    }
+
+    fn remove(&mut self, id: u64) {
+        if let Ok(at) = self.0.binary_search_by_key(&id, |(id, _)| *id) {
+            self.0.remove(at);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
 
 #[derive(Debug, Clone)]
 struct Entry {
@@ -294,18 +313,25 @@ impl Interests {
             Tags::All if entry.filter.user_ids.is_empty() => {
                 self.all.insert(id, entry.clone());
             }
-            Tags::All => insert(&mut self.by_user, &entry.filter.user_ids, id, &entry),
-            Tags::AnyOf(tags) => insert(&mut self.by_tag, &**tags, id, &entry),
+            Tags::All => {
+                let users = entry.filter.user_ids.iter().map(String::as_str);
+                insert(&mut self.by_user, users, id, &entry);
+            }
+            Tags::AnyOf(tags) => {
+                insert(&mut self.by_tag, tags.iter().map(|tag| &**tag), id, &entry)
+            }
         }
         self.waiters.insert(id, entry);
     }
 
     fn unindex(&mut self, id: u64) -> Option<Entry> {
         let entry = self.waiters.remove(&id)?;
-        self.all.remove(&id);
+        self.all.remove(id);
         match &entry.filter.tags {
-            Tags::All => remove(&mut self.by_user, &entry.filter.user_ids, id),
-            Tags::AnyOf(tags) => remove(&mut self.by_tag, &**tags, id),
+            Tags::All => {
+                remove(&mut self.by_user, entry.filter.user_ids.iter().map(String::as_str), id);
+            }
+            Tags::AnyOf(tags) => remove(&mut self.by_tag, tags.iter().map(|tag| &**tag), id),
         }
         Some(entry)
     }
@@ -314,7 +340,8 @@ impl Interests {
         let post = record.view();
         let by_tag = post.tags().filter_map(|tag| self.by_tag.get(tag));
         let by_user = self.by_user.get(post.user_id());
-        for entry in by_tag.chain(by_user).chain([&self.all]).flat_map(BTreeMap::values) {
+        let followers = by_tag.chain(by_user).chain([&self.all]);
+        for (_, entry) in followers.flat_map(|followers| &followers.0) {
             if entry.filter.user_ids.is_empty() || entry.filter.matches(post) {
                 entry.waiter.may_match(record.sequence, record.sequence);
             }
@@ -339,23 +366,23 @@ impl Interests {
 
 fn insert<'a>(
     index: &mut HashMap<String, Followers>,
-    terms: impl IntoIterator<Item = &'a String>,
+    terms: impl Iterator<Item = &'a str>,
     id: u64,
     entry: &Entry,
 ) {
     for term in terms {
-        index.entry(term.clone()).or_default().insert(id, entry.clone());
+        index.entry(term.to_owned()).or_default().insert(id, entry.clone());
     }
 }
 
 fn remove<'a>(
     index: &mut HashMap<String, Followers>,
-    terms: impl IntoIterator<Item = &'a String>,
+    terms: impl Iterator<Item = &'a str>,
     id: u64,
 ) {
     for term in terms {
         if let Some(followers) = index.get_mut(term) {
-            followers.remove(&id);
+            followers.remove(id);
             if followers.is_empty() {
                 index.remove(term);
             }
@@ -375,7 +402,7 @@ mod tests {
 
     fn filter(tags: &[&str], user_ids: &[&str]) -> Arc<Filter> {
         let set = |terms: &[&str]| terms.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
-        let tags = if tags.is_empty() { Tags::All } else { Tags::AnyOf(set(tags).into()) };
+        let tags = if tags.is_empty() { Tags::All } else { set(tags).into() };
         Arc::new(Filter { tags, user_ids: set(user_ids) })
     }
 

@@ -18,13 +18,19 @@ pub struct Filter {
 pub enum Tags {
     /// Every post, tagged or not.
     All,
-    /// Posts with at least one of these.
-    AnyOf(Arc<BTreeSet<String>>),
+    /// Posts with at least one of these, which are in order: most readers have few, and many readers have some.
+    AnyOf(Arc<[Box<str>]>),
+}
+
+impl From<BTreeSet<String>> for Tags {
+    fn from(tags: BTreeSet<String>) -> Self {
+        Tags::AnyOf(tags.into_iter().map(String::into_boxed_str).collect())
+    }
 }
 
 impl Default for Tags {
     fn default() -> Self {
-        Tags::AnyOf(Arc::default())
+        Tags::AnyOf([].into())
     }
 }
 
@@ -43,7 +49,9 @@ impl Filter {
     pub fn matches(&self, post: PostView<'_>) -> bool {
         let tags = match &self.tags {
             Tags::All => true,
-            Tags::AnyOf(tags) => post.tags().any(|tag| tags.contains(tag)),
+            Tags::AnyOf(tags) => {
+                post.tags().any(|tag| tags.binary_search_by(|one| (**one).cmp(tag)).is_ok())
+            }
         };
         tags && (self.user_ids.is_empty() || self.user_ids.contains(post.user_id()))
     }

@@ -46,12 +46,12 @@ pub(super) fn serve(
     // In a box, which goes when the response begins: a stream that is open for long shall not hold what that took.
     let begun = begin(request, respond, service, cut).boxed();
     async move {
-        let _open = open;
         if let Some((mut respond, mut outgoing, body)) = begun.await
             && let Err(End::Reset(reason)) = outgoing.send_all(Woken::new(body)).await
         {
             respond.send_reset(reason);
         }
+        drop(open);
     }
 }
 
@@ -106,30 +106,27 @@ impl Outgoing {
     async fn send_all(&mut self, mut body: Woken<Body>) -> Result<(), End> {
         loop {
             self.room(1, &mut None).await?;
-            let frame = tokio::select! {
+            let next = tokio::select! {
                 biased;
                 _ = poll_fn(|cx| self.stream.poll_reset(cx)) => return Err(End::Gone),
                 frame = body.frame() => frame,
                 message = poll_fn(|cx| poll_lane(self.lane.as_ref(), cx)) => {
-                    self.send(message).await?;
-                    // A lane that always has more shall not keep the thread from others.
-                    consume_budget().await;
-                    continue;
+                    Some(Ok(Frame::data(message)))
                 }
             };
-            match frame {
-                None => return Ok(self.stream.send_data(Bytes::new(), true)?),
+            let data = match next.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => data,
+                Some(Ok(Err(frame))) => match frame.into_trailers() {
+                    Ok(trailers) => return Ok(self.stream.send_trailers(trailers)?),
+                    Err(_) => continue,
+                },
                 // Handlers end with trailers; a body that fails is a bug below them.
                 Some(Err(_)) => return Err(End::Reset(Reason::INTERNAL_ERROR)),
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => self.send(data).await?,
-                    Err(frame) => {
-                        if let Ok(trailers) = frame.into_trailers() {
-                            return Ok(self.stream.send_trailers(trailers)?);
-                        }
-                    }
-                },
-            }
+                None => return Ok(self.stream.send_data(Bytes::new(), true)?),
+            };
+            self.send(data).await?;
+            // Whoever always has more to say shall not keep the thread from others.
+            consume_budget().await;
         }
     }
 

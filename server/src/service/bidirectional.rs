@@ -123,7 +123,7 @@ struct Feed {
     /// Whether the next posts are left to the feed itself.
     left: bool,
     /// What it joined; its filter shares them.
-    tags: Arc<BTreeSet<String>>,
+    tags: Arc<[Box<str>]>,
     all_tags: bool,
     /// Whether the first join came and said where to start.
     started: bool,
@@ -153,7 +153,7 @@ impl Feed {
             reader: Some(Box::new(reader)),
             live,
             left: false,
-            tags: Arc::default(),
+            tags: [].into(),
             all_tags: false,
             started: false,
             catch_up: None,
@@ -269,7 +269,7 @@ impl Feed {
             return Err(error::invalid_field("join.tags", "names no tag, and all_tags is not set"));
         }
         let mut tags = validate::tags("join.tags", tags, FEED_TAGS)?;
-        tags.extend(self.tags.iter().cloned());
+        tags.extend(self.tags.iter().map(ToString::to_string));
         if tags.len() > FEED_TAGS {
             let message = format!("follows {} tags with these; at most {FEED_TAGS}", tags.len());
             return Err(error::invalid_field("join.tags", message));
@@ -293,6 +293,7 @@ impl Feed {
             (false, None, false) => Some(self.cursor().head()),
         };
 
+        let tags = tags.into_iter().map(String::into_boxed_str).collect();
         self.follow(tags, self.all_tags || all_tags);
         if let Some(start) = start {
             self.cursor().start_at(start);
@@ -319,14 +320,14 @@ impl Feed {
                 "all tags are followed; leave them with all_tags",
             ));
         }
-        let rest = if all_tags { BTreeSet::new() } else { &*self.tags - &gone };
-        self.follow(rest, false);
+        let rest = self.tags.iter().filter(|tag| !all_tags && !gone.contains(&***tag));
+        self.follow(rest.cloned().collect(), false);
         let (tags, all_tags, position) = self.followed();
         Ok(Payload::Left(Left { tags, all_tags, position }))
     }
 
-    fn follow(&mut self, tags: BTreeSet<String>, all_tags: bool) {
-        let tags = Arc::new(tags);
+    /// Follows these tags, which are in order, or all.
+    fn follow(&mut self, tags: Arc<[Box<str>]>, all_tags: bool) {
         let filter = if all_tags { Tags::All } else { Tags::AnyOf(tags.clone()) };
         (self.tags, self.all_tags) = (tags, all_tags);
         self.cursor().change_filter(Filter { tags: filter, user_ids: BTreeSet::new() });
@@ -335,7 +336,7 @@ impl Feed {
     fn followed(&mut self) -> (Vec<String>, bool, Option<LogPosition>) {
         let sequence = if self.started { self.cursor().position() } else { 0 };
         let position = Some(self.posts.position(sequence));
-        (self.tags.iter().cloned().collect(), self.all_tags, position)
+        (self.tags.iter().map(ToString::to_string).collect(), self.all_tags, position)
     }
 
     /// The next receipt of what was published before the end, or `None` if none is owed.

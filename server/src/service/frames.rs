@@ -83,10 +83,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::filter::Tags;
 
     fn following(tag: &str) -> Arc<Filter> {
-        let tags = Tags::AnyOf(Arc::new(BTreeSet::from([tag.to_owned()])));
+        let tags = BTreeSet::from([tag.to_owned()]).into();
         Arc::new(Filter { tags, user_ids: BTreeSet::new() })
     }
 

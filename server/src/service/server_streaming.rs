@@ -69,6 +69,6 @@ pub(super) fn list_posts(
 
 fn filter(tags: Vec<String>, user_ids: Vec<String>) -> Result<Filter, Status> {
     let tags = validate::tags("tags", tags, FILTER_TERMS)?;
-    let tags = if tags.is_empty() { Tags::All } else { Tags::AnyOf(tags.into()) };
+    let tags = if tags.is_empty() { Tags::All } else { tags.into() };
     Ok(Filter { tags, user_ids: validate::filter_user_ids(user_ids)? })
 }
