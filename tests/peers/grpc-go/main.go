@@ -9,12 +9,10 @@ import (
 	"io"
 	"log"
 	"net"
-	"strconv"
 	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -94,18 +92,10 @@ func (s *service) ListPostsByUserId(_ context.Context, request *post.ListPostsBy
 	return response, nil
 }
 
-// ListPosts goes on from the start when it reaches the end, up to the count that the caller asks for.
 func (s *service) ListPosts(_ *post.ListPostsRequest, stream grpc.ServerStreamingServer[post.ListPostsResponse]) error {
 	posts, _ := s.stored()
-	if len(posts) == 0 {
-		return status.Error(codes.FailedPrecondition, "nothing was uploaded")
-	}
-	count := len(posts)
-	if asked := metadata.ValueFromIncomingContext(stream.Context(), "x-count"); len(asked) == 1 {
-		count, _ = strconv.Atoi(asked[0])
-	}
-	for index := range count {
-		message := s.withAuthor(posts[index%len(posts)], index+1)
+	for index, stored := range posts {
+		message := s.withAuthor(stored, index+1)
 		if err := stream.Send(&post.ListPostsResponse{PostMessages: []*post.PostMessage{message}}); err != nil {
 			return err
 		}

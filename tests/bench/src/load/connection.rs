@@ -54,14 +54,11 @@ impl Connection {
         Ok(connections)
     }
 
-    /// Begins a call of the Post service. `count` is for peers, which list as many posts as they are asked for.
-    pub(super) async fn begin(&self, method: &str, count: Option<u64>) -> Result<Call> {
-        let mut request = Request::post(format!("http://bench/post.v1.PostService/{method}"))
+    /// Begins a call of the Post service.
+    pub(super) async fn begin(&self, method: &str) -> Result<Call> {
+        let request = Request::post(format!("http://bench/post.v1.PostService/{method}"))
             .header("content-type", "application/grpc")
             .header("te", "trailers");
-        if let Some(count) = count {
-            request = request.header("x-count", count);
-        }
         let mut requests = self.requests.clone().ready().await?;
         let (response, sender) = requests.send_request(request.body(())?, false)?;
         Ok(Call { requests: Requests(sender), responses: Responses(response) })
@@ -71,10 +68,9 @@ impl Connection {
     pub(super) async fn ask(
         &self,
         method: &str,
-        count: Option<u64>,
         message: &impl prost::Message,
     ) -> Result<Messages> {
-        let mut call = self.begin(method, count).await?;
+        let mut call = self.begin(method).await?;
         let mut frame = Vec::new();
         put_frame(message, &mut frame);
         call.requests.send(frame.into()).await?;

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use hdrhistogram::Histogram;
 use quartet::borrowed::{Field, PostRef, fields};
 use tokio::{task::JoinSet, time::sleep_until};
@@ -68,34 +69,50 @@ pub(super) fn finish(
     Ok(Figures { delivered: Some(received as f64 / published as f64), ..figures })
 }
 
-/// A feed that follows a tag. It is open as long as this is there.
+/// A feed that follows tags. It is open as long as this is there.
 #[derive(Debug)]
 pub(super) struct Joined {
     messages: Messages,
-    _requests: Requests,
+    requests: Requests,
 }
 
 impl Joined {
-    /// Returns once the server said that the join took effect.
     pub(super) async fn open(connection: &Connection, tag: &str) -> Result<Self> {
-        let Call { mut requests, responses } = connection.begin("TagFeed", None).await?;
-        let join = JoinTags { tags: vec![tag.to_owned()], ..JoinTags::default() };
-        let mut frame = Vec::new();
-        put_frame(&TagFeedRequest { payload: Some(Payload::Join(join)) }, &mut frame);
-        requests.send(frame.into()).await?;
-        let mut messages = responses.messages().await?;
+        let Call { mut requests, responses } = connection.begin("TagFeed").await?;
+        // Before the headers come: not every server sends them before it was asked.
+        requests.send(join(tag)).await?;
+        let mut feed = Self { messages: responses.messages().await?, requests };
+        feed.answered().await?;
+        Ok(feed)
+    }
+
+    /// Follows one tag more.
+    pub(super) async fn join(&mut self, tag: &str) -> Result<()> {
+        self.requests.send(join(tag)).await?;
+        self.answered().await
+    }
+
+    /// Returns once the server said that the join took effect.
+    async fn answered(&mut self) -> Result<()> {
         let mut joined = 0;
         while joined == 0 {
             let mut count = |_: &[u8]| {
                 joined += 1;
                 Ok(())
             };
-            if !messages.read(|message| each(message, 1, &mut count)).await? {
-                return Err("a feed ended before it began".into());
+            if !self.messages.read(|message| each(message, 1, &mut count)).await? {
+                return Err("a feed ended before it joined".into());
             }
         }
-        Ok(Self { messages, _requests: requests })
+        Ok(())
     }
+}
+
+fn join(tag: &str) -> Bytes {
+    let join = JoinTags { tags: vec![tag.to_owned()], ..JoinTags::default() };
+    let mut frame = Vec::new();
+    put_frame(&TagFeedRequest { payload: Some(Payload::Join(join)) }, &mut frame);
+    frame.into()
 }
 
 /// Reads to the last message and says how many came before it.
@@ -160,7 +177,7 @@ impl Order {
 }
 
 async fn publish(connection: &Connection, options: &Options, arrivals: &Arrivals) -> Result<()> {
-    let Call { mut requests, responses } = connection.begin("TagFeed", None).await?;
+    let Call { mut requests, responses } = connection.begin("TagFeed").await?;
     let mut messages = responses.messages().await?;
     let mut pace = Pace::new(options);
     let (mut receipts, mut chunk) = (0, Vec::new());

@@ -1,5 +1,9 @@
 //! Feeds with nothing to say: what each costs in memory.
 
+use std::{ops::Range, rc::Rc};
+
+use futures::future::try_join_all;
+
 use super::{Options, connection::Connection, feed::Joined};
 use crate::{
     Result,
@@ -14,24 +18,23 @@ pub(super) async fn idle(options: &Options) -> Result<Figures> {
     connect(options, 0..WARM, &mut open).await?;
     let warm = open.len();
     let meter = Meter::start(options.pid)?;
-    let more = WARM..WARM + options.connections;
-    connect(options, more, &mut open).await?;
-    meter.stop((open.len() - warm) as u64)
+    connect(options, WARM..WARM + options.connections, &mut open).await?;
+    let figures = meter.stop((open.len() - warm) as u64)?;
+    // They were open at once, all of them: each still takes a request and answers.
+    for feeds in open.chunks_mut(options.idle.max(1) as usize) {
+        try_join_all(feeds.iter_mut().map(|(_, feed)| feed.join("one more"))).await?;
+    }
+    Ok(figures)
 }
 
-type Open = (std::rc::Rc<Connection>, Joined);
+type Open = (Rc<Connection>, Joined);
 
-async fn connect(
-    options: &Options,
-    numbers: std::ops::Range<u64>,
-    open: &mut Vec<Open>,
-) -> Result<()> {
+async fn connect(options: &Options, numbers: Range<u64>, open: &mut Vec<Open>) -> Result<()> {
     for number in numbers {
-        let connection = std::rc::Rc::new(Connection::open(&options.address).await?);
-        for feed in 0..options.idle {
-            let joined = Joined::open(&connection, &format!("idle-{number}-{feed}")).await?;
-            open.push((connection.clone(), joined));
-        }
+        let connection = Rc::new(Connection::open(&options.address).await?);
+        let join = async |feed| Joined::open(&connection, &format!("idle-{number}-{feed}")).await;
+        let feeds = try_join_all((0..options.idle).map(join)).await?;
+        open.extend(feeds.into_iter().map(|feed| (connection.clone(), feed)));
     }
     Ok(())
 }

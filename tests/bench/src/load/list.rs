@@ -6,11 +6,7 @@ use futures::StreamExt as _;
 use quartet::borrowed::PostRef;
 use quartet_client::{ListEvent, borrowed::Batch, read_posts};
 
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    task::JoinSet,
-};
+use tokio::{io::AsyncReadExt as _, net::TcpStream, task::JoinSet};
 
 use super::{Options, connection::Connection};
 use crate::{
@@ -28,20 +24,19 @@ const READ: usize = 256 * 1024;
 pub(super) async fn list(options: &Options) -> Result<Figures> {
     let connection = Connection::open(&options.address).await?;
     // Once before the clock runs: a server that was just started has to ask for the names.
-    checked(&connection, options.posts, options.posts).await?;
+    checked(&connection, options.posts).await?;
     let meter = Meter::start(options.pid)?;
     for _ in 0..options.lists {
-        checked(&connection, options.count, options.posts).await?;
+        checked(&connection, options.posts).await?;
     }
-    meter.stop(options.lists * options.count)
+    meter.stop(options.lists * options.posts)
 }
 
-async fn checked(connection: &Connection, count: u64, posts: u64) -> Result<()> {
-    let mut check = Check::new(posts, u64::MAX);
-    let mut messages =
-        connection.ask("ListPosts", Some(count), &ListPostsRequest::default()).await?;
+async fn checked(connection: &Connection, posts: u64) -> Result<()> {
+    let mut check = Check::default();
+    let mut messages = connection.ask("ListPosts", &ListPostsRequest::default()).await?;
     messages.read_all(|message| each(message, 1, |post| check.post(post))).await?;
-    check.done(count)
+    check.done(posts)
 }
 
 /// The same with the client that a tutorial shows.
@@ -57,9 +52,9 @@ pub(super) async fn tonic_list(options: &Options) -> Result<Figures> {
                 expect("a sequence", post.sequence as u64, received)?;
             }
         }
-        expect("a count of posts", received, options.count)?;
+        expect("a count of posts", received, options.posts)?;
     }
-    meter.stop(options.lists * options.count)
+    meter.stop(options.lists * options.posts)
 }
 
 /// The same with this suite's client, which reads posts in place, checks their order and would resume.
@@ -67,34 +62,35 @@ pub(super) async fn client_list(options: &Options) -> Result<Figures> {
     let channel = quartet_client::connect(&format!("http://{}", options.address))?;
     let meter = Meter::start(options.pid)?;
     for _ in 0..options.lists {
-        let mut check = Check::new(options.posts, u64::MAX);
+        let mut check = Check::default();
         let request = quartet::post::v1::ListPostsRequest::default();
         let mut events = pin!(read_posts::<Batch>(channel.clone(), request));
         while let Some(event) = events.next().await {
             let ListEvent::Batch(batch) = event? else { return Err("the list was cut".into()) };
             batch.posts().try_for_each(|post| check.read(&post?))?;
         }
-        check.done(options.count)?;
+        check.done(options.posts)?;
     }
-    meter.stop(options.lists * options.count)
+    meter.stop(options.lists * options.posts)
 }
 
-/// The same from a bare TCP connection.
+/// The same from a bare TCP connection for each list.
 pub(super) async fn raw_list(options: &Options) -> Result<Figures> {
     let meter = Meter::start(options.pid)?;
-    let (mut check, mut frames) = (Check::new(options.posts, options.posts), Frames::default());
-    let mut stream = TcpStream::connect(&options.address).await?;
-    stream.write_u64(options.count).await?;
     let mut buf = vec![0; READ];
-    loop {
-        let len = stream.read(&mut buf).await?;
-        if len == 0 {
-            break;
+    for _ in 0..options.lists {
+        let mut stream = TcpStream::connect(&options.address).await?;
+        let (mut check, mut frames) = (Check::default(), Frames::default());
+        loop {
+            let len = stream.read(&mut buf).await?;
+            if len == 0 {
+                break;
+            }
+            frames.push(&buf[..len], |post| check.post(post))?;
         }
-        frames.push(&buf[..len], |post| check.post(post))?;
+        check.done(options.posts)?;
     }
-    check.done(options.count)?;
-    meter.stop(options.count)
+    meter.stop(options.lists * options.posts)
 }
 
 /// Lists at the same time. Their posts are counted only: on a machine of two cores, a load that decodes for 64 readers
@@ -106,19 +102,19 @@ pub(super) async fn readers(options: &Options) -> Result<Figures> {
     let mut readers = JoinSet::new();
     for (_, connection) in (0..options.readers).zip(connections.iter().cycle()) {
         let lists = options.lists / options.readers;
-        readers.spawn(read(connection.clone(), lists, options.count));
+        readers.spawn(read(connection.clone(), lists, options.posts));
     }
     while let Some(reader) = readers.join_next().await {
         reader??;
     }
-    meter.stop(options.lists * options.count)
+    meter.stop(options.lists * options.posts)
 }
 
 /// One reader's lists, one after the other.
 async fn read(connection: Arc<Connection>, lists: u64, expected: u64) -> Result<()> {
     for _ in 0..lists {
         let request = ListPostsRequest::default();
-        let mut messages = connection.ask("ListPosts", Some(expected), &request).await?;
+        let mut messages = connection.ask("ListPosts", &request).await?;
         let mut received = 0;
         let mut count = |_: &[u8]| {
             received += 1;
@@ -130,20 +126,14 @@ async fn read(connection: Arc<Connection>, lists: u64, expected: u64) -> Result<
     Ok(())
 }
 
-/// What a list must be: dense sequences, authors, and the posts that were uploaded, again and again.
+/// What a list must be: dense sequences, authors, and the posts that were uploaded.
+#[derive(Default)]
 struct Check {
-    posts: u64,
-    /// After how many posts the sequences begin again.
-    wrap: u64,
     received: u64,
     expected: PostMessage,
 }
 
 impl Check {
-    fn new(posts: u64, wrap: u64) -> Self {
-        Self { posts, wrap, received: 0, expected: PostMessage::default() }
-    }
-
     #[inline]
     fn post(&mut self, message: &[u8]) -> Result<()> {
         self.read(&PostRef::decode(message)?)
@@ -151,9 +141,10 @@ impl Check {
 
     #[inline]
     fn read(&mut self, post: &PostRef<'_>) -> Result<()> {
-        let sequence = self.received % self.wrap + 1;
         self.received += 1;
-        if post.sequence as u64 != sequence || post.author.is_empty() || post.create_time.is_none()
+        if post.sequence as u64 != self.received
+            || post.author.is_empty()
+            || post.create_time.is_none()
         {
             return Err(format!("post {} is {post:?}", self.received).into());
         }
@@ -161,7 +152,7 @@ impl Check {
     }
 
     fn compare(&mut self, post: &PostRef<'_>) -> Result<()> {
-        posts::fill((post.sequence as u64 - 1) % self.posts, &mut self.expected);
+        posts::fill(post.sequence as u64 - 1, &mut self.expected);
         if same_content(post, &self.expected) && post.author == posts::author(post.user_id) {
             return Ok(());
         }

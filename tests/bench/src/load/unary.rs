@@ -54,7 +54,7 @@ async fn call(
         let user_id = posts::user_id(user);
         let begun = Instant::now();
         let request = ListPostsByUserIdRequest { user_id: user_id.clone(), ..Default::default() };
-        let mut messages = connection.ask("ListPostsByUserId", None, &request).await?;
+        let mut messages = connection.ask("ListPostsByUserId", &request).await?;
         let mut received = 0;
         let mut check = |post: &[u8]| {
             received += u64::from(PostRef::decode(post)?.user_id == user_id);

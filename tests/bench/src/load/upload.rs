@@ -17,7 +17,7 @@ const CHUNK: usize = 64 * 1024;
 pub(super) async fn upload(options: &Options) -> Result<Figures> {
     let connection = Connection::open(&options.address).await?;
     let meter = Meter::start(options.pid)?;
-    let mut call = connection.begin("UploadPosts", None).await?;
+    let mut call = connection.begin("UploadPosts").await?;
     let (mut chunk, mut bytes) = (Vec::with_capacity(CHUNK * 2), 0);
     let mut request = Payload::PostMessage(PostMessage::default());
     for index in 0..options.count {

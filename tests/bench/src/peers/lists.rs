@@ -24,29 +24,29 @@ pub(super) enum Style {
 }
 
 impl Style {
-    pub(super) fn list(self, stored: Arc<Stored>, count: usize) -> Responses<ListPostsResponse> {
+    pub(super) fn list(self, stored: Arc<Stored>) -> Responses<ListPostsResponse> {
         match self {
             Style::AsyncStream => Box::pin(try_stream! {
-                for index in 0..count {
+                for index in 0..stored.len() {
                     yield response(vec![stored.post(index)]);
                 }
             }),
             Style::Batched => Box::pin(try_stream! {
-                for start in (0..count).step_by(BATCH) {
-                    let end = count.min(start + BATCH);
+                for start in (0..stored.len()).step_by(BATCH) {
+                    let end = stored.len().min(start + BATCH);
                     yield response((start..end).map(|index| stored.post(index)).collect());
                 }
             }),
-            Style::Mpsc4 => spawned(stored, count),
+            Style::Mpsc4 => spawned(stored),
         }
     }
 }
 
 #[allow(clippy::disallowed_methods)] // a detached task: that is what this peer is about
-fn spawned(stored: Arc<Stored>, count: usize) -> Responses<ListPostsResponse> {
+fn spawned(stored: Arc<Stored>) -> Responses<ListPostsResponse> {
     let (sender, receiver) = mpsc::channel::<Result<ListPostsResponse, Status>>(4);
     tokio::spawn(async move {
-        for index in 0..count {
+        for index in 0..stored.len() {
             if sender.send(Ok(response(vec![stored.post(index)]))).await.is_err() {
                 return; // the client hung up
             }

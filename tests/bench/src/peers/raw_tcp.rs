@@ -1,11 +1,11 @@
 //! The limit for lists: posts that are encoded already, written 64 KiB at a time to a bare TCP connection.
 //!
-//! A client writes how many posts it wants (8 bytes, big endian) and reads them, each behind a header as gRPC's.
+//! Who connects gets all of them, each behind a header as gRPC's.
 
 use std::sync::Arc;
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::AsyncWriteExt as _,
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
@@ -30,9 +30,8 @@ pub(super) async fn serve(listener: &TcpListener, frames: Vec<Vec<u8>>) -> Resul
 
 async fn send(mut stream: TcpStream, frames: &[Vec<u8>]) -> Result<()> {
     stream.set_nodelay(true)?;
-    let count = stream.read_u64().await? as usize;
     let mut buf = Vec::with_capacity(WRITE * 2);
-    for frame in frames.iter().cycle().take(count) {
+    for frame in frames {
         buf.extend_from_slice(frame);
         if buf.len() >= WRITE {
             stream.write_all(&buf).await?;

@@ -67,9 +67,9 @@ impl Stored {
         self.posts.len()
     }
 
-    /// A post with its author. Lists go on from the start when they reach the end.
+    /// A post with its author.
     pub(super) fn post(&self, index: usize) -> PostMessage {
-        let mut post = self.posts[index % self.posts.len()].clone();
+        let mut post = self.posts[index].clone();
         post.sequence = index as i64 + 1;
         self.with_author(post)
     }
@@ -98,15 +98,9 @@ impl PostService for Tutorial {
 
     async fn list_posts(
         &self,
-        request: Request<ListPostsRequest>,
+        _: Request<ListPostsRequest>,
     ) -> Result<Response<Self::ListPostsStream>, Status> {
-        let stored = self.stored();
-        if stored.len() == 0 {
-            return Err(Status::failed_precondition("nothing was uploaded"));
-        }
-        let asked = request.metadata().get("x-count").and_then(|count| count.to_str().ok());
-        let count = asked.and_then(|count| count.parse().ok()).unwrap_or(stored.len());
-        Ok(Response::new(self.style.list(stored, count)))
+        Ok(Response::new(self.style.list(self.stored())))
     }
 
     async fn upload_posts(

@@ -1,12 +1,12 @@
 //! What Quartet wants to reach, as ratios: both sides of each come from the same run.
 
 use super::{
-    results::{Metric, Results, amplification, delivered, kib_each, p99, rate, server_cpu},
+    results::{Metric, Results, amplification, count, delivered, kib_each, p99, rate, server_cpu},
     works::{
-        ASYNC_STREAM, BROADCAST, CLIENT, GRPC_GO, IDLE_CONNECTIONS, IDLE_FEEDS, LIST, MPSC4, NATS,
-        ON_DISK, ONE_READER, OUR_CLIENT, OURS, PACED_100, PACED_1000, RAW_APPEND, RAW_TCP, READERS,
-        READERS_64, SATURATED_1000, STORES, TAG, TAG_ALONE, TAG_AMONG, TONIC, TONIC_CLIENT, Table,
-        UNARY, UPLOAD,
+        ASYNC_STREAM, BROADCAST, CLIENT, GRPC_CPP, GRPC_GO, IDLE_CONNECTIONS, IDLE_FEEDS,
+        IDLE_MANY, LIST, MPSC4, NATS, ON_DISK, ONE_READER, OUR_CLIENT, OURS, PACED_100, PACED_1000,
+        RAW_APPEND, RAW_TCP, READERS, READERS_64, SATURATED_1000, STORES, TAG, TAG_ALONE,
+        TAG_AMONG, TONIC, TONIC_CLIENT, Table, UNARY, UPLOAD,
     },
 };
 
@@ -47,7 +47,7 @@ pub(super) fn goals(results: &Results) -> Vec<Goal> {
     let paced_1000 = |over, under, metric| ratio(&PACED_1000, over, under, metric);
     let full = &SATURATED_1000;
     // The best store is the one that ours is the least ahead of.
-    let stores = STORES.iter().filter_map(|store| ratio(&UPLOAD, OURS, store, rate));
+    let stores = STORES.iter().filter_map(|(store, _)| ratio(&UPLOAD, OURS, store, rate));
     let best_store = stores.reduce(f64::min);
     // A row each; the lines are long on purpose.
     #[rustfmt::skip]
@@ -60,6 +60,7 @@ pub(super) fn goals(results: &Results) -> Vec<Goal> {
         goal("client", "rate of read_posts / tonic and prost", AtLeast(2.5), ratio(&CLIENT, OUR_CLIENT, TONIC_CLIENT, rate)),
         goal("ListPostsByUserId", "rate of ours / tonic", AtLeast(1.5), unary(OURS, TONIC, rate)),
         goal("ListPostsByUserId", "rate of ours / grpc-go", AtLeast(1.2), unary(OURS, GRPC_GO, rate)),
+        goal("ListPostsByUserId", "rate of ours / gRPC C++ with callbacks", AtLeast(1.2), unary(OURS, GRPC_CPP, rate)),
         goal("ListPostsByUserId", "p99 of tonic / ours", AtLeast(2.5), unary(TONIC, OURS, p99)),
         goal("UploadPosts", "rate of ours / append + fdatasync", AtLeast(0.4), ratio(&UPLOAD, OURS, RAW_APPEND, rate)),
         goal("UploadPosts", "rate of ours / the best embedded store's", AtLeast(4.0), best_store),
@@ -76,6 +77,7 @@ pub(super) fn goals(results: &Results) -> Vec<Goal> {
         goal("TagFeed, a tag", "CPU per publish among 10,000 feeds / 10", AtMost(1.2), ratio(&TAG, TAG_AMONG, TAG_ALONE, server_cpu)),
         goal("idle", "KiB per feed", AtMost(3.0), figure(&IDLE_FEEDS, kib_each).map(|it| it.median)),
         goal("idle", "KiB per connection", AtMost(26.0), figure(&IDLE_CONNECTIONS, kib_each).map(|it| it.median)),
+        goal("idle", "feeds held at once", AtLeast(100_000.0), figure(&IDLE_MANY, count).map(|it| it.min)),
         goal("many readers", "rate of 64 / 1", AtLeast(1.6), ratio(&READERS, READERS_64, ONE_READER, rate)),
     ];
     goals

@@ -9,38 +9,39 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::works::{Case, Server};
+use super::{
+    toolchains::Foreign,
+    works::{Case, Server},
+};
 use crate::{Result, posts, usage::Figures};
 
 /// Where things are.
 #[derive(Debug)]
 pub(super) struct Folders {
-    /// Of the binaries that cargo built.
-    release: PathBuf,
+    /// Our server's binary.
+    server: PathBuf,
     /// Of what the bench makes.
     pub(super) bench: PathBuf,
 }
 
 impl Folders {
-    pub(super) fn beside_this_binary() -> Result<Self> {
+    /// Our server is beside this binary, unless another one is to be measured.
+    pub(super) fn find(server: Option<PathBuf>) -> Result<Self> {
         let this = env::current_exe()?;
-        let release = this.parent().ok_or("no folder of binaries")?.to_owned();
-        let bench = release.parent().ok_or("no target folder")?.join("bench");
-        fs::create_dir_all(&bench)?;
-        let folders = Self { release, bench };
-        if !folders.server().exists() {
+        let release = this.parent().ok_or("no folder of binaries")?;
+        let server = server.unwrap_or_else(|| release.join("server"));
+        if !server.exists() {
             let build = "cargo build --release --workspace --bin server --bin bench";
-            return Err(format!("{} is missing: {build}", folders.server().display()).into());
+            return Err(format!("{} is missing: {build}", server.display()).into());
         }
+        let bench = release.parent().ok_or("no target folder")?.join("bench");
+        let folders = Self { server, bench };
+        fs::create_dir_all(folders.programs())?;
         Ok(folders)
     }
 
-    fn server(&self) -> PathBuf {
-        self.release.join("server")
-    }
-
-    /// Of programs that `go install` made.
-    pub(super) fn go(&self) -> PathBuf {
+    /// Of peers that were built.
+    pub(super) fn programs(&self) -> PathBuf {
         self.bench.join("bin")
     }
 }
@@ -88,7 +89,7 @@ impl Running {
         let (reader, writer) = std::io::pipe()?;
         let mut command = command(server, folders, data)?;
         command.stdin(Stdio::null()).env("RUST_LOG", "warn");
-        if server == Server::Nats {
+        if server == Server::Foreign(Foreign::Nats) {
             command.stderr(writer)
         } else {
             command.stdout(writer)
@@ -117,19 +118,14 @@ fn command(server: Server, folders: &Folders, data: &Path) -> Result<Command> {
             command.args(["serve", peer]);
             command
         }
-        Server::Go => Command::new(folders.go().join("grpc-go")),
-        Server::Nats => {
-            let mut command = Command::new(folders.go().join("nats-server"));
-            command.args(["-a", "127.0.0.1", "-p", "-1"]);
-            command
-        }
+        Server::Foreign(foreign) => foreign.command(folders),
         Server::None => return Err("no server".into()),
     };
     Ok(command)
 }
 
 fn ours(server: Server, folders: &Folders, data: &Path) -> Command {
-    let mut command = Command::new(folders.server());
+    let mut command = Command::new(&folders.server);
     command.args(["--no-seed", "--listen", "127.0.0.1:0", "--users"]);
     command.arg(data.join("users.jsonl"));
     match server {

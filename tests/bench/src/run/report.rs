@@ -8,7 +8,7 @@ use super::{
         Metric, Results, Rows, Spread, amplification, cores, delivered, digits, kib_each, load_cpu,
         p50, p99, peak_mib, rate, server_cpu,
     },
-    toolchains::{self, Go},
+    toolchains::Built,
 };
 use crate::Result;
 
@@ -23,11 +23,11 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    pub(super) fn read(arguments: &str, go: &Go) -> Result<Self> {
+    pub(super) fn read(arguments: &str, built: &Built) -> Result<Self> {
         let cpus = fs::read_to_string("/proc/cpuinfo")?;
         let model = cpus.lines().find_map(|line| line.strip_prefix("model name"));
         let mut versions = env!("VERSIONS").to_owned();
-        for version in toolchains::versions(go) {
+        for version in built.versions() {
             versions.push_str(", ");
             versions.push_str(&version);
         }

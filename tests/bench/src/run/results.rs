@@ -61,6 +61,10 @@ impl Results {
 /// A figure that is derived from a round, if the round has it.
 pub(super) type Metric = fn(&Figures) -> Option<f64>;
 
+pub(super) fn count(figures: &Figures) -> Option<f64> {
+    Some(figures.count as f64)
+}
+
 /// Seconds per million.
 pub(super) fn server_cpu(figures: &Figures) -> Option<f64> {
     Some(figures.server_cpu / figures.count as f64 * 1e6)

@@ -1,11 +1,19 @@
 //! What is compared: tables, their subjects, and how much is asked of each.
+//!
+//! Whatever ours does in a trial takes about a second of a fast core. Slower subjects are asked for less of it, so that
+//! a trial of theirs takes about as long: figures are per million.
 
-use super::{Work, toolchains::Go};
+use super::{
+    Work,
+    toolchains::{Built, Foreign},
+};
 
 /// How much.
 #[derive(Debug)]
 pub(super) struct Scale {
     pub(super) rounds: usize,
+    /// Whether subjects that no goal names have their turn.
+    all: bool,
     /// Posts in our log, which a list reads to the end.
     posts: u64,
     /// Posts listed in all.
@@ -14,8 +22,8 @@ pub(super) struct Scale {
     read: u64,
     calls: u64,
     uploaded: u64,
-    /// Messages to 100 subscribers; a tenth of it to 1,000.
-    messages: u64,
+    /// Of a feed that goes as fast as it can.
+    deliveries: u64,
     /// Seconds that a paced feed takes.
     seconds: u64,
 }
@@ -23,22 +31,24 @@ pub(super) struct Scale {
 impl Scale {
     pub(super) const QUICK: Self = Self {
         rounds: 3,
-        posts: 50_000,
-        listed: 200_000,
-        read: 10_000,
-        calls: 10_000,
-        uploaded: 100_000,
-        messages: 4_000,
-        seconds: 1,
+        all: false,
+        posts: 100_000,
+        listed: 2_000_000,
+        read: 40_000,
+        calls: 40_000,
+        uploaded: 400_000,
+        deliveries: 2_000_000,
+        seconds: 2,
     };
     pub(super) const FULL: Self = Self {
         rounds: 5,
+        all: true,
         posts: 1_000_000,
-        listed: 1_000_000,
+        listed: 5_000_000,
         read: 100_000,
-        calls: 300_000,
+        calls: 200_000,
         uploaded: 1_000_000,
-        messages: 50_000,
+        deliveries: 10_000_000,
         seconds: 5,
     };
 }
@@ -53,57 +63,41 @@ pub(super) struct Table {
     pub(super) unit: &'static str,
 }
 
-pub(super) const LIST: Table = Table {
-    name: "list",
-    title: "ListPosts, one stream, every post decoded and checked",
-    unit: "posts",
-};
+const fn table(name: &'static str, title: &'static str, unit: &'static str) -> Table {
+    Table { name, title, unit }
+}
+
+pub(super) const LIST: Table =
+    table("list", "ListPosts, one stream, every post decoded and checked", "posts");
 pub(super) const CLIENT: Table =
-    Table { name: "client", title: "Clients that read ListPosts of our server", unit: "posts" };
-pub(super) const UNARY: Table = Table {
-    name: "unary",
-    title: "ListPostsByUserId, 10 posts, 64 calls at once on one connection",
-    unit: "calls",
-};
-pub(super) const READERS: Table = Table {
-    name: "readers",
-    title: "ListPosts, many readers over 8 connections, posts counted",
-    unit: "posts",
-};
-pub(super) const UPLOAD: Table =
-    Table { name: "upload", title: "UploadPosts, distinct ids, one stream", unit: "posts" };
-pub(super) const SATURATED_100: Table = Table {
-    name: "feed-100-saturated",
-    title: "TagFeed, 100 subscribers on 10 connections, as fast as it goes",
-    unit: "deliveries",
-};
-pub(super) const SATURATED_1000: Table = Table {
-    name: "feed-1000-saturated",
-    title: "TagFeed, 1,000 subscribers on 10 connections, as fast as it goes",
-    unit: "deliveries",
-};
-pub(super) const PACED_100: Table = Table {
-    name: "feed-100-paced",
-    title: "TagFeed, 100 subscribers, 2,000 messages per second",
-    unit: "deliveries",
-};
-pub(super) const PACED_1000: Table = Table {
-    name: "feed-1000-paced",
-    title: "TagFeed, 1,000 subscribers, 200 messages per second",
-    unit: "deliveries",
-};
-pub(super) const TAG: Table = Table {
-    name: "feed-tag",
-    title: "TagFeed, a tag that 10 feeds follow, 100 connections",
-    unit: "deliveries",
-};
+    table("client", "Clients that read ListPosts of our server", "posts");
+pub(super) const UNARY: Table =
+    table("unary", "ListPostsByUserId, 10 posts, 64 calls at once on one connection", "calls");
+pub(super) const UPLOAD: Table = table("upload", "UploadPosts, distinct ids, one stream", "posts");
+pub(super) const SATURATED_100: Table = table(
+    "feed-100-saturated",
+    "TagFeed, 100 subscribers on 10 connections, as fast as it goes",
+    "deliveries",
+);
+pub(super) const SATURATED_1000: Table = table(
+    "feed-1000-saturated",
+    "TagFeed, 1,000 subscribers on 10 connections, as fast as it goes",
+    "deliveries",
+);
+pub(super) const PACED_100: Table =
+    table("feed-100-paced", "TagFeed, 100 subscribers, 2,000 messages per second", "deliveries");
+pub(super) const PACED_1000: Table =
+    table("feed-1000-paced", "TagFeed, 1,000 subscribers, 200 messages per second", "deliveries");
+pub(super) const TAG: Table =
+    table("feed-tag", "TagFeed, a tag that 10 feeds follow, 100 connections", "deliveries");
 pub(super) const IDLE_FEEDS: Table =
-    Table { name: "idle-feeds", title: "10,000 idle feeds, 100 to a connection", unit: "feeds" };
-pub(super) const IDLE_CONNECTIONS: Table = Table {
-    name: "idle-connections",
-    title: "2,000 connections with an idle feed each",
-    unit: "connections",
-};
+    table("idle-feeds", "10,000 idle feeds, 100 to a connection", "feeds");
+pub(super) const IDLE_CONNECTIONS: Table =
+    table("idle-connections", "2,000 connections with an idle feed each", "connections");
+pub(super) const IDLE_MANY: Table =
+    table("idle-many", "100,000 idle feeds at once, 100 to a connection", "feeds");
+pub(super) const READERS: Table =
+    table("readers", "ListPosts, many readers over 8 connections, posts counted", "posts");
 
 // The subjects that goals name.
 pub(super) const OURS: &str = "Quartet";
@@ -113,6 +107,7 @@ pub(super) const MPSC4: &str = "tonic, mpsc(4)";
 pub(super) const TONIC: &str = "tonic";
 pub(super) const BROADCAST: &str = "tonic, broadcast";
 pub(super) const GRPC_GO: &str = "grpc-go";
+pub(super) const GRPC_CPP: &str = "gRPC C++, callbacks";
 pub(super) const NATS: &str = "NATS core";
 pub(super) const RAW_TCP: &str = "limit: raw TCP";
 pub(super) const RAW_APPEND: &str = "limit: append + fdatasync";
@@ -123,9 +118,12 @@ pub(super) const ONE_READER: &str = "Quartet, 1 reader";
 pub(super) const READERS_64: &str = "Quartet, 64 readers";
 pub(super) const TAG_ALONE: &str = "Quartet, 10 feeds";
 pub(super) const TAG_AMONG: &str = "Quartet, 10 of 10,000 feeds";
+/// No goal names it.
+const GRPC_PYTHON: &str = "gRPC Python";
 
-/// Embedded stores, in this process and with the indexes that ours has.
-pub(super) const STORES: &[&str] = if cfg!(feature = "stores") { &["redb", "fjall"] } else { &[] };
+/// Embedded stores, in this process and with the indexes that ours has; each with how much slower than ours it is.
+pub(super) const STORES: &[(&str, u64)] =
+    if cfg!(feature = "stores") { &[("redb", 10), ("fjall", 5)] } else { &[] };
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,12 +132,18 @@ pub(super) enum Server {
     Memory,
     /// Ours, with its log on disk; after it was filled, a new process reads it.
     Disk,
+    /// One that is written in Rust.
     Peer(&'static str),
-    Go,
-    Nats,
+    Foreign(Foreign),
     /// The load itself.
     None,
 }
+
+// What tables share.
+const TUTORIAL: Server = Server::Peer("async-stream");
+const GO: Server = Server::Foreign(Foreign::GrpcGo);
+const CPP: Server = Server::Foreign(Foreign::GrpcCpp);
+const PYTHON: Server = Server::Foreign(Foreign::GrpcPython);
 
 /// One subject of a table.
 #[derive(Debug)]
@@ -151,11 +155,13 @@ pub(super) struct Case {
     pub(super) fill: u64,
     /// The load's arguments.
     pub(super) load: Vec<String>,
+    /// Whether the quick form has it too.
+    quick: bool,
 }
 
 impl Case {
     fn new(table: &'static Table, subject: &'static str, server: Server, work: &str) -> Self {
-        Self { table, subject, server, fill: 0, load: vec![work.to_owned()] }
+        Self { table, subject, server, fill: 0, load: vec![work.to_owned()], quick: true }
     }
 
     fn fill(mut self, posts: u64) -> Self {
@@ -177,84 +183,103 @@ impl Case {
         self
     }
 
-    pub(super) fn can_run(&self, go: &Go) -> bool {
+    /// No goal asks about it.
+    fn only_in_full(mut self) -> Self {
+        self.quick = false;
+        self
+    }
+
+    pub(super) fn foreign(&self) -> Option<Foreign> {
         match self.server {
-            Server::Go => go.grpc.is_some(),
-            Server::Nats => go.nats.is_some(),
-            _ => true,
+            Server::Foreign(foreign) => Some(foreign),
+            _ => None,
         }
+    }
+
+    pub(super) fn can_run(&self, built: &Built) -> bool {
+        self.foreign().is_none_or(|foreign| built.has(foreign))
     }
 }
 
 pub(super) fn cases(work: Work, scale: &Scale) -> Vec<Case> {
-    match work {
+    let mut cases = match work {
         Work::List => [lists(scale), clients(scale)].into_iter().flatten().collect(),
         Work::Unary => unary(scale),
         Work::Upload => uploads(scale),
         Work::Feed => feeds(scale),
         Work::Idle => idle(),
         Work::Readers => readers(scale),
-    }
+    };
+    cases.retain(|case| scale.all || case.quick);
+    cases
 }
 
-const TUTORIAL: Server = Server::Peer("async-stream");
-/// What a peer holds at most; it lists them again and again.
+/// What a peer holds at most.
 const PEER_POSTS: u64 = 100_000;
 
 fn lists(scale: &Scale) -> Vec<Case> {
-    // Ours has nothing to list again: it is asked again.
-    let ours = |subject, server| {
-        let case = Case::new(&LIST, subject, server, "list").fill(scale.posts);
-        case.with("count", scale.posts).with("lists", scale.listed / scale.posts)
+    let case = |subject, server, held: u64, slower: u64| {
+        let listed = scale.listed / slower;
+        let held = held.min(listed / 4); // one list of four comes before the clock runs, and is not worth waiting for
+        Case::new(&LIST, subject, server, "list").fill(held).with("lists", listed / held)
     };
-    let peer = |subject, server| {
-        let case = Case::new(&LIST, subject, server, "list").fill(scale.posts.min(PEER_POSTS));
-        case.with("count", scale.listed)
-    };
+    let ours = |subject, server| case(subject, server, scale.posts, 1);
+    let peer = |subject, server, slower| case(subject, server, PEER_POSTS, slower);
+    let batched = Server::Peer("async-stream-batched");
     let raw = Case::new(&LIST, RAW_TCP, Server::Peer("raw-tcp"), "raw-list");
     vec![
         ours(OURS, Server::Memory),
         ours(ON_DISK, Server::Disk),
-        peer(ASYNC_STREAM, TUTORIAL),
-        peer("tonic, async_stream, 256 to a message", Server::Peer("async-stream-batched")),
-        peer(MPSC4, Server::Peer("mpsc4")),
-        peer(GRPC_GO, Server::Go),
-        raw.with("posts", crate::peers::POSTS).with("count", scale.listed),
+        peer(ASYNC_STREAM, TUTORIAL, 2),
+        peer("tonic, async_stream, 256 to a message", batched, 2).only_in_full(),
+        peer(MPSC4, Server::Peer("mpsc4"), 5),
+        peer(GRPC_GO, GO, 5),
+        peer(GRPC_CPP, CPP, 10),
+        peer(GRPC_PYTHON, PYTHON, 200),
+        raw.with("posts", crate::peers::POSTS).with("lists", scale.listed / crate::peers::POSTS),
     ]
 }
 
 fn clients(scale: &Scale) -> Vec<Case> {
-    let case = |subject, work| {
+    let case = |subject, work, slower: u64| {
         let case = Case::new(&CLIENT, subject, Server::Memory, work).fill(scale.posts);
-        case.with("count", scale.posts).with("lists", scale.listed / scale.posts)
+        case.with("lists", (scale.listed / slower / scale.posts).max(1))
     };
     vec![
-        case(FAST_CLIENT, "list"),
-        case(OUR_CLIENT, "client-list"),
-        case(TONIC_CLIENT, "tonic-list"),
+        case(FAST_CLIENT, "list", 1).only_in_full(),
+        case(OUR_CLIENT, "client-list", 1),
+        case(TONIC_CLIENT, "tonic-list", 2),
     ]
 }
 
 fn unary(scale: &Scale) -> Vec<Case> {
-    let case = |subject, server| {
+    let case = |subject, server, slower| {
         let case = Case::new(&UNARY, subject, server, "unary").fill(10 * crate::posts::USERS);
-        case.with("count", scale.calls)
+        case.with("count", scale.calls / slower)
     };
-    vec![case(OURS, Server::Memory), case(TONIC, TUTORIAL), case(GRPC_GO, Server::Go)]
+    vec![
+        case(OURS, Server::Memory, 1),
+        case(TONIC, TUTORIAL, 1),
+        case(GRPC_GO, GO, 1),
+        case(GRPC_CPP, CPP, 1),
+        case(GRPC_PYTHON, PYTHON, 20),
+    ]
 }
 
 fn uploads(scale: &Scale) -> Vec<Case> {
-    let case = |subject, server, work| {
-        Case::new(&UPLOAD, subject, server, work).with("count", scale.uploaded)
+    let case = |subject, server, work, slower| {
+        Case::new(&UPLOAD, subject, server, work).with("count", scale.uploaded / slower)
     };
     let mut cases = vec![
-        case(OURS, Server::Disk, "upload"),
-        case("tonic, to a Vec", TUTORIAL, "upload"),
-        case(GRPC_GO, Server::Go, "upload"),
-        case(RAW_APPEND, Server::None, "append"),
+        case(OURS, Server::Disk, "upload", 1),
+        case("tonic, to a Vec", TUTORIAL, "upload", 1).only_in_full(),
+        case("grpc-go, to a slice", GO, "upload", 1).only_in_full(),
+        case("gRPC C++, to a vector", CPP, "upload", 2).only_in_full(),
+        case("gRPC Python, to a list", PYTHON, "upload", 50).only_in_full(),
+        case(RAW_APPEND, Server::None, "append", 1),
     ];
-    for store in STORES {
-        cases.push(case(store, Server::None, "append").option("engine", store));
+    for (store, slower) in STORES {
+        cases.push(case(store, Server::None, "append", *slower).option("engine", store));
     }
     cases
 }
@@ -262,58 +287,61 @@ fn uploads(scale: &Scale) -> Vec<Case> {
 fn feeds(scale: &Scale) -> Vec<Case> {
     let mut cases = Vec::new();
     for (table, subscribers, rate, messages) in [
-        (&SATURATED_100, 100, 0, scale.messages),
-        (&SATURATED_1000, 1_000, 0, scale.messages / 10),
+        (&SATURATED_100, 100, 0, scale.deliveries / 100),
+        (&SATURATED_1000, 1_000, 0, scale.deliveries / 1_000),
         (&PACED_100, 100, 2_000, 2_000 * scale.seconds),
         (&PACED_1000, 1_000, 200, 200 * scale.seconds),
     ] {
-        let case = |subject, server, work| {
+        let case = |subject, server, work, slower| {
             let case = Case::new(table, subject, server, work).with("subscribers", subscribers);
-            case.with("rate", rate).with("count", messages)
+            case.with("rate", rate).with("count", messages / slower)
         };
         cases.extend([
-            case(OURS, Server::Memory, "feed"),
-            case(BROADCAST, TUTORIAL, "feed").lossy(),
-            case(GRPC_GO, Server::Go, "feed"),
-            case(NATS, Server::Nats, "nats"),
+            case(OURS, Server::Memory, "feed", 1),
+            case(BROADCAST, TUTORIAL, "feed", 1).lossy(),
+            case(GRPC_GO, GO, "feed", 4).only_in_full(),
+            case(NATS, Server::Foreign(Foreign::Nats), "nats", 1),
         ]);
     }
-    let tag = |subject, idle| {
-        let case = Case::new(&TAG, subject, Server::Memory, "feed").with("subscribers", 10);
-        let case = case.with("connections", 100).with("idle", idle);
-        case.with("count", scale.messages)
-    };
-    cases.extend([tag(TAG_ALONE, 0), tag(TAG_AMONG, 9_990)]);
+    cases.extend([tag(scale, TAG_ALONE, 0), tag(scale, TAG_AMONG, 9_990)]);
+    // No goal asks about this one.
+    cases.retain(|case| scale.all || *case.table != SATURATED_100);
     cases
 }
 
+fn tag(scale: &Scale, subject: &'static str, idle: u64) -> Case {
+    let case = Case::new(&TAG, subject, Server::Memory, "feed").with("subscribers", 10);
+    // Fewer deliveries than others make: here it is the publish that counts.
+    case.with("connections", 100).with("idle", idle).with("count", scale.deliveries / 50)
+}
+
 fn idle() -> Vec<Case> {
+    let case = |table, subject, server, connections, feeds| {
+        let case = Case::new(table, subject, server, "idle");
+        case.with("connections", connections).with("idle", feeds)
+    };
     let mut cases = Vec::new();
     for (table, connections, feeds) in [(&IDLE_FEEDS, 100, 100), (&IDLE_CONNECTIONS, 2_000, 1)] {
-        let case = |subject, server| {
-            let case = Case::new(table, subject, server, "idle");
-            case.with("connections", connections).with("idle", feeds)
-        };
         cases.extend([
-            case(OURS, Server::Memory),
-            case(BROADCAST, TUTORIAL),
-            case(GRPC_GO, Server::Go),
+            case(table, OURS, Server::Memory, connections, feeds),
+            case(table, BROADCAST, TUTORIAL, connections, feeds),
+            case(table, GRPC_GO, GO, connections, feeds).only_in_full(),
         ]);
     }
+    cases.push(case(&IDLE_MANY, OURS, Server::Memory, 1_000, 100).only_in_full());
     cases
 }
 
 fn readers(scale: &Scale) -> Vec<Case> {
     let case = |subject, server, readers: u64| {
         let case = Case::new(&READERS, subject, server, "readers").fill(scale.read);
-        let case = case.with("count", scale.read).with("connections", 8);
         // The same work for one as for 64.
-        case.with("lists", 64).with("readers", readers)
+        case.with("connections", 8).with("lists", 64).with("readers", readers)
     };
     vec![
         case(ONE_READER, Server::Memory, 1),
         case(READERS_64, Server::Memory, 64),
-        case("tonic, async_stream, 1 reader", TUTORIAL, 1),
-        case("tonic, async_stream, 64 readers", TUTORIAL, 64),
+        case("tonic, async_stream, 1 reader", TUTORIAL, 1).only_in_full(),
+        case("tonic, async_stream, 64 readers", TUTORIAL, 64).only_in_full(),
     ]
 }
