@@ -45,13 +45,15 @@ struct Cli {
     run: run::Options,
 }
 
-/// The processes that a run consists of.
+/// The processes that a run consists of, and a closer look at one of them.
 #[derive(Debug, Subcommand)]
 enum Part {
     /// Serve as one of the peers.
     Serve(peers::Options),
     /// Put one load on a server and print what came of it as a line of JSON.
     Load(load::Options),
+    /// Draw where the time of one subject goes.
+    Flame(run::flame::Options),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         None => run::run(&cli.run),
         Some(Part::Serve(options)) => peers::serve(&options),
         Some(Part::Load(options)) => load::load(&options),
+        Some(Part::Flame(options)) => run::flame::draw(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

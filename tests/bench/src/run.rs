@@ -16,6 +16,8 @@ mod works;
 mod process;
 mod toolchains;
 
+pub(crate) mod flame;
+
 mod goals;
 mod plots;
 mod report;

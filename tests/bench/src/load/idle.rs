@@ -2,8 +2,6 @@
 
 use std::{ops::Range, rc::Rc};
 
-use futures::future::try_join_all;
-
 use super::{Options, connection::Connection, feed::Joined};
 use crate::{
     Result,
@@ -21,8 +19,8 @@ pub(super) async fn idle(options: &Options) -> Result<Figures> {
     connect(options, WARM..WARM + options.connections, &mut open).await?;
     let figures = meter.stop((open.len() - warm) as u64)?;
     // They were open at once, all of them: each still takes a request and answers.
-    for feeds in open.chunks_mut(options.idle.max(1) as usize) {
-        try_join_all(feeds.iter_mut().map(|(_, feed)| feed.join("one more"))).await?;
+    for (_, feed) in &mut open {
+        feed.join("one more").await?;
     }
     Ok(figures)
 }
@@ -32,9 +30,11 @@ type Open = (Rc<Connection>, Joined);
 async fn connect(options: &Options, numbers: Range<u64>, open: &mut Vec<Open>) -> Result<()> {
     for number in numbers {
         let connection = Rc::new(Connection::open(&options.address).await?);
-        let join = async |feed| Joined::open(&connection, &format!("idle-{number}-{feed}")).await;
-        let feeds = try_join_all((0..options.idle).map(join)).await?;
-        open.extend(feeds.into_iter().map(|feed| (connection.clone(), feed)));
+        // One after the other: what a server needs for many at the same moment is no part of what they hold.
+        for feed in 0..options.idle {
+            let feed = Joined::open(&connection, &format!("idle-{number}-{feed}")).await?;
+            open.push((connection.clone(), feed));
+        }
     }
     Ok(())
 }

@@ -115,11 +115,12 @@ async fn read(mut connection: Connection, count: u64, arrivals: Arc<Arrivals>) -
     let mut open = count;
     while open > 0 {
         connection.receive().await?;
+        let now = arrivals.now();
         while let Some((line, payload)) = connection.line()? {
             let Some(subject) = line.strip_prefix("MSG bench ") else { continue };
             let sid: usize = subject.split(' ').next().unwrap_or_default().parse()?;
             let order = orders.get_mut(sid).ok_or("a message for nobody")?;
-            order.post(payload, &arrivals)?;
+            order.post(payload, now, &arrivals)?;
             open -= u64::from(order.ended);
         }
     }

@@ -40,6 +40,12 @@ impl Folders {
         Ok(folders)
     }
 
+    /// A program that is beside what cargo builds, in `tools/bin`, or on the PATH.
+    pub(super) fn tool(&self, name: &str) -> Command {
+        let installed = self.bench.with_file_name("tools").join("bin").join(name);
+        Command::new(if installed.exists() { installed } else { name.into() })
+    }
+
     /// Of peers that were built.
     pub(super) fn programs(&self) -> PathBuf {
         self.bench.join("bin")
@@ -48,22 +54,70 @@ impl Folders {
 
 /// Starts the server, fills it, puts the load on it, and ends it.
 pub(super) fn play(case: &Case, folders: &Folders) -> Result<Figures> {
-    let data = TempDir::new_in(&folders.bench)?;
-    fs::write(data.path().join("users.jsonl"), users())?;
-    if case.server == Server::None {
-        let dir = data.path().display().to_string();
-        return load(&[&case.load[..], &["--dir".to_owned(), dir]].concat(), None);
-    }
-    let mut server = Running::start(case.server, folders, data.path())?;
-    if case.fill > 0 && case.server != Server::Peer("raw-tcp") {
-        let count = case.fill.to_string();
-        load(&["upload".to_owned(), "--count".to_owned(), count], Some(&server))?;
-        if case.server == Server::Disk {
-            drop(server);
-            server = Running::start(case.server, folders, data.path())?;
+    let trial = Trial::prepare(case, folders)?;
+    measure(trial.load(case)?)
+}
+
+/// All that a load needs, until the end of this.
+#[derive(Debug)]
+pub(super) struct Trial {
+    data: TempDir,
+    server: Option<Running>,
+}
+
+impl Trial {
+    pub(super) fn prepare(case: &Case, folders: &Folders) -> Result<Self> {
+        let mut trial = Self { data: TempDir::new_in(&folders.bench)?, server: None };
+        if case.server == Server::None {
+            return Ok(trial);
         }
+        fs::write(trial.data.path().join("users.jsonl"), users())?;
+        trial.start(case.server, folders)?;
+        if case.fill > 0 && case.server != Server::Peer("raw-tcp") {
+            let count = case.fill.to_string();
+            measure(trial.command(&["upload".to_owned(), "--count".to_owned(), count])?)?;
+            if case.server == Server::Disk {
+                trial.start(case.server, folders)?;
+            }
+        }
+        Ok(trial)
     }
-    load(&case.load, Some(&server))
+
+    /// Starts the server, or a new process of it.
+    fn start(&mut self, server: Server, folders: &Folders) -> Result<()> {
+        self.server = None; // the one before lets go of its log
+        self.server = Some(Running::start(server, folders, self.data.path())?);
+        Ok(())
+    }
+
+    /// The server's process.
+    pub(super) fn server(&self) -> Option<u32> {
+        self.server.as_ref().map(|server| server.child.id())
+    }
+
+    /// The load, which is not started yet.
+    pub(super) fn load(&self, case: &Case) -> Result<Command> {
+        self.command(&case.load)
+    }
+
+    fn command(&self, load: &[String]) -> Result<Command> {
+        let mut command = Command::new(env::current_exe()?);
+        command.arg("load").args(load).arg("--dir").arg(self.data.path());
+        if let Some(server) = &self.server {
+            let pid = server.child.id().to_string();
+            command.args(["--address", server.address.as_str(), "--pid", pid.as_str()]);
+        }
+        Ok(command)
+    }
+}
+
+/// Runs a load to its end.
+pub(super) fn measure(mut load: Command) -> Result<Figures> {
+    let output = load.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(format!("it failed: {load:?}").into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// A line for every user.
@@ -147,19 +201,4 @@ fn address(output: &mut impl BufRead) -> Result<String> {
         line.clear();
     }
     Err("the server did not start".into())
-}
-
-/// Runs the load to its end.
-fn load(args: &[String], server: Option<&Running>) -> Result<Figures> {
-    let mut command = Command::new(env::current_exe()?);
-    command.arg("load").args(args).stdin(Stdio::null()).stderr(Stdio::inherit());
-    if let Some(server) = server {
-        let pid = server.child.id().to_string();
-        command.args(["--address", server.address.as_str(), "--pid", pid.as_str()]);
-    }
-    let output = command.output()?;
-    if !output.status.success() {
-        return Err(format!("the load failed: {}", args.join(" ")).into());
-    }
-    Ok(serde_json::from_slice(&output.stdout)?)
 }
