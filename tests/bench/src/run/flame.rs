@@ -5,6 +5,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -126,28 +127,48 @@ fn render(samples: &Path, options: &Options, title: &str, folders: &Folders) -> 
     let mut script = Command::new("perf");
     // Who was inlined where takes minutes to find out.
     script.args(["script", "--no-inline", "--input"]).arg(samples).stderr(Stdio::null());
+    let mut script = start(script.stdout(Stdio::piped()))?;
+    let samples = script.stdout.take().ok_or("no stdout")?;
     let mut collapse = folders.tool("inferno-collapse-perf");
+    let collapse = start(collapse.stdin(samples).stdout(Stdio::piped()))?;
+    let stacks = String::from_utf8(succeeded(collapse)?)?;
+    succeeded(script)?;
+
     let mut graph = folders.tool("inferno-flamegraph");
     graph.args(["--title", title, "--minwidth", NARROWEST, "--colors", "rust", "--deterministic"]);
+    let mut graph = start(graph.stdin(Stdio::piped()).stdout(fs::File::create(&options.out)?))?;
+    graph.stdin.take().ok_or("no stdin")?.write_all(unnumbered(&stacks).as_bytes())?;
+    succeeded(graph).map(drop)
+}
 
-    let mut children = Vec::new();
-    let mut input = Stdio::null();
-    for command in [&mut script, &mut collapse] {
-        let mut child = start(command.stdin(input).stdout(Stdio::piped()))?;
-        input = child.stdout.take().ok_or("no stdout")?.into();
-        children.push(child);
-    }
-    children.push(start(graph.stdin(input).stdout(fs::File::create(&options.out)?))?);
-    for mut child in children {
-        if !child.wait()?.success() {
-            return Err("perf script or inferno failed".into());
-        }
-    }
-    Ok(())
+/// Threads that do the same, "core-0" and "core-1", as one.
+fn unnumbered(stacks: &str) -> String {
+    let number = |c: char| c == '-' || c.is_ascii_digit();
+    let line = |line: &str| match line.split_once(';') {
+        Some((thread, stack)) => format!("{};{stack}\n", thread.trim_end_matches(number)),
+        None => format!("{line}\n"),
+    };
+    stacks.lines().map(line).collect()
+}
+
+fn succeeded(child: Child) -> Result<Vec<u8>> {
+    let output = child.wait_with_output()?;
+    if output.status.success() { Ok(output.stdout) } else { Err("perf or inferno failed".into()) }
 }
 
 fn start(command: &mut Command) -> Result<Child> {
     let install = "inferno comes with `cargo install inferno --root target/tools`";
     let name = command.get_program().to_string_lossy().into_owned();
     command.spawn().map_err(|error| format!("{name} cannot be run: {error}; {install}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_that_differ_by_their_number_are_one() {
+        let stacks = "core-0;poll;send 3\ncore-12;poll;send 4\nmain 1\n";
+        assert_eq!(unnumbered(stacks), "core;poll;send 3\ncore;poll;send 4\nmain 1\n");
+    }
 }
