@@ -65,6 +65,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let wanted = works.iter().flat_map(|(_, cases)| cases).filter_map(Case::foreign);
     let built = Built::of(wanted, &folders);
 
+    if works::STORES.is_empty() {
+        say("without embedded stores: build with --features quartet-bench/stores");
+    }
+
     let begun = Instant::now();
     let mut results = Results::default();
     for (work, cases) in &mut works {

@@ -3,6 +3,7 @@
 use std::{pin::pin, sync::Arc};
 
 use futures::StreamExt as _;
+use prost::Message as _;
 use quartet::borrowed::PostRef;
 use quartet_client::{ListEvent, borrowed::Batch, read_posts};
 
@@ -50,6 +51,9 @@ pub(super) async fn tonic_list(options: &Options) -> Result<Figures> {
             for post in response.post_messages {
                 received += 1;
                 expect("a sequence", post.sequence as u64, received)?;
+                if received.is_multiple_of(SAMPLED) {
+                    same(&PostRef::decode(&post.encode_to_vec())?)?;
+                }
             }
         }
         expect("a count of posts", received, options.posts)?;
@@ -130,7 +134,6 @@ async fn read(connection: Arc<Connection>, lists: u64, expected: u64) -> Result<
 #[derive(Default)]
 struct Check {
     received: u64,
-    expected: PostMessage,
 }
 
 impl Check {
@@ -148,20 +151,22 @@ impl Check {
         {
             return Err(format!("post {} is {post:?}", self.received).into());
         }
-        if self.received.is_multiple_of(SAMPLED) { self.compare(post) } else { Ok(()) }
-    }
-
-    fn compare(&mut self, post: &PostRef<'_>) -> Result<()> {
-        posts::fill(post.sequence as u64 - 1, &mut self.expected);
-        if same_content(post, &self.expected) && post.author == posts::author(post.user_id) {
-            return Ok(());
-        }
-        Err(format!("{post:?} should be {:?}", self.expected).into())
+        if self.received.is_multiple_of(SAMPLED) { same(post) } else { Ok(()) }
     }
 
     fn done(&self, count: u64) -> Result<()> {
         expect("a count of posts", self.received, count)
     }
+}
+
+/// Whether a post is the one that was uploaded at its place, with its author.
+pub(super) fn same(post: &PostRef<'_>) -> Result<()> {
+    let mut expected = PostMessage::default();
+    posts::fill(post.sequence as u64 - 1, &mut expected);
+    if same_content(post, &expected) && post.author == posts::author(post.user_id) {
+        return Ok(());
+    }
+    Err(format!("{post:?} should be {expected:?}").into())
 }
 
 /// Says what differs.

@@ -9,6 +9,7 @@ use super::{
         p50, p99, peak_mib, rate, server_cpu,
     },
     toolchains::Built,
+    works::STORES,
 };
 use crate::Result;
 
@@ -56,7 +57,9 @@ fn introduce(page: &mut String, machine: &Machine) -> std::fmt::Result {
     let Machine { cpu, cores, kernel, versions, command } = machine;
     writeln!(page, "# Results\n")?;
     writeln!(page, "Made by:\n\n```text")?;
-    writeln!(page, "cargo build --release --workspace --bin server --bin bench\n{command}\n```\n")?;
+    let stores = if STORES.is_empty() { "" } else { " --features quartet-bench/stores" };
+    writeln!(page, "cargo build --release --workspace --bin server --bin bench{stores}")?;
+    writeln!(page, "{command}\n```\n")?;
     writeln!(page, "{cpu}, {cores} cores, Linux {kernel}; {versions}.\n")?;
     writeln!(
         page,
