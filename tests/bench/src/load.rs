@@ -1,7 +1,7 @@
 //! Loads: each asks a server for work, checks that it was done, and tells what it took.
 //!
-//! All gRPC servers get the same load. It is written on the `h2` crate with large windows and frames and reads posts
-//! without copying, so that it is the server that is measured.
+//! All gRPC servers get the same load. It has large windows and frames and reads posts without copying, so that it is
+//! the server that is measured: on the `h2` crate, and where many calls share a connection, below it.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 use crate::{Result, answer, usage::Figures};
 
 mod connection;
+mod streams;
 
 mod list;
 mod unary;

@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// So large that a server never waits for the window of a reader that keeps up.
-const WINDOW: u32 = 8 * 1024 * 1024;
+pub(super) const WINDOW: u32 = 8 * 1024 * 1024;
 /// Fewer frame headers, and fewer writes for servers that make use of it.
-const FRAME: u32 = 1024 * 1024;
+pub(super) const FRAME: u32 = 1024 * 1024;
 
 /// A connection; it ends with this.
 #[derive(Debug)]
@@ -44,14 +44,6 @@ impl Connection {
         // Our server takes 64 unfinished handshakes from one address, no more.
         ping.ping(Ping::opaque()).await?;
         Ok(Self { requests, _driver: driver })
-    }
-
-    pub(super) async fn open_all(address: &str, count: u64) -> Result<Vec<Self>> {
-        let mut connections = Vec::new();
-        for _ in 0..count {
-            connections.push(Self::open(address).await?);
-        }
-        Ok(connections)
     }
 
     /// Begins a call of the Post service.

@@ -5,16 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use hdrhistogram::Histogram;
 use quartet::borrowed::{Field, PostRef, fields};
 use tokio::{task::JoinSet, time::sleep_until};
 
 use super::{
     Options,
-    connection::{Call, Connection, Messages, Requests},
+    connection::{Call, Connection},
     latencies,
     list::expect,
+    streams::{Event, Streams},
 };
 use crate::{
     Result, posts,
@@ -36,17 +36,17 @@ const TIME_DIGITS: usize = 20;
 const SAMPLED: u64 = 17;
 
 pub(super) async fn feed(options: &Options) -> Result<Figures> {
-    let connections = Connection::open_all(&options.address, options.connections).await?;
     let publisher = Connection::open(&options.address).await?;
-    let mut idle = Vec::new();
-    for (number, connection) in (0..options.idle).zip(connections.iter().cycle()) {
-        idle.push(Joined::open(connection, &format!("idle-{number}")).await?);
-    }
     let arrivals = Arc::new(Arrivals::new()?);
     let mut subscribers = JoinSet::new();
-    for (_, connection) in (0..options.subscribers).zip(connections.iter().cycle()) {
-        let feed = Joined::open(connection, TAG).await?;
-        subscribers.spawn(subscribe(feed, arrivals.clone()));
+    for connection in 0..options.connections {
+        // Every connection has its share.
+        let share = |all: u64| (connection..all).step_by(options.connections as usize);
+        let mut tags: Vec<_> = share(options.idle).map(|number| format!("idle-{number}")).collect();
+        let following = share(options.subscribers).count();
+        tags.extend(std::iter::repeat_n(TAG.to_owned(), following));
+        let streams = open(&options.address, &tags).await?;
+        subscribers.spawn(read(streams, tags.len(), following as u64, arrivals.clone()));
     }
 
     let meter = Meter::start(options.pid)?;
@@ -73,67 +73,69 @@ pub(super) fn finish(
     Ok(Figures { delivered: Some(received as f64 / published as f64), ..figures })
 }
 
-/// A feed that follows tags. It is open as long as this is there.
-#[derive(Debug)]
-pub(super) struct Joined {
-    messages: Messages,
-    requests: Requests,
-}
-
-impl Joined {
-    pub(super) async fn open(connection: &Connection, tag: &str) -> Result<Self> {
-        let Call { mut requests, responses } = connection.begin("TagFeed").await?;
-        // Before the headers come: not every server sends them before it was asked.
-        requests.send(join(tag)).await?;
-        let mut feed = Self { messages: responses.messages().await?, requests };
-        feed.answered().await?;
-        Ok(feed)
-    }
-
-    /// Follows one tag more.
-    pub(super) async fn join(&mut self, tag: &str) -> Result<()> {
-        self.requests.send(join(tag)).await?;
-        self.answered().await
-    }
-
-    /// Returns once the server said that the join took effect.
-    async fn answered(&mut self) -> Result<()> {
-        let mut joined = 0;
-        while joined == 0 {
-            let mut count = |_: &[u8]| {
-                joined += 1;
-                Ok(())
-            };
-            if !self.messages.read(|message| each(message, 1, &mut count)).await? {
-                return Err("a feed ended before it joined".into());
-            }
-        }
-        Ok(())
-    }
-}
-
-fn join(tag: &str) -> Bytes {
+/// The request for a feed of a tag.
+pub(super) fn join(tag: &str) -> TagFeedRequest {
     let join = JoinTags { tags: vec![tag.to_owned()], ..JoinTags::default() };
-    let mut frame = Vec::new();
-    put_frame(&TagFeedRequest { payload: Some(Payload::Join(join)) }, &mut frame);
-    frame.into()
+    TagFeedRequest { payload: Some(Payload::Join(join)) }
 }
 
-/// Reads to the last message and says how many came before it.
-async fn subscribe(mut feed: Joined, arrivals: Arc<Arrivals>) -> Result<u64> {
-    let mut order = Order::default();
-    while !order.ended {
-        let mut now = None;
-        let mut batch = |batch: &[u8]| {
-            // A clock is read once for all that came together: on some machines that costs as much as a delivery.
-            let now = *now.get_or_insert_with(|| arrivals.now());
-            each(batch, 1, |post| order.post(post, now, &arrivals))
-        };
-        if !feed.messages.read(|message| each(message, 3, &mut batch)).await? {
-            return Err("a feed ended before the last message".into());
+/// Opens feeds on a connection and returns once all of them were told that they joined.
+async fn open(address: &str, tags: &[String]) -> Result<Streams> {
+    let mut streams = Streams::open(address).await?;
+    let mut joined = 0;
+    for (number, tag) in tags.iter().enumerate() {
+        streams.ask("TagFeed", &join(tag), true);
+        while joined <= number {
+            streams
+                .read(|_, event| {
+                    message_of(event, |message| {
+                        each(message, 1, |_| {
+                            joined += 1;
+                            Ok(())
+                        })
+                    })
+                })
+                .await?;
         }
     }
-    Ok(order.received)
+    Ok(streams)
+}
+
+/// A feed has no other end than that of the process.
+fn message_of(event: Event<'_>, handle: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
+    match event {
+        Event::Message(message) => handle(message),
+        Event::Ended => Err("a feed ended".into()),
+    }
+}
+
+/// Reads the feeds of a connection until each of its subscribers had the last message, and says how many came before.
+async fn read(
+    mut streams: Streams,
+    feeds: usize,
+    subscribers: u64,
+    arrivals: Arc<Arrivals>,
+) -> Result<u64> {
+    let mut orders: Vec<Order> = (0..feeds).map(|_| Order::default()).collect();
+    let mut open = subscribers;
+    while open > 0 {
+        let mut now = None;
+        streams
+            .read(|number, event| {
+                message_of(event, |message| {
+                    // The clock is read once for all that came together: on some machines that costs as much as a delivery.
+                    let now = *now.get_or_insert_with(|| arrivals.now());
+                    let order = orders.get_mut(number).ok_or("a message for nobody")?;
+                    each(message, 3, |batch| {
+                        each(batch, 1, |post| order.post(post, now, &arrivals))
+                    })?;
+                    Ok(())
+                })
+            })
+            .await?;
+        open = subscribers - orders.iter().filter(|order| order.ended).count() as u64;
+    }
+    Ok(orders.iter().map(|order| order.received).sum())
 }
 
 /// What arrived in all, and when the clock began that publishers put into titles.

@@ -2,10 +2,17 @@
 
 use std::{ops::Range, rc::Rc};
 
-use super::{Options, connection::Connection, feed::Joined};
+use bytes::Bytes;
+
+use super::{
+    Options,
+    connection::{Call, Connection, Messages, Requests},
+    feed::join,
+};
 use crate::{
     Result,
     usage::{Figures, Meter},
+    wire::{each, put_frame},
 };
 
 /// Connections opened before the measurement: they warm up what a server allocates once.
@@ -37,4 +44,49 @@ async fn connect(options: &Options, numbers: Range<u64>, open: &mut Vec<Open>) -
         }
     }
     Ok(())
+}
+
+/// A feed that follows tags. It is open as long as this is there.
+#[derive(Debug)]
+struct Joined {
+    messages: Messages,
+    requests: Requests,
+}
+
+impl Joined {
+    async fn open(connection: &Connection, tag: &str) -> Result<Self> {
+        let Call { mut requests, responses } = connection.begin("TagFeed").await?;
+        // Before the headers come: not every server sends them before it was asked.
+        requests.send(framed(tag)).await?;
+        let mut feed = Self { messages: responses.messages().await?, requests };
+        feed.answered().await?;
+        Ok(feed)
+    }
+
+    /// Follows one tag more.
+    async fn join(&mut self, tag: &str) -> Result<()> {
+        self.requests.send(framed(tag)).await?;
+        self.answered().await
+    }
+
+    /// Returns once the server said that the join took effect.
+    async fn answered(&mut self) -> Result<()> {
+        let mut joined = 0;
+        while joined == 0 {
+            let mut count = |_: &[u8]| {
+                joined += 1;
+                Ok(())
+            };
+            if !self.messages.read(|message| each(message, 1, &mut count)).await? {
+                return Err("a feed ended before it joined".into());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn framed(tag: &str) -> Bytes {
+    let mut frame = Vec::new();
+    put_frame(&join(tag), &mut frame);
+    frame.into()
 }

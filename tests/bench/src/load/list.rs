@@ -1,6 +1,6 @@
 //! Lists: one at a time with every post checked, or many at once.
 
-use std::{pin::pin, sync::Arc};
+use std::pin::pin;
 
 use futures::StreamExt as _;
 use prost::Message as _;
@@ -9,7 +9,11 @@ use quartet_client::{ListEvent, borrowed::Batch, read_posts};
 
 use tokio::{io::AsyncReadExt as _, net::TcpStream, task::JoinSet};
 
-use super::{Options, connection::Connection};
+use super::{
+    Options,
+    connection::Connection,
+    streams::{Event, Streams},
+};
 use crate::{
     Result, posts,
     proto::{ListPostsRequest, PostMessage, post_service_client::PostServiceClient},
@@ -100,32 +104,42 @@ pub(super) async fn raw_list(options: &Options) -> Result<Figures> {
 /// Lists at the same time. Their posts are counted only: on a machine of two cores, a load that decodes for 64 readers
 /// would measure itself.
 pub(super) async fn readers(options: &Options) -> Result<Figures> {
-    let connections = Connection::open_all(&options.address, options.connections).await?;
-    let connections: Vec<_> = connections.into_iter().map(Arc::new).collect();
+    let lists = options.lists / options.readers;
     let meter = Meter::start(options.pid)?;
-    let mut readers = JoinSet::new();
-    for (_, connection) in (0..options.readers).zip(connections.iter().cycle()) {
-        let lists = options.lists / options.readers;
-        readers.spawn(read(connection.clone(), lists, options.posts));
+    let mut connections = JoinSet::new();
+    for connection in 0..options.connections {
+        let readers = (connection..options.readers).step_by(options.connections as usize).count();
+        let streams = Streams::open(&options.address).await?;
+        connections.spawn(read(streams, readers as u64, lists, options.posts));
     }
-    while let Some(reader) = readers.join_next().await {
-        reader??;
+    while let Some(connection) = connections.join_next().await {
+        connection??;
     }
-    meter.stop(options.lists * options.posts)
+    meter.stop(options.readers * lists * options.posts)
 }
 
-/// One reader's lists, one after the other.
-async fn read(connection: Arc<Connection>, lists: u64, expected: u64) -> Result<()> {
-    for _ in 0..lists {
-        let request = ListPostsRequest::default();
-        let mut messages = connection.ask("ListPosts", &request).await?;
-        let mut received = 0;
-        let mut count = |_: &[u8]| {
-            received += 1;
-            Ok(())
+/// Some readers on a connection, each with one list after the other.
+async fn read(mut streams: Streams, readers: u64, lists: u64, posts: u64) -> Result<()> {
+    let mut received = Vec::new();
+    let (mut asked, mut ended) = (0, 0);
+    while ended < readers * lists {
+        // Whoever has a list asks for the next one.
+        while asked < readers * lists && asked < readers + ended {
+            streams.ask("ListPosts", &ListPostsRequest::default(), false);
+            received.push(0);
+            asked += 1;
+        }
+        let each = |list: usize, event: Event<'_>| match event {
+            Event::Message(message) => each(message, 1, |_| {
+                received[list] += 1;
+                Ok(())
+            }),
+            Event::Ended => {
+                ended += 1;
+                expect("a count of posts", received[list], posts)
+            }
         };
-        messages.read_all(|message| each(message, 1, &mut count)).await?;
-        expect("a count of posts", received, expected)?;
+        streams.read(each).await?;
     }
     Ok(())
 }
