@@ -221,3 +221,60 @@ fn headers(method: &str) -> Vec<u8> {
     }
     block
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{HeaderMap, Response};
+    use tokio::{net::TcpListener, task::JoinSet};
+
+    use super::*;
+    use crate::proto::ListPostsByUserIdRequest;
+
+    /// More than a window, so that it comes only if windows are opened again.
+    const LONG: usize = 20 * 1024 * 1024;
+
+    /// Answers each call with a message as long as the user's id says.
+    async fn serve(listener: TcpListener) {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        while let Some(call) = connection.accept().await {
+            let (request, mut respond) = call.unwrap();
+            assert_eq!(request.uri().path(), "/post.v1.PostService/ListPostsByUserId");
+            assert_eq!(request.headers()["content-type"], "application/grpc");
+            let long = respond.stream_id().as_u32() == 3;
+            let mut body = Vec::new();
+            let user_id = "x".repeat(if long { LONG } else { 3 });
+            put_frame(&ListPostsByUserIdRequest { user_id, ..Default::default() }, &mut body);
+            let mut sender = respond.send_response(Response::new(()), false).unwrap();
+            sender.send_data(Bytes::from(body), false).unwrap();
+            sender.send_trailers(HeaderMap::new()).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_server_on_h2_answers_comes_out_for_the_right_call() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let mut server = JoinSet::new();
+        server.spawn(serve(listener));
+        let mut streams = Streams::open(&address).await.unwrap();
+        for _ in 0..3 {
+            streams.ask("ListPostsByUserId", &ListPostsByUserIdRequest::default(), false);
+        }
+        let (mut received, mut ended) = ([0; 3], [false; 3]);
+        while ended != [true; 3] {
+            let each = |number: usize, event: Event<'_>| {
+                assert!(!ended[number], "something behind the end of call {number}");
+                match event {
+                    Event::Message(message) => received[number] += message.len(),
+                    Event::Ended => ended[number] = true,
+                }
+                Ok(())
+            };
+            streams.read(each).await.unwrap();
+        }
+        // A key, a length of one byte or of four, and the id.
+        assert_eq!(received, [5, LONG + 5, 5]);
+    }
+}

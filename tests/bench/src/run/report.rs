@@ -30,7 +30,7 @@ impl Machine {
         let mut versions = env!("VERSIONS").to_owned();
         for version in built.versions() {
             versions.push_str(", ");
-            versions.push_str(&version);
+            versions.push_str(version);
         }
         Ok(Self {
             cpu: model.unwrap_or("unknown").trim_start_matches([' ', '\t', ':']).to_owned(),
