@@ -19,6 +19,15 @@ pub(super) enum Foreign {
 }
 
 impl Foreign {
+    fn name(self) -> &'static str {
+        match self {
+            Foreign::GrpcGo => "grpc-go",
+            Foreign::GrpcCpp => "gRPC C++",
+            Foreign::GrpcPython => "gRPC Python",
+            Foreign::Nats => "NATS",
+        }
+    }
+
     /// Builds it and says which versions it is of.
     fn build(self, folders: &Folders) -> Result<String> {
         match self {
@@ -59,7 +68,7 @@ impl Built {
             tried.push(foreign);
             match foreign.build(folders) {
                 Ok(version) => built.push((foreign, version)),
-                Err(error) => say(&format!("without {foreign:?}: {error}")),
+                Err(error) => say(&format!("without {}: {error}", foreign.name())),
             }
         }
         Self(built)
