@@ -12,13 +12,16 @@ use std::{collections::VecDeque, fmt, ops::RangeInclusive, sync::Arc};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
-use super::{LogError, Record};
+use super::{LogError, Record, disk::DiskFile};
 
 /// Bytes of a segment that make a block: four pages. Larger ones make no replay faster, and a server that many read at
 /// many places would read more than they want.
 pub(super) const BLOCK_BYTES: u32 = 256 * 1024;
 /// Blocks that are kept: 16 MiB, which is one segment.
 const KEPT: usize = 64;
+
+/// Files that are kept open.
+const OPEN: usize = 64;
 
 /// The posts of a block.
 pub(super) type Block = Arc<[Record]>;
@@ -63,6 +66,26 @@ impl Blocks {
         kept.push_front(slot.clone());
         kept.truncate(KEPT);
         slot
+    }
+}
+
+/// The segments that were read last, open: who finds a block in the system's memory need not open a file for it.
+#[derive(Default)]
+pub(super) struct Files(Mutex<VecDeque<(u64, Arc<dyn DiskFile>)>>);
+
+impl Files {
+    /// The file of the segment that starts with this sequence, if it was kept.
+    pub(super) fn get(&self, base: u64) -> Option<Arc<dyn DiskFile>> {
+        let kept = self.0.lock();
+        kept.iter().find(|(other, _)| *other == base).map(|(_, file)| file.clone())
+    }
+
+    /// Keeps a file; the one that was kept longest gives way.
+    pub(super) fn keep(&self, base: u64, file: Arc<dyn DiskFile>) {
+        let mut kept = self.0.lock();
+        kept.retain(|(other, _)| *other != base);
+        kept.push_front((base, file));
+        kept.truncate(OPEN);
     }
 }
 

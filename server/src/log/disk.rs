@@ -15,6 +15,9 @@ use std::{
     sync::Arc,
 };
 
+#[cfg(target_os = "linux")]
+use rustix::io::{ReadWriteFlags, preadv2};
+
 pub use memory::{Fault, MemoryDisk};
 
 mod memory;
@@ -61,6 +64,12 @@ pub trait DiskFile: Send + Sync + Debug {
 
     /// Fills the buffer from this offset, or fails with `UnexpectedEof`.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// The same, without waiting: fails with `WouldBlock` if the system does not have all of it in memory. A file that
+    /// cannot tell always does.
+    fn read_cached_at(&self, _buf: &mut [u8], _offset: u64) -> io::Result<()> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
 
     /// Writes all bytes at this offset. They are durable after `sync_data`, not before.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
@@ -202,6 +211,17 @@ impl DiskFile for File {
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         FileExt::read_exact_at(self, buf, offset)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn read_cached_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let wanted = buf.len();
+        let mut bufs = [io::IoSliceMut::new(buf)];
+        // Less than wanted is as good as nothing: the rest would have to be waited for.
+        match preadv2(self, &mut bufs, offset, ReadWriteFlags::NOWAIT)? {
+            read if read == wanted => Ok(()),
+            _ => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

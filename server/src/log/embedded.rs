@@ -25,8 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Appending, Limit, LogError, NewPost, PostLog, Record, UserPage,
-    blocks::{Block, Blocks},
-    disk::{self, Disk, LockGuard, RealDisk},
+    blocks::{Block, Blocks, Files},
+    disk::{self, Disk, DiskFile, LockGuard, RealDisk},
     gather,
     index::{self, Index, Run},
     recovery::{Recovered, recover},
@@ -184,13 +184,20 @@ impl EmbeddedLog {
         }
     }
 
+    /// Reads a block: here if the system has it in memory, else on a thread that may wait for the disk.
     async fn load(&self, posts: RangeInclusive<u64>) -> Result<Block, LogError> {
         let all = Limit { posts: usize::MAX, bytes: usize::MAX };
-        let runs = self.shared.posts.read().index.runs(posts, all);
-        let disk = self.shared.disk.clone();
+        let run = self.shared.posts.read().index.runs(posts, all).remove(0); // a block is one run
+        if let Some(file) = self.shared.files.get(run.base)
+            && let Ok(block) = read_run(&*file, &run, <dyn DiskFile>::read_cached_at)
+        {
+            return Ok(block.into());
+        }
+        let shared = self.shared.clone();
         let read = move || {
-            let mut records = Vec::new();
-            runs.iter().try_for_each(|run| read_run(&*disk, run, &mut records))?;
+            let file = open_segment(&*shared.disk, run.base)?;
+            let records = read_run(&*file, &run, <dyn DiskFile>::read_exact_at)?;
+            shared.files.keep(run.base, file);
             Ok(records.into())
         };
         disk::run(&*self.shared.disk, read).await
@@ -285,6 +292,7 @@ pub(super) struct Shared {
     pub(super) disk: Arc<dyn Disk>,
     posts: RwLock<Posts>,
     blocks: Blocks,
+    files: Files,
     head: watch::Sender<u64>,
     pub(super) failure: watch::Sender<Option<LogError>>,
 }
@@ -305,7 +313,7 @@ enum Found {
 impl fmt::Debug for Shared {
     /// Leaves out what grows with the log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { disk, posts: _, blocks, head, failure } = self;
+        let Self { disk, posts: _, blocks, files: _, head, failure } = self;
         let (head, failure) = (&*head.borrow(), &*failure.borrow());
         f.debug_struct("Shared")
             .field("disk", disk)
@@ -321,7 +329,8 @@ impl Shared {
         let head = index.last();
         let posts = RwLock::new(Posts { index, ring: Ring::new(head + 1, ring) });
         let (head, failure) = (watch::Sender::new(head), watch::Sender::new(None));
-        Self { disk, posts, blocks: Blocks::default(), head, failure }
+        let (blocks, files) = (Blocks::default(), Files::default());
+        Self { disk, posts, blocks, files, head, failure }
     }
 
     /// The newest durable sequence.
@@ -385,7 +394,11 @@ impl Posts {
 fn read_runs(disk: &dyn Disk, runs: &[Run]) -> Result<Vec<Record>, LogError> {
     let mut records = Vec::new();
     for run in runs {
-        match read_run(disk, run, &mut records) {
+        let read = open_segment(disk, run.base).and_then(|file| {
+            let bytes = read_bytes(&*file, run, <dyn DiskFile>::read_exact_at)?;
+            decode_run(run, &bytes, &mut records)
+        });
+        match read {
             Err(damage @ LogError::Damaged { .. }) => {
                 tracing::error!(%damage, "a read met damage");
                 return if records.is_empty() { Err(damage) } else { Ok(records) };
@@ -396,28 +409,54 @@ fn read_runs(disk: &dyn Disk, runs: &[Run]) -> Result<Vec<Record>, LogError> {
     Ok(records)
 }
 
-fn read_run(disk: &dyn Disk, run: &Run, records: &mut Vec<Record>) -> Result<(), LogError> {
+/// Reads the records of a run, all of them.
+fn read_run(
+    file: &(dyn DiskFile + 'static),
+    run: &Run,
+    read: ReadAt,
+) -> Result<Vec<Record>, LogError> {
+    let mut records = Vec::with_capacity(run.offsets.len());
+    decode_run(run, &read_bytes(file, run, read)?, &mut records)?;
+    Ok(records)
+}
+
+/// One of the ways to read a file.
+type ReadAt = fn(&(dyn DiskFile + 'static), &mut [u8], u64) -> io::Result<()>;
+
+fn open_segment(disk: &dyn Disk, base: u64) -> Result<Arc<dyn DiskFile>, LogError> {
+    disk.open(&segment::file_name(base)).map_err(|error| not_whole(base, 0, error))
+}
+
+fn read_bytes(file: &(dyn DiskFile + 'static), run: &Run, read: ReadAt) -> Result<Bytes, LogError> {
     let start = run.offsets[0];
-    let damaged = |offset: u32, what: String| LogError::Damaged {
-        file: segment::file_name(run.base),
-        offset: u64::from(offset),
-        what,
-    };
     let mut bytes = vec![0; (run.end - start) as usize];
-    let file = disk.open(&segment::file_name(run.base));
-    let read = file.and_then(|file| file.read_exact_at(&mut bytes, u64::from(start)));
-    read.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => damaged(start, error.to_string()),
-        _ => error.into(),
-    })?;
-    let bytes = Bytes::from(bytes);
+    read(file, &mut bytes, u64::from(start)).map_err(|error| not_whole(run.base, start, error))?;
+    Ok(bytes.into())
+}
+
+/// Finds the posts in the bytes of a run, up to the first that is damaged.
+fn decode_run(run: &Run, bytes: &Bytes, records: &mut Vec<Record>) -> Result<(), LogError> {
     for (sequence, offset) in (run.first..).zip(&run.offsets) {
-        let record = bytes.slice((offset - start) as usize..);
-        let post = segment::decode_record(&record, sequence)
-            .ok_or_else(|| damaged(*offset, segment::BAD_RECORD.to_owned()))?;
-        records.push(Record { sequence, post: record.slice(post) });
+        let at = (offset - run.offsets[0]) as usize;
+        let post = segment::decode_record(&bytes[at..], sequence)
+            .ok_or_else(|| damaged(run.base, *offset, segment::BAD_RECORD.to_owned()))?;
+        records.push(Record { sequence, post: bytes.slice(at + post.start..at + post.end) });
     }
     Ok(())
+}
+
+fn damaged(base: u64, offset: u32, what: String) -> LogError {
+    LogError::Damaged { file: segment::file_name(base), offset: u64::from(offset), what }
+}
+
+/// What it means that a segment cannot be read: a part of it that is not there is damage.
+fn not_whole(base: u64, offset: u32, error: io::Error) -> LogError {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => {
+            damaged(base, offset, error.to_string())
+        }
+        _ => error.into(),
+    }
 }
 
 #[cfg(test)]
