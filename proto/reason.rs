@@ -41,6 +41,10 @@ reasons! {
     LOG_UNAVAILABLE
     /// The log's disk is full.
     LOG_FULL
+    /// A user begins more calls than `--max-calls-per-second` allows; `RetryInfo` says when it may begin the next.
+    RATE_LIMITED
+    /// A user has as many calls open as `--max-open-calls` allows.
+    TOO_MANY_CALLS
     /// The server was started with `--read-only`.
     LOG_READ_ONLY
     /// A stored post does not match its checksum. The operator must look.

@@ -12,9 +12,9 @@ use quartet::{
     reason,
     wire::{FeedMessage, Page, UploadMessage},
 };
-use quartet_server::{connection::HttpService, recover};
+use quartet_server::chain::Chain;
 use tokio::{sync::mpsc, task::JoinHandle};
-use tonic::{Code, Request, Response, Status, Streaming, service::Routes};
+use tonic::{Code, Request, Response, Status, Streaming, service::Routes, transport::Channel};
 
 use crate::support::{
     Client, Feed, assert_refused, listed, page, posts, server::serve_routes, soon, until_end,
@@ -77,10 +77,15 @@ impl PostService for Panicking {
 }
 
 /// A client of the service, on one connection, and the task that serves it.
-fn serve() -> (Client, JoinHandle<()>) {
-    let routes = HttpService::new(Routes::new(PostServiceServer::new(Panicking)).prepare());
-    let (channel, served) = serve_routes(recover::around(routes));
+pub fn serve() -> (Client, JoinHandle<()>) {
+    let (channel, served) = serve_channel();
     (Client::new(channel), served)
+}
+
+/// The connection alone.
+pub fn serve_channel() -> (Channel, JoinHandle<()>) {
+    let routes = Routes::new(PostServiceServer::new(Panicking));
+    serve_routes(Chain::default().around(routes))
 }
 
 #[tokio::test]

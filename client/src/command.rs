@@ -32,6 +32,7 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 use crate::{
     Channel, Error,
     backoff::Disconnected,
+    chain::TraceContext,
     connect::{self, ClientParameters},
     output::{Clean, Printer},
 };
@@ -50,6 +51,9 @@ pub struct Common {
     /// Give up after this time, resumes included (500ms, 30s, 5m)
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub timeout: Option<Duration>,
+    /// The trace that the calls belong to, as W3C writes it (00-TRACE-PARENT-01); without it, one of their own
+    #[arg(long, value_name = "CONTEXT", env = "TRACEPARENT")]
+    pub traceparent: Option<TraceContext>,
     /// Print one JSON object per line, for programs
     #[arg(long)]
     pub json: bool,
@@ -62,6 +66,10 @@ impl Common {
     fn connect(&self, rpc: &'static str) -> Result<Channel, Failure> {
         let connected = self.keepalive.connect(&self.endpoint);
         let channel = Channel::from(connected.map_err(|error| self.failed(rpc, error))?);
+        let channel = match self.traceparent.clone() {
+            Some(trace) => channel.with_trace_context(trace),
+            None => channel,
+        };
         Ok(match self.timeout.and_then(|timeout| Instant::now().checked_add(timeout)) {
             Some(deadline) => channel.with_deadline(deadline),
             None => channel,
@@ -217,6 +225,7 @@ where
     tracing_subscriber::fmt()
         .with_env_filter(filter.from_env_lossy())
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .init();
     let finished = tokio::runtime::Runtime::new().map_err(Failure::from).and_then(|runtime| {
         let finished = runtime.block_on(run(args, Io::process()));

@@ -15,6 +15,7 @@
 //!
 //! Not here: balancing over several servers, and retry policies. [`backoff`] has the one rule for when to go on.
 
+pub mod chain;
 mod channel;
 pub mod connect;
 pub mod error;

@@ -27,9 +27,10 @@ use quartet::{
 };
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Request, Status, transport::Channel};
+use tracing::Instrument as _;
 
-use crate::{error, log::Record};
+use crate::{error, log::Record, traces};
 
 /// How long a name counts as fresh.
 const FRESH: Duration = Duration::from_secs(60);
@@ -140,7 +141,11 @@ impl Authors {
         if let Some(call) = calls.get(user_id) {
             return call.clone();
         }
-        let task = self.0.tasks.spawn(self.clone().ask_once(user_id.to_owned()));
+        let task = self.0.tasks.spawn(
+            self.clone()
+                .ask_once(user_id.to_owned())
+                .instrument(traces::calling("user.v1.UserService/GetUser")),
+        );
         // The task ends without an answer only if its runtime does.
         let answer = task.map(|ended| ended.unwrap_or(Err(UserServiceUnavailable)));
         let call = answer.boxed().shared();
@@ -158,7 +163,8 @@ impl Authors {
 
     async fn ask(&self, user_id: &str) -> Result<Author, UserServiceUnavailable> {
         let mut users = self.0.users.clone();
-        let request = GetUserRequest { user_id: user_id.to_owned() };
+        let mut request = Request::new(GetUserRequest { user_id: user_id.to_owned() });
+        traces::inject(request.metadata_mut());
         // A downstream status is mapped, never passed on: its text and metadata are not for our callers.
         let author = match timeout(CALL, users.get_user(request)).await {
             Ok(Ok(response)) => {

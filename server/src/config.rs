@@ -8,6 +8,7 @@ use clap::{
 };
 
 use crate::{
+    chain::limits::CallLimits,
     connection::Settings,
     keepalive::{EnforcementPolicy, ServerParameters},
     probe::Probe,
@@ -61,6 +62,8 @@ Then, in another terminal:
 /// The headings of the flags that only one service has.
 const USER: &str = "User service";
 const POST: &str = "Post service";
+/// Of those that show what a server does.
+const OBSERVED: &str = "Observability";
 
 impl Cli {
     /// How many threads connections are spread over.
@@ -134,6 +137,22 @@ pub struct Config {
     #[command(flatten)]
     pub keepalive: ServerParameters,
 
+    /// How many calls a user may make.
+    #[command(flatten)]
+    pub call_limits: CallLimits,
+
+    /// Answer `GET /metrics` there, for Prometheus; port 0 picks a free one. Without it, nothing is counted.
+    #[arg(long, value_name = "ADDRESS", help_heading = OBSERVED)]
+    pub metrics: Option<SocketAddr>,
+
+    /// Send traces of calls there, by OTLP over gRPC (http://127.0.0.1:4317). Without it, none are made.
+    #[arg(long, value_name = "URL", help_heading = OBSERVED)]
+    pub otlp: Option<String>,
+
+    /// Leave out what calls can do without: request ids, access log, metrics, traces, limits. To measure what they cost.
+    #[arg(long, conflicts_with_all = ["metrics", "otlp", "max_calls_per_second", "max_open_calls"], help_heading = OBSERVED)]
+    pub bare: bool,
+
     /// How often clients may ping.
     #[command(flatten)]
     pub enforcement: EnforcementPolicy,
@@ -172,6 +191,10 @@ impl Config {
             user_endpoint: None,
             no_seed: true,
             keepalive: ServerParameters::default(),
+            call_limits: CallLimits::default(),
+            metrics: None,
+            otlp: None,
+            bare: false,
             enforcement: EnforcementPolicy::default(),
             frames: false,
             max_connections: 10_000,

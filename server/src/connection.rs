@@ -10,7 +10,14 @@
 //!
 //! Guarantee: when [`serve`] returns, every task that it started has ended.
 
-use std::{convert::Infallible, error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    error::Error,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
@@ -22,19 +29,18 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::util::BoxCloneSyncService;
 
 use crate::{
+    admission::{Admission, Place},
     cores::Cores,
     error,
     gauge::Gauge,
     keepalive::{EnforcementPolicy, ServerParameters},
 };
-use admission::{Admission, Place};
 pub use exchange::{RequestBody, STALL};
 pub use lane::{Lane, Messages};
 pub use peer::Peer;
 pub use stop::Stop;
 
 pub mod activity;
-mod admission;
 mod coalesce;
 mod exchange;
 pub mod guard;
@@ -219,15 +225,15 @@ async fn serve_one<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     adopt: fn(IO) -> io::Result<IO>,
     peer: Peer,
     context: Context,
-    unfinished: Place,
+    unfinished: Place<IpAddr>,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     Ok(lifecycle::serve(adopt(io)?, peer, context, unfinished).await?)
 }
 
 /// Who may come in.
 struct Doors {
-    open: Arc<Admission>,
-    unfinished: Arc<Admission>,
+    open: Arc<Admission<IpAddr>>,
+    unfinished: Arc<Admission<IpAddr>>,
 }
 
 impl Doors {
@@ -240,7 +246,7 @@ impl Doors {
 
     /// Places for a connection. Without them it is closed: whoever waits in line with a half-made connection would keep
     /// others out.
-    fn admit(&self, peer: &Peer) -> Option<(Place, Place)> {
+    fn admit(&self, peer: &Peer) -> Option<(Place<IpAddr>, Place<IpAddr>)> {
         let address = peer.address.map(|address| address.ip());
         let places = self.open.admit(address).zip(self.unfinished.admit(address));
         if places.is_none() {

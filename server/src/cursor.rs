@@ -47,6 +47,7 @@ impl Cursor {
     ) -> Self {
         let filter = Arc::new(filter);
         let registration = Registration::new(dispatcher, filter.clone());
+        registration.note(position);
         Self { head: log.head(), log, registration, filter, position, reported: position }
     }
 
@@ -164,6 +165,7 @@ impl Cursor {
     /// Moves past all up to a position that is on its way to the client.
     pub fn move_to(&mut self, position: u64) {
         (self.position, self.reported) = (position, position);
+        self.registration.note(position);
     }
 
     /// The furthest position known, for a reader that wants to tell its client.

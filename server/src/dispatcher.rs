@@ -58,6 +58,12 @@ impl Dispatchers {
     pub fn cursors(&self) -> &Gauge {
         self.here().cursors()
     }
+
+    /// By how many posts the furthest cursor is behind, of those that it has to look at. It looks at every cursor: for
+    /// who watches, not for who serves.
+    pub fn lag(&self) -> u64 {
+        self.iter().map(|one| one.lag()).max().unwrap_or_default()
+    }
 }
 
 /// The one reader of a core that wakes all others.
@@ -84,6 +90,12 @@ impl Dispatcher {
     /// How many cursors there are.
     pub fn cursors(&self) -> &Gauge {
         &self.cursors
+    }
+
+    fn lag(&self) -> u64 {
+        let (interests, examined) = (self.interests.lock(), self.examined());
+        let lags = interests.waiters.values().map(|entry| entry.waiter.lag(examined));
+        lags.max().unwrap_or_default()
     }
 
     /// Watches the log until it is told to stop.
@@ -163,6 +175,7 @@ impl Registration {
         // Under the lock: no post is examined between this line and the next.
         let known_from = dispatcher.examined();
         let id = interests.add(filter, waiter.clone(), known_from);
+        waiter.known_from.store(known_from, Ordering::Relaxed);
         drop(interests);
         let open = dispatcher.cursors.hold();
         Self { dispatcher, waiter, id, known_from, _open: open }
@@ -173,8 +186,14 @@ impl Registration {
         let mut interests = self.dispatcher.interests.lock();
         interests.replace(self.id, filter);
         self.known_from = self.dispatcher.examined();
+        self.waiter.known_from.store(self.known_from, Ordering::Relaxed);
         self.waiter.position.store(position, Ordering::Release);
         *self.waiter.matched.lock() = None;
+    }
+
+    /// The reader has examined the log up to here, without asking for news.
+    pub fn note(&self, position: u64) {
+        self.waiter.position.store(position, Ordering::Release);
     }
 
     /// What is known of the posts after `position`, up to which the reader has examined the log.
@@ -221,6 +240,8 @@ struct Waiter {
     /// How far the cursor has examined the log itself.
     position: AtomicU64,
     matched: Mutex<Option<Matched>>,
+    /// That of its registration, for whoever watches.
+    known_from: AtomicU64,
 }
 
 /// The matches that the cursor has not examined yet: the first, the last, and unknown ones between.
@@ -231,6 +252,17 @@ struct Matched {
 }
 
 impl Waiter {
+    /// How many posts it has to look at, matching or not.
+    fn lag(&self, examined: u64) -> u64 {
+        let position = self.position.load(Ordering::Acquire);
+        let from = match &*self.matched.lock() {
+            _ if position < self.known_from.load(Ordering::Relaxed) => position,
+            Some(Matched { first, last }) if *last > position => position.max(first - 1),
+            _ => examined,
+        };
+        examined.saturating_sub(from)
+    }
+
     fn may_match(&self, first: u64, last: u64) {
         if last <= self.position.load(Ordering::Acquire) {
             return; // The cursor was faster.

@@ -29,8 +29,18 @@ pub fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
 
 /// A status of something that passes: the caller is told to try again.
 pub fn retryable(code: Code, reason: &str, message: impl Into<String>) -> Status {
+    retryable_after(RETRY_DELAY, code, reason, message)
+}
+
+/// The same, with the time to wait.
+pub fn retryable_after(
+    delay: Duration,
+    code: Code,
+    reason: &str,
+    message: impl Into<String>,
+) -> Status {
     let mut errors = ErrorDetails::new();
-    errors.set_retry_info(Some(RETRY_DELAY));
+    errors.set_retry_info(Some(delay));
     details(code, reason, message, errors)
 }
 

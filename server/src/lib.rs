@@ -5,8 +5,8 @@
 //! - [`config`]: what a server can be told.
 //! - [`server`]: puts the parts together, and takes them apart again.
 //! - [`connection`]: accept, speak HTTP/2, drain; [`keepalive`]: how long connections live, how often peers may ping.
-//! - [`deadline`]: a deadline ends the whole call, streams too.
-//! - [`recover`]: a panic becomes INTERNAL, and every status gets its reason.
+//! - [`chain`]: what every call passes on its way to a handler: panics, deadlines, the access log, limits.
+//! - [`caller`]: who calls; [`metrics`] and [`traces`]: what is told of calls, and to whom.
 //! - [`health`]: whether the services take calls; [`probe`] asks; `reflection` tells tools what can be called.
 //! - [`service`]: the Post service, one file per RPC kind; [`users`]: the User service.
 //! - [`validate`] and [`error`]: from requests to values, from errors to statuses.
@@ -17,12 +17,14 @@
 //! - [`gauge`]: how much of all that is open.
 //! - [`log`]: the ordered log itself, in memory and on disk.
 
+mod admission;
 pub mod authors;
+pub mod caller;
+pub mod chain;
 pub mod config;
 pub mod connection;
 pub mod cores;
 pub mod cursor;
-pub mod deadline;
 pub mod dispatcher;
 pub mod error;
 pub mod filter;
@@ -30,12 +32,13 @@ pub mod gauge;
 pub mod health;
 pub mod keepalive;
 pub mod log;
+pub mod metrics;
 pub mod probe;
-pub mod recover;
 mod reflection;
 pub mod seed;
 pub mod server;
 pub mod service;
 mod signal;
+pub mod traces;
 pub mod users;
 pub mod validate;

@@ -26,10 +26,13 @@ pub mod disk;
 pub mod embedded;
 pub mod memory;
 
+pub use metrics::LogMetrics;
+
 mod blocks;
 #[cfg(test)]
 mod conformance;
 mod index;
+mod metrics;
 mod recovery;
 mod ring;
 mod segment;

@@ -1,6 +1,8 @@
 //! Puts the parts of a server together, and takes them apart again.
 
 use std::{
+    io,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -24,21 +26,22 @@ use tower::{ServiceExt as _, service_fn};
 
 use crate::{
     authors::Authors,
+    chain::{Chain, call::Observers, limits::Limits},
     config::{Config, Role},
     connection::{self, Gauges, HttpService, Listener, RequestBody, Settings},
     cores::Cores,
-    deadline,
     dispatcher::Dispatchers,
     error,
     health::{self, Health},
     keepalive::ServerParameters,
     log::{
-        LogError, PostLog,
+        LogError, LogMetrics, PostLog,
         disk::Access,
         embedded::{EmbeddedLog, OpenError, Options},
         memory::MemoryLog,
     },
-    recover, reflection, seed,
+    metrics::{CallMetrics, Metrics, endpoint::MetricsEndpoint},
+    reflection, seed,
     service::{Posts, frames::Frames},
     users::{Users, UsersError},
 };
@@ -54,6 +57,15 @@ pub enum ServerError {
     /// The users cannot be read.
     #[error(transparent)]
     Users(#[from] UsersError),
+    /// Metrics cannot be asked for where `--metrics` says.
+    #[error("cannot listen on {address} for metrics")]
+    Metrics {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
     /// The log cannot be opened.
     #[error("cannot open the post log")]
     Open(#[from] OpenError),
@@ -86,6 +98,9 @@ pub struct Server {
     gauges: Gauges,
     health: Health,
     cores: Cores,
+    chain: Chain,
+    /// Where metrics can be asked for.
+    metrics: Option<(MetricsEndpoint, Arc<Metrics>)>,
 }
 
 impl Server {
@@ -97,6 +112,8 @@ impl Server {
 
     /// The same for connections that run on these cores.
     pub async fn open_on(cores: Cores, config: Config) -> Result<Self, ServerError> {
+        let endpoint = metrics_endpoint(&config).await?;
+        let log_metrics = LogMetrics::default();
         let (connector, pipe) = mpsc::channel(1);
         let users = match (&config.users, config.runs(Role::User)) {
             (_, false) => None,
@@ -109,7 +126,7 @@ impl Server {
                 (None, Some(_)) => pipe_channel(connector),
                 (None, None) => return Err(ServerError::NoUserService),
             };
-            let log = open_log(&config).await?;
+            let log = open_log(&config, log_metrics.clone()).await?;
             if config.seeds() {
                 seed::seed(&*log).await?;
             }
@@ -117,7 +134,20 @@ impl Server {
         } else {
             None
         };
-        Ok(Self { cores, ..Self::of(config, users, posts, pipe) })
+        let server = Self { cores, ..Self::of(config, users, posts, pipe) };
+        Ok(match endpoint {
+            Some(endpoint) => server.with_metrics(endpoint, &log_metrics),
+            None => server,
+        })
+    }
+
+    fn with_metrics(self, endpoint: MetricsEndpoint, log: &LogMetrics) -> Self {
+        let calls = CallMetrics::default();
+        let dispatchers = self.posts.as_ref().map(|posts| posts.dispatchers.clone());
+        let metrics = Arc::new(Metrics::new(&calls, log, self.gauges.clone(), dispatchers));
+        let observers = Arc::new(Observers { metrics: Some(calls) });
+        let chain = Chain { observers, ..self.chain };
+        Self { chain, metrics: Some((endpoint, metrics)), ..self }
     }
 
     fn of(
@@ -132,7 +162,9 @@ impl Server {
         let gauges = Gauges { cursors: cursors.unwrap_or_default(), ..Gauges::default() };
         let drain = CancellationToken::new();
         let cores = Cores::default();
-        Self { config, users, posts, pipe, drain, gauges, health, cores }
+        let limits = Limits::new(config.call_limits);
+        let chain = Chain { limits, bare: config.bare, ..Chain::default() };
+        Self { config, users, posts, pipe, drain, gauges, health, cores, chain, metrics: None }
     }
 
     /// A Post service alone, over what a test or a simulation brings: a log that is open, the way to a User service, and
@@ -152,6 +184,11 @@ impl Server {
         &self.gauges
     }
 
+    /// Where its metrics can be asked for, if anywhere.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().and_then(|(endpoint, _)| endpoint.address().ok())
+    }
+
     /// Takes calls until `shutdown` resolves, then drains: streams end resumable, uploads finish, and what is not
     /// done after the drain timeout is cut. When it returns, nothing of the server runs any more.
     pub async fn serve(
@@ -159,7 +196,8 @@ impl Server {
         listener: impl Listener + 'static,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServerError> {
-        let Self { config, users, posts, pipe, drain, gauges, health, cores } = self;
+        let Self { config, users, posts, pipe, drain, gauges, health, cores, chain, metrics } =
+            self;
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
 
@@ -170,7 +208,11 @@ impl Server {
         if let Some(posts) = &posts {
             tasks.spawn(watch_log(posts.log.clone(), health.clone(), stop.clone()));
         }
-        let users_only = around(user_routes(Routes::default(), users.clone()));
+        if let Some((endpoint, metrics)) = metrics {
+            // Until all is over: who watches a server wants to see it drain.
+            tasks.spawn(endpoint.serve(metrics, stop.clone()));
+        }
+        let users_only = chain.around(user_routes(Routes::default(), users.clone()));
         let settings = config.connections();
         let inside = Settings { keepalive: ServerParameters::default(), frames: false, ..settings };
         tasks.spawn(connection::serve(
@@ -181,7 +223,7 @@ impl Server {
             Cores::default(),
             stop.clone(),
         ));
-        let all = around(routes(&config, users, posts.clone(), health.clone())?);
+        let all = chain.around(routes(&config, users, posts.clone(), health.clone())?);
         let connections =
             tasks.spawn(connection::serve(listener, all, settings, gauges, cores, drain.clone()));
 
@@ -240,12 +282,18 @@ fn posts(log: Arc<dyn PostLog>, users: Channel, clock: fn() -> SystemTime, cores
     Posts { log, dispatchers, authors: Authors::new(users), frames: Frames::new(cores), clock }
 }
 
-async fn open_log(config: &Config) -> Result<Arc<dyn PostLog>, OpenError> {
+async fn metrics_endpoint(config: &Config) -> Result<Option<MetricsEndpoint>, ServerError> {
+    let Some(address) = config.metrics else { return Ok(None) };
+    let bound = MetricsEndpoint::bind(address).await;
+    bound.map(Some).map_err(|error| ServerError::Metrics { address, error })
+}
+
+async fn open_log(config: &Config, metrics: LogMetrics) -> Result<Arc<dyn PostLog>, OpenError> {
     if config.ephemeral {
         return Ok(Arc::new(MemoryLog::new()));
     }
     let access = if config.read_only { Access::Read } else { Access::Write };
-    let options = Options { access, ..Options::default() };
+    let options = Options { access, metrics, ..Options::default() };
     Ok(Arc::new(EmbeddedLog::open_directory(&config.data, options).await?))
 }
 
@@ -311,15 +359,9 @@ fn user_routes(routes: Routes, users: Option<Users>) -> Routes {
     routes.add_service(service).add_service(blog)
 }
 
-/// What stands around all services, from the outside in: a panic of anything below becomes INTERNAL; a call ends with its
-/// deadline.
-fn around(routes: Routes) -> HttpService {
-    recover::around(deadline::around(HttpService::new(routes.prepare())))
-}
-
 /// What a server answers before its log is open.
 fn while_starting(health: Health) -> HttpService {
-    let health = around(Routes::new(HealthServer::new(health)));
+    let health = Chain::default().around(Routes::new(HealthServer::new(health)));
     HttpService::new(service_fn(move |request: http::Request<RequestBody>| {
         let health = health.clone();
         async move {

@@ -225,7 +225,7 @@ pub(super) fn mask(line: &str) -> String {
     static MASKS: LazyLock<[(Regex, &str); 5]> = LazyLock::new(|| {
         [
             (regex(r"127\.0\.0\.1:[0-9]+"), "ADDRESS"),
-            (regex(r"[0-9a-f]{32}"), "ID"),
+            (regex(r"\b[0-9a-f]{16}([0-9a-f]{16})?\b"), "ID"),
             (regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z"), "TIME"),
             (regex(r" *[0-9][0-9,.]* ?([kKMG]i?B|posts)/s"), " RATE"),
             (regex(r" *\b[0-9][0-9.]* ?(ns|µs|us|ms|s|m|h)\b"), " DURATION"),

@@ -205,8 +205,10 @@ impl Stage {
     /// A server that listens on a free port says so where the page shows another.
     fn learn_ports(&mut self, expected: &[String], printed: &[String]) {
         let port = |line: &String| {
-            let address = line.strip_prefix("listening on http://")?;
-            address.rsplit_once(':').map(|(_, port)| port.to_owned())
+            let says = |what| line.strip_prefix(what);
+            let address = says("listening on http://").or_else(|| says("metrics on http://"))?;
+            let (_, port) = address.trim_end_matches("/metrics").rsplit_once(':')?;
+            Some(port.to_owned())
         };
         let pairs = expected.iter().filter_map(port).zip(printed.iter().filter_map(port));
         self.ports.extend(pairs);

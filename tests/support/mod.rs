@@ -7,6 +7,7 @@
 //! - [`proxy`]: a network that can be cut, stalled and slowed.
 //! - [`raw`]: requests that no generated client would send.
 //! - [`http2`]: a client that speaks HTTP/2 frame by frame.
+//! - [`log`]: what a server logs, as its access log reads.
 //! - [`fakes`]: a User service that counts, and a log that waits or fails when it is told to.
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub mod calls;
 pub mod fakes;
 pub mod feed;
 pub mod http2;
+pub mod log;
 pub mod order;
 pub mod proxy;
 pub mod raw;

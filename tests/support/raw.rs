@@ -34,6 +34,25 @@ pub async fn status_with(
     headers: HeaderMap,
     chunks: Vec<Bytes>,
 ) -> Status {
+    ended(answer(channel, path, headers, chunks).await).await
+}
+
+/// The headers that a call is answered with.
+pub async fn headers_of(
+    channel: &Channel,
+    path: &str,
+    headers: HeaderMap,
+    chunks: Vec<Bytes>,
+) -> HeaderMap {
+    answer(channel, path, headers, chunks).await.headers().clone()
+}
+
+async fn answer(
+    channel: &Channel,
+    path: &str,
+    headers: HeaderMap,
+    chunks: Vec<Bytes>,
+) -> Response<Body> {
     let frames = chunks.into_iter().map(|chunk| Ok::<_, Status>(Frame::data(chunk)));
     let mut request = Request::post(path.parse::<Uri>().unwrap())
         .header("content-type", "application/grpc")
@@ -42,8 +61,7 @@ pub async fn status_with(
         .unwrap();
     request.headers_mut().extend(headers);
     let mut channel = channel.clone();
-    let response = soon(async { channel.ready().await?.call(request).await }).await.unwrap();
-    ended(response).await
+    soon(async { channel.ready().await?.call(request).await }).await.unwrap()
 }
 
 /// The status in the headers of a response, or else in its trailers.

@@ -33,6 +33,7 @@ pub struct TestServer {
     stop: DropGuard,
     served: JoinHandle<Result<(), ServerError>>,
     gauges: Gauges,
+    metrics: Option<SocketAddr>,
     _data: Option<TempDir>,
 }
 
@@ -88,8 +89,9 @@ impl TestServer {
 
     fn serve(reach: Reach, listener: impl Listener + 'static, server: Server) -> Self {
         let (stop, gauges) = (CancellationToken::new(), server.gauges().clone());
+        let metrics = server.metrics_address();
         let served = tokio::task::spawn(server.serve(listener, stop.clone().cancelled_owned()));
-        Self { reach, stop: stop.drop_guard(), served, gauges, _data: None }
+        Self { reach, stop: stop.drop_guard(), served, gauges, metrics, _data: None }
     }
 
     /// Where the server listens.
@@ -149,6 +151,11 @@ impl TestServer {
     /// What is open at the server.
     pub fn gauges(&self) -> &Gauges {
         &self.gauges
+    }
+
+    /// Where its metrics can be asked for.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// A client on a new connection.

@@ -13,6 +13,7 @@ use quartet_server::{
     error::chain,
     probe::Probe,
     server::{Server, ServerError, answer_while},
+    traces::Traces,
 };
 use tokio::{
     net::TcpListener,
@@ -29,7 +30,6 @@ use tracing_subscriber::{
 
 fn main() -> ExitCode {
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|problem| problem.exit());
-    log_to_stderr(cli.config.frames);
     match start(cli) {
         Ok(good) => ExitCode::from(u8::from(!good)),
         Err(error) => {
@@ -48,12 +48,28 @@ fn main() -> ExitCode {
 /// One thread for what all connections share, such as accepting them and writing the log, and a few for connections.
 fn start(cli: Cli) -> Result<bool, Box<dyn Error>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
+    let traces = {
+        // The way out of traces is a connection, which lives there.
+        let _inside = runtime.enter();
+        cli.config
+            .otlp
+            .as_deref()
+            .map(Traces::export_to)
+            .transpose()
+            .map_err(|error| format!("--otlp: {error}"))?
+    };
+    log_to_stderr(cli.config.frames, traces.as_ref());
     if let Some(Command::Health(probe)) = &cli.command {
         return runtime.block_on(ask(probe));
     }
     let threads = Threads::start(cli.threads())?;
-    runtime.block_on(run(cli, threads.cores()))?;
-    Ok(true)
+    runtime.block_on(async {
+        let served = run(cli, threads.cores()).await;
+        if let Some(traces) = traces {
+            traces.finish().await;
+        }
+        served.map(|()| true)
+    })
 }
 
 async fn ask(probe: &Probe) -> Result<bool, Box<dyn Error>> {
@@ -68,7 +84,7 @@ async fn ask(probe: &Probe) -> Result<bool, Box<dyn Error>> {
 const LOGGED: &str = "info,h2=error";
 
 /// Everything that RUST_LOG asks for; the frames, if they are wanted, without anything around them.
-fn log_to_stderr(frames: bool) {
+fn log_to_stderr(frames: bool, traces: Option<&Traces>) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
     let ansi = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi);
@@ -80,7 +96,7 @@ fn log_to_stderr(frames: bool) {
         .with_target(false)
         .with_filter(of_frames);
     let registry = tracing_subscriber::registry().with(log.with_filter(filter));
-    registry.with(frames.then_some(shown)).init();
+    registry.with(frames.then_some(shown)).with(traces.map(Traces::layer)).init();
 }
 
 #[allow(clippy::exit)] // a second signal waits for nothing, not even for the runtime
@@ -98,6 +114,9 @@ async fn run(cli: Cli, cores: Cores) -> Result<(), Box<dyn Error>> {
     // Whoever started us waits for this line, so it must not stay in a buffer.
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on http://{}", listener.local_addr()?)?;
+    if let Some(address) = server.metrics_address() {
+        writeln!(stdout, "metrics on http://{address}/metrics")?;
+    }
     stdout.flush()?;
 
     let shutdown = CancellationToken::new();

@@ -2,6 +2,7 @@
 //! acts on it.
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,8 +14,10 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::admission::Place;
-use crate::gauge::{Gauge, Held};
+use crate::{
+    admission::Place,
+    gauge::{Gauge, Held},
+};
 
 /// One connection's. The default is one that begins now.
 #[derive(Debug)]
@@ -32,12 +35,12 @@ pub struct Activity {
     idle_since: AtomicU64,
     streams: Gauge,
     /// Its place among the unfinished, until the handshake is done.
-    unfinished: Mutex<Option<Place>>,
+    unfinished: Mutex<Option<Place<IpAddr>>>,
 }
 
 impl Activity {
     /// Of a connection that begins now, and counts among the unfinished for a while if it has a place there.
-    pub(super) fn new(unfinished: Option<Place>) -> Self {
+    pub(super) fn new(unfinished: Option<Place<IpAddr>>) -> Self {
         Self {
             began: Instant::now(),
             reads: AtomicU64::new(0),

@@ -9,6 +9,7 @@
 use std::{
     future::poll_fn,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -28,7 +29,14 @@ use tonic::{Status, body::Body};
 use tower::ServiceExt as _;
 
 use super::{HttpService, Lane, activity::OpenStream, woken::Woken};
-use crate::{deadline::Deadline, error, gauge::Held};
+use crate::{
+    chain::{
+        call::{Call, Frames},
+        deadline::Deadline,
+    },
+    error,
+    gauge::Held,
+};
 
 /// How long a peer may grant no room for a response that waits for it.
 pub const STALL: Duration = Duration::from_secs(30);
@@ -42,7 +50,7 @@ pub(super) fn serve(
     cut: CancellationToken,
     open: (OpenStream, Held),
 ) -> impl Future<Output = ()> + Send {
-    let request = request.map(|stream| RequestBody { stream, data_ended: false });
+    let request = request.map(|stream| RequestBody { stream, data_ended: false, watched: None });
     // In a box, which goes when the response begins: a stream that is open for long shall not hold what that took.
     let begun = begin(request, respond, service, cut).boxed();
     async move {
@@ -178,6 +186,15 @@ fn poll_lane(lane: Option<&Lane>, cx: &mut Context<'_>) -> Poll<Bytes> {
 pub struct RequestBody {
     stream: RecvStream,
     data_ended: bool,
+    /// The call that counts what comes, and where it is in its messages.
+    watched: Option<(Arc<Call>, Frames)>,
+}
+
+impl RequestBody {
+    /// Has the messages that come counted by their call.
+    pub fn watch(&mut self, call: Arc<Call>) {
+        self.watched = Some((call, Frames::default()));
+    }
 }
 
 impl http_body::Body for RequestBody {
@@ -193,6 +210,9 @@ impl http_body::Body for RequestBody {
                 Some(Ok(data)) => {
                     // It is handed on, so there is room for as much more. This fails only if the stream is over.
                     let _ = self.stream.flow_control().release_capacity(data.len());
+                    if let Some((call, frames)) = &mut self.watched {
+                        call.note_received(frames, &data);
+                    }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Some(Err(error)) => return Poll::Ready(Some(Err(cut_off(&error)))),

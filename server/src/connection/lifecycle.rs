@@ -3,7 +3,9 @@
 //! Ages and idle times end in a GOAWAY, after which open streams go on and no new ones come; what is left in the end is
 //! cut. The rules and their defaults are grpc-go's ([`ServerParameters`](crate::keepalive::ServerParameters)).
 
-use std::{collections::BTreeMap, ops::ControlFlow, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, net::IpAddr, ops::ControlFlow, pin::Pin, sync::Arc, time::Duration,
+};
 
 use bytes::Bytes;
 use h2::{
@@ -19,13 +21,13 @@ use tokio::{
 use super::{
     Context, Settings,
     activity::Activity,
-    admission::Place,
     coalesce::Coalesce,
     exchange::{self, STALL},
     guard::Guard,
     peer::Peer,
     stop::Stop,
 };
+use crate::admission::Place;
 
 /// How long a peer may take for its preface and its SETTINGS.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -56,7 +58,7 @@ pub(super) async fn serve<IO>(
     io: IO,
     peer: Peer,
     context: Context,
-    unfinished: Place,
+    unfinished: Place<IpAddr>,
 ) -> Result<(), h2::Error>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,

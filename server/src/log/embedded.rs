@@ -24,11 +24,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Appending, Limit, LogError, NewPost, PostLog, Record, UserPage,
+    Appending, Limit, LogError, LogMetrics, NewPost, PostLog, Record, UserPage,
     blocks::{Block, Blocks, Files},
     disk::{self, Disk, DiskFile, LockGuard, RealDisk},
     gather,
     index::{self, Index, Run},
+    metrics::Source,
     recovery::{Recovered, recover},
     ring::Ring,
     segment,
@@ -59,6 +60,8 @@ pub struct Options {
     pub ring: RingLimits,
     /// How ids are told apart. Only tests have a reason to choose another.
     pub hash_id: HashId,
+    /// What counts its writes and reads.
+    pub metrics: LogMetrics,
 }
 
 impl Default for Options {
@@ -69,6 +72,7 @@ impl Default for Options {
             identity: Identity::random(),
             ring: RingLimits::default(),
             hash_id: index::hash_id,
+            metrics: LogMetrics::default(),
         }
     }
 }
@@ -130,10 +134,10 @@ impl EmbeddedLog {
     /// Opens the log on a disk.
     pub async fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Self, OpenError> {
         let segment_bytes = options.segment_bytes.min(MAX_SEGMENT_BYTES);
-        let (files, ring) = (disk.clone(), options.ring);
+        let (files, ring, metrics) = (disk.clone(), options.ring, options.metrics.clone());
         let found = move || recover(&*files, &options);
         let Recovered { identity, index, ids, tail, mut lock } = disk::run(&*disk, found).await?;
-        let shared = Arc::new(Shared::new(disk, index, ring));
+        let shared = Arc::new(Shared::new(disk, index, ring, metrics));
         let closing = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let queue = tail.map(|tail| {
@@ -168,11 +172,18 @@ impl EmbeddedLog {
     async fn read_from(&self, first: u64, limit: Limit) -> Result<Vec<Record>, LogError> {
         let newest = self.shared.posts.read().newest(first, limit);
         if let Some(records) = newest {
+            self.shared.metrics.read(Source::Ring);
             return Ok(records);
         }
         let posts = self.shared.posts.read().index.block(first);
         let skipped = (first - posts.start()) as usize;
-        let block = self.shared.blocks.get(posts.clone(), self.load(posts)).await;
+        let mut from = Source::Block;
+        let load = async {
+            from = Source::Disk;
+            self.load(posts.clone()).await
+        };
+        let block = self.shared.blocks.get(posts.clone(), load).await;
+        self.shared.metrics.read(from);
         match block {
             Ok(block) => Ok(limit.take(block[skipped..].iter().cloned())),
             // What else is in a damaged block can be read as far as its records are whole.
@@ -206,8 +217,12 @@ impl EmbeddedLog {
     /// Reads what was found, where it was found.
     async fn fetch(&self, found: Found) -> Result<Vec<Record>, LogError> {
         match found {
-            Found::InMemory(records) => Ok(records),
+            Found::InMemory(records) => {
+                self.shared.metrics.read(Source::Ring);
+                Ok(records)
+            }
             Found::OnDisk(runs) => {
+                self.shared.metrics.read(Source::Disk);
                 let disk = self.shared.disk.clone();
                 disk::run(&*self.shared.disk, move || read_runs(&*disk, &runs)).await
             }
@@ -295,6 +310,7 @@ pub(super) struct Shared {
     files: Files,
     head: watch::Sender<u64>,
     pub(super) failure: watch::Sender<Option<LogError>>,
+    pub(super) metrics: LogMetrics,
 }
 
 /// The durable posts: all of them on disk, the newest in memory too.
@@ -313,7 +329,7 @@ enum Found {
 impl fmt::Debug for Shared {
     /// Leaves out what grows with the log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { disk, posts: _, blocks, files: _, head, failure } = self;
+        let Self { disk, posts: _, blocks, files: _, head, failure, metrics: _ } = self;
         let (head, failure) = (&*head.borrow(), &*failure.borrow());
         f.debug_struct("Shared")
             .field("disk", disk)
@@ -325,12 +341,12 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    fn new(disk: Arc<dyn Disk>, index: Index, ring: RingLimits) -> Self {
+    fn new(disk: Arc<dyn Disk>, index: Index, ring: RingLimits, metrics: LogMetrics) -> Self {
         let head = index.last();
         let posts = RwLock::new(Posts { index, ring: Ring::new(head + 1, ring) });
         let (head, failure) = (watch::Sender::new(head), watch::Sender::new(None));
         let (blocks, files) = (Blocks::default(), Files::default());
-        Self { disk, posts, blocks, files, head, failure }
+        Self { disk, posts, blocks, files, head, failure, metrics }
     }
 
     /// The newest durable sequence.

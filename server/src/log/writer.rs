@@ -4,7 +4,7 @@
 //! a post is written at once. The first failure is the last: what a failed fsync left behind cannot be known, so
 //! everything in that commit and after it is refused until the log is opened anew.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use quartet::wire;
@@ -192,7 +192,9 @@ impl Writer {
         let places = segment::encode_batch(&self.identity, first, stored, &mut self.buffer);
         self.make_room(first)?;
         self.tail.file.write_all_at(&self.buffer, self.tail.length)?;
+        let written = Instant::now();
         self.tail.file.sync_data()?;
+        self.shared.metrics.stored(posts.len(), written.elapsed());
         let start = self.tail.length;
         let places = places.into_iter().map(|place| start + place.start..start + place.end);
         self.shared.publish(self.tail.base, posts.iter().copied().zip(places));

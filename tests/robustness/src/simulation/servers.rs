@@ -10,10 +10,10 @@ use parking_lot::Mutex;
 use quartet::post::v1::post_service_server::PostServiceServer;
 use quartet_server::{
     authors::Authors,
+    chain::Chain,
     config::{Config, Role},
-    connection::{self, Gauges, HttpService},
+    connection::{self, Gauges},
     cores::Cores,
-    deadline,
     dispatcher::Dispatchers,
     keepalive::EnforcementPolicy,
     log::{
@@ -21,7 +21,6 @@ use quartet_server::{
         disk::MemoryDisk,
         embedded::{EmbeddedLog, Identity, Options, RingLimits},
     },
-    recover,
     server::Server,
     service::{Posts, frames::Frames},
 };
@@ -140,8 +139,8 @@ async fn serve_buggy(
     let (dispatchers, authors) = (Dispatchers::new(&log, 1), Authors::new(users));
     let frames = Frames::new(1);
     let posts = Posts { log, dispatchers: dispatchers.clone(), authors, frames, clock: now };
-    let routes = Routes::new(PostServiceServer::new(BuggyPosts { posts, bug })).prepare();
-    let service = recover::around(deadline::around(HttpService::new(routes)));
+    let routes = Routes::new(PostServiceServer::new(BuggyPosts { posts, bug }));
+    let service = Chain::default().around(routes);
     let ended = CancellationToken::new();
     let settings = config().connections();
     let connections = async {

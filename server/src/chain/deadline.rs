@@ -7,93 +7,74 @@
 //! Not here: a client that grants no window. Its stream is not polled; the connection resets it at the [`Deadline`].
 
 use std::{
-    convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
-use http_body::{Frame, SizeHint};
+use http::{HeaderMap, Request};
+use http_body::Body;
 use quartet::reason;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
-use tonic::{Code, Status, body::Body};
-use tower::{ServiceExt as _, service_fn};
+use tonic::{Code, Status};
+use tower::service_fn;
 
-use crate::{
-    connection::{HttpService, RequestBody},
-    error,
+use super::{
+    Inner,
+    body::{Polled, Watch, Watched},
 };
+use crate::{connection::RequestBody, error};
 
 /// A service whose calls end when the `grpc-timeout` of their request is over.
-pub fn around(service: HttpService) -> HttpService {
-    HttpService::new(service_fn(move |request| call(service.clone(), request)))
-}
-
 // ANCHOR: deadline
-async fn call(
-    service: HttpService,
-    request: Request<RequestBody>,
-) -> Result<Response<Body>, Infallible> {
-    let deadline = match timeout_of(request.headers()) {
-        Ok(None) => return service.oneshot(request).await,
-        Ok(Some(timeout)) => Instant::now() + timeout,
-        Err(status) => return Ok(status.into_http()),
-    };
-    match timeout_at(deadline, service.oneshot(request)).await {
-        Ok(response) => {
-            let mut response = response?.map(|body| DeadlineBody::wrap(body, deadline));
-            response.extensions_mut().insert(Deadline(deadline));
-            Ok(response)
+pub fn around(mut service: impl Inner) -> impl Inner {
+    service_fn(move |request: Request<RequestBody>| {
+        let deadline = deadline_of(request.headers());
+        let begun = deadline.map(|deadline| (deadline, service.call(request)));
+        async move {
+            match begun {
+                Err(status) => Ok(status.into_http()),
+                Ok((None, answer)) => Ok(Watched::response(answer.await?, Clock(None))),
+                Ok((Some(deadline), answer)) => match timeout_at(deadline, answer).await {
+                    Err(_) => Ok(exceeded().into_http()),
+                    Ok(response) => {
+                        let clock = Clock(Some(Box::pin(sleep_until(deadline))));
+                        let mut response = Watched::response(response?, clock);
+                        response.extensions_mut().insert(Deadline(deadline));
+                        Ok(response)
+                    }
+                },
+            }
         }
-        Err(_) => Ok(exceeded().into_http()),
-    }
+    })
 }
-// ANCHOR_END: deadline
 
 /// When a stream must have ended: an extension of its response.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(pub Instant);
 
-/// A body that ends at the deadline.
-struct DeadlineBody {
-    /// `None` once the deadline has passed.
-    inner: Option<Body>,
-    deadline: Pin<Box<Sleep>>,
-}
+/// What rings at the deadline, if there is one.
+struct Clock(Option<Pin<Box<Sleep>>>);
 
-impl DeadlineBody {
-    fn wrap(body: Body, deadline: Instant) -> Body {
-        Body::new(Self { inner: Some(body), deadline: Box::pin(sleep_until(deadline)) })
-    }
-}
-
-impl http_body::Body for DeadlineBody {
-    type Data = Bytes;
-    type Error = Status;
-
+impl Watch for Clock {
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        &mut self,
+        body: Pin<&mut impl Body<Data = Bytes, Error = Status>>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if self.inner.is_some() && self.deadline.as_mut().poll(cx).is_ready() {
-            self.inner = None;
+    ) -> Polled {
+        if let Some(clock) = &mut self.0
+            && clock.as_mut().poll(cx).is_ready()
+        {
             return Poll::Ready(Some(error::trailers(&exceeded())));
         }
-        match &mut self.inner {
-            Some(inner) => Pin::new(inner).poll_frame(cx),
-            None => Poll::Ready(None),
-        }
+        body.poll_frame(cx)
     }
+}
+// ANCHOR_END: deadline
 
-    fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(http_body::Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map(http_body::Body::size_hint).unwrap_or_default()
-    }
+fn deadline_of(headers: &HeaderMap) -> Result<Option<Instant>, Status> {
+    Ok(timeout_of(headers)?.map(|timeout| Instant::now() + timeout))
 }
 
 fn exceeded() -> Status {

@@ -1,0 +1,362 @@
+//! The layer that watches calls: who asks for what, what passes, and how each of them ends.
+//!
+//! Every call ends exactly once here, however it does: with a status, with a panic, or because nobody waits for it any
+//! more. Then its line goes to the access log and its figures to the metrics.
+//!
+//! Messages are counted by gRPC's frames, a flag and a length before each: nothing is copied or decoded.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, uri::PathAndQuery};
+use http_body::Body;
+use tokio::time::Instant;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+use tower::service_fn;
+use tracing::{Instrument as _, Span};
+
+use super::{
+    Inner, access_log,
+    body::{Polled, Watch, Watched},
+    methods,
+    request_id::RequestId,
+};
+use crate::{
+    caller::Caller,
+    connection::{Lane, Messages, Peer, RequestBody},
+    metrics::CallMetrics,
+    traces,
+};
+
+/// Who is told of calls.
+#[derive(Debug, Default)]
+pub struct Observers {
+    /// Their metrics, if anybody may ask for them.
+    pub metrics: Option<CallMetrics>,
+}
+
+/// A service whose calls are watched.
+pub fn around(mut service: impl Inner, observers: Arc<Observers>) -> impl Inner {
+    service_fn(move |mut request: Request<RequestBody>| {
+        let call = Arc::new(Call::begin(&request, observers.clone()));
+        request.extensions_mut().insert(call.clone());
+        request.body_mut().watch(call.clone());
+        let span = call.span.clone();
+        let mut open = Open::new(call);
+        let answer = span.in_scope(|| service.call(request)).instrument(span);
+        async move {
+            let mut response = answer.await?;
+            open.note_status(response.headers());
+            if let Some(lane) = response.extensions_mut().remove::<Lane>() {
+                // What goes past the body is counted as well.
+                let lane = CountedLane { lane, call: open.call.clone() };
+                response.extensions_mut().insert(Lane(Arc::new(lane)));
+            }
+            Ok(Watched::response(response, open))
+        }
+    })
+}
+
+/// A service whose calls are known by their user, as soon as they have one.
+pub fn name_caller(mut service: impl Inner) -> impl Inner {
+    service_fn(move |request: Request<RequestBody>| {
+        let extensions = request.extensions();
+        if let (Some(call), Some(caller)) = (extensions.get::<Arc<Call>>(), Caller::of(extensions))
+        {
+            // There is one authentication.
+            let _ = call.user.set(caller.user_id.clone());
+        }
+        service.call(request)
+    })
+}
+
+/// What a call is called.
+#[derive(Debug, Clone)]
+pub struct Name {
+    path: Option<PathAndQuery>,
+    request_id: Option<HeaderValue>,
+}
+
+impl Name {
+    /// Of a request.
+    pub fn of(request: &Request<RequestBody>) -> Self {
+        let id = request.extensions().get::<RequestId>();
+        let request_id = id.map(|RequestId(id)| id.clone());
+        Self { path: request.uri().path_and_query().cloned(), request_id }
+    }
+
+    /// The path of the request, as it came.
+    pub fn method(&self) -> &str {
+        self.path.as_ref().map_or("", PathAndQuery::path)
+    }
+
+    /// What else it goes by; "" without the layer that names calls.
+    pub fn request_id(&self) -> &str {
+        self.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default()
+    }
+}
+
+/// A call: an extension of its request, for the layers below.
+#[derive(Debug)]
+pub struct Call {
+    /// What it is called.
+    pub name: Name,
+    /// Where it comes from.
+    pub peer: Peer,
+    /// Messages of the caller.
+    pub received: Count,
+    /// Messages to the caller.
+    pub sent: Count,
+    /// Whether each of them is logged.
+    log_messages: bool,
+    user: OnceLock<Arc<str>>,
+    /// What is done for it is done within this.
+    span: Span,
+    began: Instant,
+    observers: Arc<Observers>,
+}
+
+impl Call {
+    fn begin(request: &Request<RequestBody>, observers: Arc<Observers>) -> Self {
+        let name = Name::of(request);
+        let method = methods::name(name.method());
+        if let Some(metrics) = &observers.metrics {
+            metrics.started(method);
+        }
+        Self {
+            name,
+            peer: Peer::of(request.extensions()),
+            received: Count::default(),
+            sent: Count::default(),
+            log_messages: access_log::tells_messages(),
+            user: OnceLock::new(),
+            span: traces::serving(method, request.headers()),
+            began: Instant::now(),
+            observers,
+        }
+    }
+
+    /// Who makes it, if that is known by now.
+    pub fn user(&self) -> Option<&str> {
+        self.user.get().map(|user| &**user)
+    }
+
+    /// Counts the messages of the caller that begin in these bytes.
+    pub fn note_received(&self, frames: &mut Frames, data: &[u8]) {
+        self.note(&self.received, "received", frames, data);
+    }
+
+    fn note_sent(&self, frames: &mut Frames, data: &[u8]) {
+        self.note(&self.sent, "sent", frames, data);
+    }
+
+    fn note(&self, count: &Count, way: &str, frames: &mut Frames, data: &[u8]) {
+        frames.pass(data, |bytes| {
+            count.add(bytes);
+            if self.log_messages {
+                access_log::message(self, way, bytes);
+            }
+        });
+    }
+
+    fn end(&self, end: &End) {
+        let took = self.began.elapsed();
+        access_log::ended(self, end, took);
+        traces::ended(&self.span, end.code);
+        if let Some(metrics) = &self.observers.metrics {
+            metrics.ended(methods::name(self.name.method()), self, end.code, took);
+        }
+    }
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub struct End {
+    /// The status.
+    pub code: Code,
+    /// Of its `ErrorInfo`.
+    pub reason: Option<String>,
+}
+
+impl End {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        // Most calls end well, and need no more than a look.
+        if headers.get(Status::GRPC_STATUS)? == "0" {
+            return Some(Self { code: Code::Ok, reason: None });
+        }
+        let status = Status::from_header_map(headers)?;
+        let reason = status.get_details_error_info().map(|info| info.reason);
+        Some(Self { code: status.code(), reason })
+    }
+
+    fn without_status(code: Code) -> Self {
+        Self { code, reason: None }
+    }
+}
+
+/// A call that has not ended. Dropping it is its end.
+struct Open {
+    call: Arc<Call>,
+    frames: Frames,
+    end: Option<End>,
+    /// Whether the body below is being polled: it is not any more when this is dropped, unless it panicked.
+    polling: bool,
+}
+
+impl Open {
+    fn new(call: Arc<Call>) -> Self {
+        Self { call, frames: Frames::default(), end: None, polling: false }
+    }
+
+    fn note_status(&mut self, headers: &HeaderMap) {
+        self.end = End::of(headers);
+    }
+}
+
+impl Watch for Open {
+    fn poll_frame(
+        &mut self,
+        body: Pin<&mut impl Body<Data = Bytes, Error = Status>>,
+        cx: &mut Context<'_>,
+    ) -> Polled {
+        self.polling = true;
+        let polled = self.call.span.in_scope(|| body.poll_frame(cx));
+        self.polling = false;
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            match (frame.data_ref(), frame.trailers_ref()) {
+                (Some(data), _) => self.call.note_sent(&mut self.frames, data),
+                (_, Some(trailers)) => self.note_status(trailers),
+                _ => {}
+            }
+        }
+        polled
+    }
+}
+
+/// A response's lane, whose messages its call counts. What polls it polls the body too, so a count has one writer at a time.
+#[derive(Debug)]
+struct CountedLane {
+    lane: Lane,
+    call: Arc<Call>,
+}
+
+impl Messages for CountedLane {
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        let polled = self.lane.0.poll_next(cx);
+        if let Poll::Ready(message) = &polled {
+            self.call.note_sent(&mut Frames::default(), message);
+        }
+        polled
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let end = self.end.take().unwrap_or_else(|| {
+            let panicked = self.polling || std::thread::panicking();
+            // Nobody was told a status: the caller has gone, or its connection.
+            End::without_status(if panicked { Code::Internal } else { Code::Cancelled })
+        });
+        self.call.end(&end);
+    }
+}
+
+/// Messages that went one way. One side counts, others may look.
+#[derive(Debug, Default)]
+pub struct Count {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Count {
+    /// How many.
+    pub fn messages(&self) -> u64 {
+        self.messages.load(Ordering::Relaxed)
+    }
+
+    /// Their bytes, as they are on the wire: compressed, without gRPC's prefixes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Cheaper than to add in one step, which only a count with several writers would need.
+    fn add(&self, bytes: u32) {
+        self.messages.store(self.messages() + 1, Ordering::Relaxed);
+        self.bytes.store(self.bytes() + u64::from(bytes), Ordering::Relaxed);
+    }
+}
+
+/// Bytes before each message: a flag and a length.
+const PREFIX: usize = 5;
+
+/// Where one is in a sequence of gRPC messages.
+#[derive(Debug, Default)]
+pub struct Frames {
+    /// What has come of a prefix.
+    prefix: [u8; PREFIX],
+    prefix_len: usize,
+    /// What is still to come of a message.
+    left: usize,
+}
+
+impl Frames {
+    /// Moves on by these bytes, and tells the length of each message that begins in them.
+    fn pass(&mut self, mut data: &[u8], mut begins: impl FnMut(u32)) {
+        loop {
+            let skipped = self.left.min(data.len());
+            (self.left, data) = (self.left - skipped, &data[skipped..]);
+            if data.is_empty() {
+                return;
+            }
+            let taken = (PREFIX - self.prefix_len).min(data.len());
+            self.prefix[self.prefix_len..][..taken].copy_from_slice(&data[..taken]);
+            (self.prefix_len, data) = (self.prefix_len + taken, &data[taken..]);
+            if self.prefix_len == PREFIX {
+                let [_, length @ ..] = self.prefix;
+                let length = u32::from_be_bytes(length);
+                (self.prefix_len, self.left) = (0, length as usize);
+                begins(length);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn messages_are_counted_however_their_bytes_are_cut(
+            lengths in vec(0u32..40, 0..20),
+            cuts in vec(1usize..30, 1..20),
+        ) {
+            let mut bytes = Vec::new();
+            for length in &lengths {
+                bytes.push(0);
+                bytes.extend(length.to_be_bytes());
+                bytes.extend(std::iter::repeat_n(7, *length as usize));
+            }
+            let (mut frames, mut counted, mut rest) = (Frames::default(), Vec::new(), &bytes[..]);
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (piece, more) = rest.split_at((*cut).min(rest.len()));
+                frames.pass(piece, |length| counted.push(length));
+                rest = more;
+            }
+            prop_assert_eq!(counted, lengths);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Traces: one call of a client is one trace, through the Post service to the User service, at a collector.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)] // test code
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::{
+        ExportTraceServiceRequest, ExportTraceServiceResponse,
+        trace_service_server::{TraceService, TraceServiceServer},
+    },
+    trace::v1::{Span, status::StatusCode},
+};
+use quartet::post::v1::{
+    ListPostsByUserIdRequest, PostMessage, UploadFinish, UploadPostsRequest,
+    post_service_client::PostServiceClient, upload_posts_request::Payload,
+};
+use quartet_client::{Channel, connect};
+use quartet_server::{
+    chain::Chain,
+    config::Config,
+    connection::{self, Gauges},
+    cores::Cores,
+};
+use tokio::{net::TcpListener, sync::mpsc, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, service::Routes};
+
+/// Longer than anything here takes.
+const SOON: Duration = Duration::from_secs(30);
+
+/// A collector that passes on what it is sent.
+struct Collector(mpsc::Sender<Span>);
+
+#[tonic::async_trait]
+impl TraceService for Collector {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let resources = request.into_inner().resource_spans.into_iter();
+        for span in resources.flat_map(|all| all.scope_spans).flat_map(|scope| scope.spans) {
+            self.0.send(span).await.unwrap();
+        }
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+/// Its URL, and what it is sent.
+async fn collector() -> (String, mpsc::Receiver<Span>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (spans, sent) = mpsc::channel(1024);
+    let service = Chain::default().around(Routes::new(TraceServiceServer::new(Collector(spans))));
+    tokio::task::spawn(connection::serve(
+        listener,
+        service,
+        Config::ephemeral().connections(),
+        Gauges::default(),
+        Cores::default(),
+        CancellationToken::new(),
+    ));
+    (url, sent)
+}
+
+/// A server process. It is killed when it is dropped.
+struct Server {
+    child: Child,
+    endpoint: String,
+}
+
+impl Server {
+    fn start(args: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+        command.args(args).args(["--listen", "127.0.0.1:0"]).stdin(Stdio::null());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let endpoint = line.trim().strip_prefix("listening on ").unwrap().to_owned();
+        Self { child, endpoint }
+    }
+
+    /// Ends it as a terminal does, and returns how long that took.
+    async fn stop(mut self) -> Duration {
+        let began = Instant::now();
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        let ended = async {
+            while self.child.try_wait().unwrap().is_none() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(SOON, ended).await.unwrap();
+        began.elapsed()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Uploads a post of sample user 1, whose name the Post service then asks for.
+async fn upload(channel: Channel) {
+    let post = PostMessage {
+        post_id: "p1".to_owned(),
+        user_id: "1".to_owned(),
+        title: "title".to_owned(),
+        body: "body".to_owned(),
+        ..PostMessage::default()
+    };
+    let messages = [Payload::PostMessage(post), Payload::Finish(UploadFinish { post_count: 1 })];
+    let messages = messages.map(|payload| UploadPostsRequest { payload: Some(payload) });
+    let mut client = PostServiceClient::new(channel);
+    client.upload_posts(tokio_stream::iter(messages)).await.unwrap();
+}
+
+fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_call_is_one_trace_from_its_client_through_post_to_user() {
+    let (url, mut sent) = collector().await;
+    let users = Server::start(&["--serve", "user", "--otlp", &url]);
+    let post = ["--serve", "post", "--ephemeral", "--otlp", &url, "--user-endpoint"];
+    let posts = Server::start(&[&post[..], &[&users.endpoint]].concat());
+
+    let channel = Channel::from(connect(&posts.endpoint).unwrap());
+    upload(channel.clone().with_trace_context(PARENT.parse().unwrap())).await;
+    let mut client = PostServiceClient::new(channel);
+    let no_user = ListPostsByUserIdRequest::default();
+    client.list_posts_by_user_id(no_user).await.unwrap_err();
+    // What is left is sent at the end.
+    posts.stop().await;
+    users.stop().await;
+
+    let mut spans = Vec::new();
+    sent.close();
+    while let Some(span) = timeout(SOON, sent.recv()).await.unwrap() {
+        spans.push(span);
+    }
+    let find = |name: &str, kind: i32| {
+        let found = spans.iter().find(|span| span.name == name && span.kind == kind);
+        found.unwrap_or_else(|| panic!("no {name}: {spans:#?}"))
+    };
+    let (server, client) = (2, 3);
+    let upload = find("post.v1.PostService/UploadPosts", server);
+    let asks = find("user.v1.UserService/GetUser", client);
+    let answers = find("user.v1.UserService/GetUser", server);
+    assert_eq!(hex(&upload.parent_span_id), "b7ad6b7169203331");
+    assert_eq!(asks.parent_span_id, upload.span_id);
+    assert_eq!(answers.parent_span_id, asks.span_id);
+    for span in [upload, asks, answers] {
+        assert_eq!(hex(&span.trace_id), "0af7651916cd43dd8448eb211c80319c");
+        assert!(span.end_time_unix_nano >= span.start_time_unix_nano);
+    }
+    // A call of no trace that is known begins one; what its caller did wrong is no error of the server.
+    let refused = find("post.v1.PostService/ListPostsByUserId", server);
+    assert_ne!(refused.trace_id, upload.trace_id);
+    let status = refused.status.clone().unwrap_or_default();
+    assert_ne!(status.code, StatusCode::Error as i32);
+    let code = refused.attributes.iter().find(|one| one.key == "rpc.grpc.status_code");
+    assert!(format!("{code:?}").contains("IntValue(3)"), "{code:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_is_not_there_holds_nothing_up() {
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", nobody.local_addr().unwrap());
+    // It takes connections and never answers.
+    let server = Server::start(&["--ephemeral", "--otlp", &url]);
+    upload(Channel::from(connect(&server.endpoint).unwrap())).await;
+    let took = server.stop().await;
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+#[test]
+fn a_collector_that_is_none_is_an_error_at_the_start() {
+    let output = Command::new(env!("CARGO_BIN_EXE_server"))
+        .args(["--ephemeral", "--listen", "127.0.0.1:0", "--otlp", "not a url"])
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && error.starts_with("error: --otlp: "), "{error}");
+}

@@ -1,0 +1,257 @@
+//! The chain: every call has a name and ends once in the access log, however it ends, and no user takes what all need.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use http::{HeaderMap, HeaderValue};
+use prost::Message as _;
+use quartet::{
+    health::v1::{HealthCheckRequest, health_client::HealthClient},
+    post::v1::ListPostsRequest,
+    reason,
+};
+use quartet_server::{chain::limits::CallLimits, config::Config};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt as _;
+
+use crate::{
+    recover,
+    support::{
+        Client, TestServer, after, assert_refused, follow, list, listed, log::Log, next, page,
+        post_request, posts, raw, reaches, soon, until_end, upload,
+    },
+};
+
+const PAGE: &str = "/post.v1.PostService/ListPostsByUserId";
+const LIST: &str = "/post.v1.PostService/ListPosts";
+const UPLOAD: &str = "/post.v1.PostService/UploadPosts";
+const UNKNOWN: &str = "/post.v1.PostService/NoSuchMethod";
+
+#[tokio::test]
+async fn every_call_ends_once_in_the_access_log_with_all_that_passed() {
+    let (log, _guard) = Log::collect("access=info");
+    let server = TestServer::start().await;
+    let mut client = server.posts();
+
+    upload(&mut client, posts("p", 3, &["a"])).await.unwrap();
+    let batches = listed(&mut client, ListPostsRequest::default()).await.unwrap();
+    page(&mut client, "1", after(-1)).await.unwrap_err();
+    raw::status_of(&server.channel(), UNKNOWN, vec![raw::framed(b"")]).await;
+
+    let mut in_time = Request::new(follow());
+    in_time.set_timeout(Duration::from_millis(50));
+    let stream = soon(client.list_posts(in_time)).await.unwrap().into_inner();
+    until_end(stream).await.1.unwrap_err();
+
+    let mut abandoned = list(&mut client, follow()).await.unwrap();
+    next(&mut abandoned).await;
+    drop(abandoned);
+    reaches(&server.gauges().streams, 0).await;
+
+    let calls = log.reaches(6).await;
+    let outcomes: Vec<_> = calls.iter().map(|call| call.outcome()).collect();
+    assert_eq!(
+        outcomes,
+        [
+            (UPLOAD, "OK", ""),
+            (LIST, "OK", ""),
+            (PAGE, "INVALID_ARGUMENT", reason::INVALID_REQUEST),
+            (UNKNOWN, "UNIMPLEMENTED", reason::UNKNOWN_METHOD),
+            (LIST, "DEADLINE_EXCEEDED", reason::DEADLINE_EXCEEDED),
+            (LIST, "CANCELLED", ""),
+        ]
+    );
+    let [uploaded, listed, ..] = &calls[..] else { unreachable!() };
+    assert_eq!((uploaded.number("received"), uploaded.number("sent")), (4, 1), "{uploaded:?}");
+    assert_eq!(listed.number("received"), 1);
+    assert_eq!(listed.number("sent"), batches.len() as u64);
+    let bytes: usize = batches.iter().map(prost::Message::encoded_len).sum();
+    assert_eq!(listed.number("sent_bytes"), bytes as u64);
+    for call in &calls {
+        assert!(call.field("peer").starts_with("127.0.0.1:"), "{call:?}");
+        assert_eq!(call.field("request_id").len(), 16, "{call:?}");
+        assert!(call.field("took").ends_with('s'), "{call:?}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_upload_that_nobody_waits_for_has_its_line() {
+    let (log, _guard) = Log::collect("access=info");
+    let server = TestServer::start().await;
+    let (messages, requests) = mpsc::channel(4);
+    messages.send(post_request(posts("p", 1, &["a"]).remove(0))).await.unwrap();
+    let mut client = server.posts();
+    let uploading = client.upload_posts(ReceiverStream::new(requests));
+    // The server has begun and waits for more.
+    let waits = async {
+        reaches(&server.gauges().streams, 1).await;
+        while server.posts().list_posts(ListPostsRequest::default()).await.is_err() {}
+    };
+    tokio::select! {
+        ended = uploading => panic!("{ended:?}"),
+        () = waits => {}
+    }
+    reaches(&server.gauges().streams, 0).await;
+    let calls = log.ended();
+    let uploads: Vec<_> = calls.iter().filter(|call| call.method == UPLOAD).collect();
+    let [upload] = uploads[..] else { panic!("{calls:?}") };
+    assert_eq!((upload.field("status"), upload.number("sent")), ("CANCELLED", 0));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_panic_is_internal_in_the_access_log_too() {
+    let (log, _guard) = Log::collect("access=debug");
+    let (mut client, _served) = recover::serve();
+    page(&mut client, "bug", None).await.unwrap_err();
+    until_end(list(&mut client, ListPostsRequest::default()).await.unwrap()).await.1.unwrap_err();
+    let calls = log.reaches(2).await;
+    let outcomes: Vec<_> = calls
+        .iter()
+        .map(|call| (&*call.method, call.field("status"), call.number("sent")))
+        .collect();
+    assert_eq!(outcomes, [(PAGE, "INTERNAL", 0), (LIST, "INTERNAL", 2)]);
+}
+
+#[tokio::test]
+async fn single_messages_and_calls_about_the_server_are_told_at_debug_only() {
+    for (level, told) in [("access=info", false), ("access=debug", true)] {
+        let (log, _guard) = Log::collect(level);
+        let server = TestServer::start().await;
+        let mut health = HealthClient::new(server.channel());
+        health.check(HealthCheckRequest::default()).await.unwrap();
+        upload(&mut server.posts(), posts("p", 2, &["a"])).await.unwrap();
+        log.reaches(1).await;
+        server.stop().await;
+        let text = log.text();
+        let lines_of = |what: &str| text.lines().filter(|line| line.contains(what)).count();
+        assert_eq!(lines_of("/grpc.health.v1.Health/Check status=OK"), usize::from(told), "{text}");
+        assert_eq!(lines_of("UploadPosts received"), if told { 3 } else { 0 }, "{text}");
+        assert_eq!(lines_of("UploadPosts sent"), usize::from(told), "{text}");
+        // The Post service asks the User service, in this process.
+        assert_eq!(lines_of("UserService/GetUser status=OK") > 0, told, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_says_which_call_it_was_also_after_a_panic() {
+    let server = TestServer::start().await;
+    let (panicking, _served) = recover::serve_channel();
+    let bug = raw::framed(
+        &quartet::post::v1::ListPostsByUserIdRequest {
+            user_id: "bug".to_owned(),
+            resume_after: None,
+        }
+        .encode_to_vec(),
+    );
+    let none = raw::framed(b"");
+    for (channel, path, body) in [
+        (server.channel(), LIST, &none),
+        (server.channel(), PAGE, &none),
+        (server.channel(), UNKNOWN, &none),
+        (panicking, PAGE, &bug),
+    ] {
+        let id_of = async |given: Option<&str>| {
+            let header = given.map(|id| ("x-request-id", HeaderValue::from_str(id).unwrap()));
+            let headers: HeaderMap = header
+                .into_iter()
+                .map(|(name, value)| (http::HeaderName::from_static(name), value))
+                .collect();
+            let answered = raw::headers_of(&channel, path, headers, vec![body.clone()]).await;
+            answered["x-request-id"].to_str().unwrap().to_owned()
+        };
+        assert_eq!(id_of(Some("job-7.retry:2")).await, "job-7.retry:2", "{path}");
+        let made = [id_of(None).await, id_of(None).await, id_of(Some("two words")).await];
+        for id in &made {
+            assert!(id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{path}: {id}");
+        }
+        assert_ne!(made[0], made[1], "{path}");
+    }
+    server.stop().await;
+}
+
+fn limited(limits: CallLimits) -> Config {
+    Config { call_limits: limits, ..Config::ephemeral() }
+}
+
+fn retry_delay(status: &Status) -> Duration {
+    status.get_details_retry_info().and_then(|info| info.retry_delay).expect("it may try again")
+}
+
+#[tokio::test]
+async fn a_user_has_so_many_calls_open_and_a_stream_counts_until_it_ends() {
+    let most = NonZeroU32::new(2);
+    let limits = CallLimits { max_open_calls: most, ..CallLimits::default() };
+    let server = TestServer::with(limited(limits)).await;
+    // The limit is the user's, not the connection's.
+    let mut clients = [server.posts(), server.posts(), server.posts()];
+    let mut open = Vec::new();
+    for client in &mut clients[..2] {
+        let mut stream = list(client, follow()).await.unwrap();
+        next(&mut stream).await;
+        open.push(stream);
+    }
+    for _ in 0..3 {
+        let refused = page(&mut clients[2], "1", None).await;
+        let status = assert_refused(refused, Code::ResourceExhausted, reason::TOO_MANY_CALLS);
+        assert!(retry_delay(&status) > Duration::ZERO);
+    }
+    let mut health = HealthClient::new(server.channel());
+    health.check(HealthCheckRequest::default()).await.unwrap();
+
+    open.pop();
+    reaches(&server.gauges().streams, 1).await;
+    page(&mut clients[2], "1", None).await.unwrap();
+    open.clear();
+    reaches(&server.gauges().streams, 0).await;
+    for client in &mut clients[..2] {
+        open.push(list(client, follow()).await.unwrap());
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_user_begins_so_many_calls_a_second_and_is_told_how_long_to_wait() {
+    let most = NonZeroU32::new(2);
+    let limits = CallLimits { max_calls_per_second: most, ..CallLimits::default() };
+    let server = TestServer::with(limited(limits)).await;
+    let mut client = server.posts();
+    let refused = soon(async {
+        loop {
+            if let Err(status) = page(&mut client, "1", None).await {
+                break status;
+            }
+        }
+    })
+    .await;
+    let status =
+        assert_refused(Err::<(), _>(refused), Code::ResourceExhausted, reason::RATE_LIMITED);
+    let wait = retry_delay(&status);
+    assert!(wait > Duration::ZERO && wait <= Duration::from_millis(500), "{wait:?}");
+    sleep(wait).await;
+    page(&mut client, "1", None).await.unwrap();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_bare_server_answers_as_the_whole_one_does() {
+    let (log, _guard) = Log::collect("access=debug");
+    let server = TestServer::with(Config { bare: true, ..Config::ephemeral() }).await;
+    let mut client: Client = server.posts();
+    upload(&mut client, posts("p", 3, &["a"])).await.unwrap();
+    assert_eq!(listed(&mut client, ListPostsRequest::default()).await.unwrap().len(), 1);
+    let status = raw::status_of(&server.channel(), UNKNOWN, vec![raw::framed(b"")]).await;
+    assert_refused(Err::<(), _>(status), Code::Unimplemented, reason::UNKNOWN_METHOD);
+    let mut in_time = Request::new(follow());
+    in_time.set_timeout(Duration::from_millis(50));
+    let stream = client.list_posts(in_time).await.unwrap().into_inner();
+    let ended = timeout(Duration::from_secs(5), until_end(stream)).await.unwrap().1;
+    assert_refused(ended, Code::DeadlineExceeded, reason::DEADLINE_EXCEEDED);
+    assert_eq!(log.text(), "");
+    server.stop().await;
+}
