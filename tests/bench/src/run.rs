@@ -53,6 +53,7 @@ pub(crate) enum Work {
     Feed,
     Idle,
     Readers,
+    Chain,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {

@@ -3,10 +3,10 @@
 use super::{
     results::{Metric, Results, amplification, count, delivered, kib_each, p99, rate, server_cpu},
     works::{
-        ASYNC_STREAM, BROADCAST, CLIENT, GRPC_CPP, GRPC_GO, IDLE_CONNECTIONS, IDLE_FEEDS,
+        ASYNC_STREAM, BARE, BROADCAST, CHAIN_LIST, CLIENT, GRPC_CPP, GRPC_GO, IDLE_CONNECTIONS, IDLE_FEEDS,
         IDLE_MANY, LIST, MPSC4, NATS, ON_DISK, ONE_READER, OUR_CLIENT, OURS, PACED_100, PACED_1000,
         RAW_APPEND, RAW_TCP, READERS, READERS_64, SATURATED_1000, STORES, TAG, TAG_ALONE,
-        TAG_AMONG, TONIC, TONIC_CLIENT, Table, UNARY, UPLOAD,
+        TAG_AMONG, TONIC, TONIC_CLIENT, Table, UNARY, UPLOAD, WHOLE,
     },
 };
 
@@ -78,6 +78,8 @@ pub(super) fn goals(results: &Results) -> Vec<Goal> {
         goal("idle", "KiB per feed", AtMost(3.0), figure(&IDLE_FEEDS, kib_each).map(|it| it.median)),
         goal("idle", "KiB per connection", AtMost(26.0), figure(&IDLE_CONNECTIONS, kib_each).map(|it| it.median)),
         goal("idle", "feeds held at once", AtLeast(100_000.0), figure(&IDLE_MANY, count).map(|it| it.min)),
+        goal("the chain, ListPosts", "rate with all of it / without", AtLeast(0.9), ratio(&CHAIN_LIST, WHOLE, BARE, rate)),
+        goal("the chain, ListPosts", "CPU with all of it / without", AtMost(1.1), ratio(&CHAIN_LIST, WHOLE, BARE, server_cpu)),
         goal("many readers", "rate of 64 / 1", AtLeast(1.6), ratio(&READERS, READERS_64, ONE_READER, rate)),
     ];
     goals

@@ -143,6 +143,10 @@ impl Running {
         let (reader, writer) = std::io::pipe()?;
         let mut command = command(server, folders, data)?;
         command.stdin(Stdio::null()).env("RUST_LOG", "warn");
+        if server == Server::Whole {
+            // The lines are written, and nobody has to look at them.
+            command.env("RUST_LOG", "info").stderr(Stdio::null());
+        }
         if server == Server::Foreign(Foreign::Nats) {
             command.stderr(writer)
         } else {
@@ -166,7 +170,7 @@ impl Drop for Running {
 
 fn command(server: Server, folders: &Folders, data: &Path) -> Result<Command> {
     let command = match server {
-        Server::Memory | Server::Disk => ours(server, folders, data),
+        Server::Memory | Server::Disk | Server::Bare | Server::Whole => ours(server, folders, data),
         Server::Peer(peer) => {
             let mut command = Command::new(env::current_exe()?);
             command.args(["serve", peer]);
@@ -185,6 +189,17 @@ fn ours(server: Server, folders: &Folders, data: &Path) -> Command {
     match server {
         Server::Disk => command.arg("--data").arg(data.join("log")),
         _ => command.arg("--ephemeral"),
+    };
+    match server {
+        Server::Bare => command.arg("--bare"),
+        // Limits that no load meets, so that what is measured is that they are looked at.
+        Server::Whole => command.args(["--metrics", "127.0.0.1:0"]).args([
+            "--max-calls-per-second",
+            "1000000",
+            "--max-open-calls",
+            "1000000",
+        ]),
+        _ => &mut command,
     };
     command
 }

@@ -98,10 +98,24 @@ pub(super) const IDLE_MANY: Table =
     table("idle-many", "100,000 idle feeds at once, 100 to a connection", "feeds");
 pub(super) const READERS: Table =
     table("readers", "ListPosts, many readers over 8 connections, posts counted", "posts");
+pub(super) const CHAIN_LIST: Table =
+    table("chain-list", "What the chain costs: ListPosts, one stream", "posts");
+pub(super) const CHAIN_UNARY: Table = table(
+    "chain-unary",
+    "What the chain costs: ListPostsByUserId, 10 posts, 64 calls at once on one connection",
+    "calls",
+);
+pub(super) const CHAIN_FEED: Table = table(
+    "chain-feed",
+    "What the chain costs: TagFeed, 100 subscribers on 10 connections, as fast as it goes",
+    "deliveries",
+);
 
 // The subjects that goals name.
 pub(super) const OURS: &str = "Quartet";
 pub(super) const ON_DISK: &str = "Quartet, from segments";
+pub(super) const BARE: &str = "Quartet, without the chain";
+pub(super) const WHOLE: &str = "Quartet, with all of it";
 pub(super) const ASYNC_STREAM: &str = "tonic, async_stream";
 pub(super) const MPSC4: &str = "tonic, mpsc(4)";
 pub(super) const TONIC: &str = "tonic";
@@ -130,6 +144,10 @@ pub(super) const STORES: &[(&str, u64)] =
 pub(super) enum Server {
     /// Ours, with its log in memory.
     Memory,
+    /// The same without what calls can do without.
+    Bare,
+    /// The same with all that can be had: metrics, limits, and an access log that is written.
+    Whole,
     /// Ours, with its log on disk; after it was filled, a new process reads it.
     Disk,
     /// One that is written in Rust.
@@ -212,6 +230,7 @@ pub(super) fn cases(work: Work, scale: &Scale) -> Vec<Case> {
     };
     cases.retain(|case| scale.all || case.quick);
     cases
+        Work::Chain => chain(scale),
 }
 
 /// What a peer holds at most.
@@ -346,4 +365,27 @@ fn readers(scale: &Scale) -> Vec<Case> {
         case("tonic, async_stream, 1 reader", TUTORIAL, 1).only_in_full(),
         case("tonic, async_stream, 64 readers", TUTORIAL, 64).only_in_full(),
     ]
+}
+
+/// Each load on the server as it comes, on less of it and on more.
+fn chain(scale: &Scale) -> Vec<Case> {
+    let loads: [(_, fn(Case, &Scale) -> Case); 3] = [
+        (&CHAIN_LIST, |case, scale| {
+            let case = case.fill(scale.posts).with("count", scale.posts);
+            case.with("lists", scale.listed / scale.posts)
+        }),
+        (&CHAIN_UNARY, |case, scale| {
+            case.fill(10 * crate::posts::USERS).with("count", scale.calls)
+        }),
+        (&CHAIN_FEED, |case, scale| case.with("subscribers", 100).with("count", scale.messages)),
+    ];
+    let mut cases = Vec::new();
+    for ((table, asked), work) in loads.into_iter().zip(["list", "unary", "feed"]) {
+        for (subject, server) in
+            [(BARE, Server::Bare), (OURS, Server::Memory), (WHOLE, Server::Whole)]
+        {
+            cases.push(asked(Case::new(table, subject, server, work), scale));
+        }
+    }
+    cases
 }
