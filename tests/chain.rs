@@ -1,28 +1,39 @@
 //! The chain: every call has a name and ends once in the access log, however it ends, and no user takes what all need.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
 use http::{HeaderMap, HeaderValue};
 use prost::Message as _;
 use quartet::{
     health::v1::{HealthCheckRequest, health_client::HealthClient},
-    post::v1::ListPostsRequest,
+    post::v1::{ListPostsRequest, post_service_client::PostServiceClient},
     reason,
 };
-use quartet_server::{chain::limits::CallLimits, config::Config};
+use quartet_server::{
+    caller::Caller,
+    chain::{
+        Chain,
+        limits::{CallLimits, Limits},
+    },
+    config::Config,
+    connection::{HttpService, RequestBody},
+};
 use tokio::{
     sync::mpsc,
-    time::{sleep, timeout},
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
+use tower::{ServiceExt as _, service_fn};
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
     recover,
     support::{
         Client, TestServer, after, assert_refused, follow, list, listed, log::Log, next, page,
-        post_request, posts, raw, reaches, soon, until_end, upload,
+        post_request, posts, raw, reaches, server::serve_routes, soon, until_end, upload,
     },
 };
 
@@ -33,7 +44,7 @@ const UNKNOWN: &str = "/post.v1.PostService/NoSuchMethod";
 
 #[tokio::test]
 async fn every_call_ends_once_in_the_access_log_with_all_that_passed() {
-    let (log, _guard) = Log::collect("access=info");
+    let (log, _guard) = Log::collect(LevelFilter::INFO);
     let server = TestServer::start().await;
     let mut client = server.posts();
 
@@ -81,7 +92,7 @@ async fn every_call_ends_once_in_the_access_log_with_all_that_passed() {
 
 #[tokio::test]
 async fn an_upload_that_nobody_waits_for_has_its_line() {
-    let (log, _guard) = Log::collect("access=info");
+    let (log, _guard) = Log::collect(LevelFilter::INFO);
     let server = TestServer::start().await;
     let (messages, requests) = mpsc::channel(4);
     messages.send(post_request(posts("p", 1, &["a"]).remove(0))).await.unwrap();
@@ -106,7 +117,7 @@ async fn an_upload_that_nobody_waits_for_has_its_line() {
 
 #[tokio::test]
 async fn a_panic_is_internal_in_the_access_log_too() {
-    let (log, _guard) = Log::collect("access=debug");
+    let (log, _guard) = Log::collect(LevelFilter::DEBUG);
     let (mut client, _served) = recover::serve();
     page(&mut client, "bug", None).await.unwrap_err();
     until_end(list(&mut client, ListPostsRequest::default()).await.unwrap()).await.1.unwrap_err();
@@ -120,7 +131,7 @@ async fn a_panic_is_internal_in_the_access_log_too() {
 
 #[tokio::test]
 async fn single_messages_and_calls_about_the_server_are_told_at_debug_only() {
-    for (level, told) in [("access=info", false), ("access=debug", true)] {
+    for (level, told) in [(LevelFilter::INFO, false), (LevelFilter::DEBUG, true)] {
         let (log, _guard) = Log::collect(level);
         let server = TestServer::start().await;
         let mut health = HealthClient::new(server.channel());
@@ -173,6 +184,72 @@ async fn every_answer_says_which_call_it_was_also_after_a_panic() {
         assert_ne!(made[0], made[1], "{path}");
     }
     server.stop().await;
+}
+
+/// A server at which everybody is taken for this user, before the chain.
+fn serve_as(user_id: &'static str, chain: &Chain) -> (Client, JoinHandle<()>) {
+    let chained = chain.around(recover::routes());
+    let service = HttpService::new(service_fn(move |mut request: http::Request<RequestBody>| {
+        request.extensions_mut().insert(Caller { user_id: user_id.into() });
+        chained.clone().oneshot(request)
+    }));
+    let (channel, served) = serve_routes(service);
+    (Client::new(channel), served)
+}
+
+#[tokio::test]
+async fn a_user_that_is_known_is_in_the_line_of_its_call_and_has_limits_of_its_own() {
+    let (log, _guard) = Log::collect(LevelFilter::DEBUG);
+    let limits = CallLimits { max_calls_per_second: NonZeroU32::new(1), ..CallLimits::default() };
+    let chain = Chain { limits: Limits::new(limits), ..Chain::default() };
+    let [mut ann, mut bob] = ["ann", "bob"].map(|user| serve_as(user, &chain).0);
+    page(&mut ann, "1", None).await.unwrap();
+    let refused = page(&mut ann, "1", None).await;
+    assert_refused(refused, Code::ResourceExhausted, reason::RATE_LIMITED);
+    page(&mut bob, "1", None).await.unwrap();
+    let calls = log.reaches(3).await;
+    let lines: Vec<_> =
+        calls.iter().map(|call| (call.field("user"), call.field("status"))).collect();
+    assert_eq!(lines, [("ann", "OK"), ("ann", "RESOURCE_EXHAUSTED"), ("bob", "OK")]);
+}
+
+#[tokio::test]
+async fn what_a_client_calls_carries_its_name_its_deadline_and_its_trace() {
+    let (heads, mut called) = mpsc::channel(8);
+    let refuse = move |request: http::Request<RequestBody>| {
+        let heads = heads.clone();
+        async move {
+            heads.send(request.headers().clone()).await.unwrap();
+            Ok(Status::invalid_argument("no").into_http())
+        }
+    };
+    let (channel, _served) = serve_routes(HttpService::new(service_fn(refuse)));
+    let plain = quartet_client::Channel::from(channel);
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let marked = plain.clone().with_trace_context(trace.parse().unwrap());
+    let bounded = plain.clone().with_deadline(Instant::now() + Duration::from_secs(5));
+    let mut carried = Vec::new();
+    for channel in [plain.clone(), plain, marked, bounded] {
+        PostServiceClient::new(channel).list_posts(ListPostsRequest::default()).await.unwrap_err();
+        carried.push(soon(called.recv()).await.unwrap());
+    }
+    let of = |name: &str| -> Vec<String> {
+        let value =
+            |headers: &HeaderMap| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        carried.iter().map(|headers| value(headers).unwrap_or_default()).collect()
+    };
+    let names = of("x-request-id");
+    assert!(names.iter().all(|name| name.len() == 16), "{names:?}");
+    assert_eq!(BTreeSet::from_iter(&names).len(), 4, "{names:?}");
+    let traces = of("traceparent");
+    assert_eq!(traces[2], trace);
+    let [one, again, ..] = &traces[..] else { unreachable!() };
+    assert_eq!(one[..35], again[..35], "calls of one channel are of one trace");
+    assert_ne!(one[35..52], again[35..52], "and each is a parent of its own");
+    let timeouts = of("grpc-timeout");
+    assert_eq!(timeouts[..3], ["", "", ""]);
+    let left: u64 = timeouts[3].strip_suffix('m').unwrap().parse().unwrap();
+    assert!((1..=5000).contains(&left), "{left}");
 }
 
 fn limited(limits: CallLimits) -> Config {
@@ -240,7 +317,7 @@ async fn a_user_begins_so_many_calls_a_second_and_is_told_how_long_to_wait() {
 
 #[tokio::test]
 async fn the_bare_server_answers_as_the_whole_one_does() {
-    let (log, _guard) = Log::collect("access=debug");
+    let (log, _guard) = Log::collect(LevelFilter::DEBUG);
     let server = TestServer::with(Config { bare: true, ..Config::ephemeral() }).await;
     let mut client: Client = server.posts();
     upload(&mut client, posts("p", 3, &["a"])).await.unwrap();

@@ -84,8 +84,11 @@ pub fn serve() -> (Client, JoinHandle<()>) {
 
 /// The connection alone.
 pub fn serve_channel() -> (Channel, JoinHandle<()>) {
-    let routes = Routes::new(PostServiceServer::new(Panicking));
-    serve_routes(Chain::default().around(routes))
+    serve_routes(Chain::default().around(routes()))
+}
+
+pub fn routes() -> Routes {
+    Routes::new(PostServiceServer::new(Panicking))
 }
 
 #[tokio::test]

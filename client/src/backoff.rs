@@ -120,10 +120,16 @@ mod tests {
     async fn a_delay_that_the_server_names_is_kept() {
         use tonic_types::{ErrorDetails, StatusExt as _};
         let wait = Duration::from_secs(3);
-        let details = ErrorDetails::with_retry_info(Some(wait));
-        let status = Status::with_error_details(tonic::Code::Unavailable, "", details);
+        // It stops, or its user has made too many calls.
+        for code in [tonic::Code::Unavailable, tonic::Code::ResourceExhausted] {
+            let details = ErrorDetails::with_retry_info(Some(wait));
+            let status = Status::with_error_details(code, "", details);
+            let mut backoff = Backoff::default();
+            backoff.progress();
+            assert_eq!(backoff.pause(status.into()).unwrap().delay, wait, "{code:?}");
+        }
         let mut backoff = Backoff::default();
         backoff.progress();
-        assert_eq!(backoff.pause(status.into()).unwrap().delay, wait);
+        assert!(backoff.pause(Status::resource_exhausted("a full disk").into()).is_err());
     }
 }

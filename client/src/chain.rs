@@ -56,10 +56,16 @@ where
 fn name(mut request: Request<Body>) -> Request<Body> {
     let made = || {
         let id = format!("{:016x}", fastrand::u64(..));
-        HeaderValue::try_from(id).expect("invariant: it is ASCII")
+        unindexed(HeaderValue::try_from(id).expect("invariant: it is ASCII"))
     };
     request.headers_mut().entry(X_REQUEST_ID).or_insert_with(made);
     request
+}
+
+/// A value that does not come again has no use for a place in HPACK's table, where it would push others out.
+fn unindexed(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
 }
 
 /// Says how much time is left.

@@ -45,7 +45,12 @@ impl Error {
     pub fn is_resumable(&self) -> bool {
         match self {
             Error::Connect(_) | Error::Lost(_) | Error::Truncated => true,
-            Error::Status(status) => status.code() == Code::Unavailable,
+            Error::Status(status) => match status.code() {
+                Code::Unavailable => true,
+                // A user's limit passes, and the server says when. A full disk does not.
+                Code::ResourceExhausted => self.retry_delay().is_some(),
+                _ => false,
+            },
             Error::Endpoint { .. } | Error::Protocol(_) | Error::Source(_) => false,
         }
     }

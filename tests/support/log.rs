@@ -1,28 +1,63 @@
 //! What is logged on this thread, where all of a test's server runs.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     io::{self, Write},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Once},
     time::Duration,
 };
 
 use tokio::time::sleep;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    filter::{LevelFilter, dynamic_filter_fn},
+    fmt::{self, MakeWriter},
+    layer::{Layer as _, SubscriberExt as _},
+    util::SubscriberInitExt as _,
+};
 
 use super::soon;
+
+thread_local! {
+    /// The log of the test that runs here, and what it wants to see.
+    static HERE: RefCell<Option<(LevelFilter, Log)>> = const { RefCell::new(None) };
+}
 
 /// A log that is being written.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
+/// Collects until it is dropped.
+pub struct Collecting;
+
+impl Drop for Collecting {
+    fn drop(&mut self) {
+        HERE.take();
+    }
+}
+
 impl Log {
-    /// Collects what this filter lets through, until the guard is dropped.
-    pub fn collect(filter: &str) -> (Self, impl Sized) {
+    /// Collects the access log of this thread, up to this level.
+    ///
+    /// There is one subscriber for all tests: those that come and go race for what each place in the code is told.
+    pub fn collect(level: LevelFilter) -> (Self, Collecting) {
+        static SUBSCRIBED: Once = Once::new();
+        SUBSCRIBED.call_once(|| {
+            let wanted = dynamic_filter_fn(|event, _| {
+                let wanted = |here: &Option<(LevelFilter, Log)>| match here {
+                    Some((level, _)) => event.target() == "access" && event.level() <= level,
+                    None => false,
+                };
+                HERE.with_borrow(wanted)
+            });
+            let lines = fmt::layer().without_time().with_level(false).with_ansi(false);
+            let lines = lines.with_writer(Here);
+            let wanted = wanted.with_max_level_hint(LevelFilter::DEBUG);
+            tracing_subscriber::registry().with(lines.with_filter(wanted)).init();
+        });
         let log = Self::default();
-        let lines = tracing_subscriber::fmt().without_time().with_level(false).with_ansi(false);
-        let lines = lines.with_env_filter(EnvFilter::new(filter)).with_writer(log.clone());
-        (log, lines.set_default())
+        HERE.set(Some((level, log.clone())));
+        (log, Collecting)
     }
 
     pub fn text(&self) -> String {
@@ -87,10 +122,13 @@ impl Write for Log {
     }
 }
 
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
+/// Writes to the log of the thread that writes.
+struct Here;
 
-    fn make_writer(&'a self) -> Self {
-        self.clone()
+impl<'a> MakeWriter<'a> for Here {
+    type Writer = Log;
+
+    fn make_writer(&'a self) -> Log {
+        HERE.with_borrow(|here| here.as_ref().map(|(_, log)| log.clone())).unwrap_or_default()
     }
 }

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use http::{HeaderName, HeaderValue, Request};
 
+use super::unindexed;
+
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// A trace, and who in it makes the calls.
@@ -64,7 +66,7 @@ impl TraceContext {
     fn header(&self) -> HeaderValue {
         let parent_id = self.parent_id.unwrap_or_else(|| fastrand::u64(1..));
         let value = format!("00-{:032x}-{parent_id:016x}-{:02x}", self.trace_id, self.flags);
-        HeaderValue::try_from(value).expect("invariant: it is ASCII")
+        unindexed(HeaderValue::try_from(value).expect("invariant: it is ASCII"))
     }
 }
 

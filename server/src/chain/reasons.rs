@@ -1,6 +1,7 @@
 //! The layer that gives a reason to the statuses that tonic makes before a handler runs: of unknown methods and of
 //! requests that it cannot read.
 
+use futures::FutureExt as _;
 use http::{Request, Response};
 use quartet::{reason, wire};
 use tonic::{Code, Status, body::Body, service::Routes};
@@ -18,7 +19,8 @@ pub(super) fn around(routes: Routes) -> impl Inner<Body = Body> {
     service_fn(move |request: Request<RequestBody>| {
         let uri = request.uri().clone();
         let answer = routes.call(request);
-        async move { Ok(with_reason(uri.path(), answer.await?)) }
+        // In a box: the compiler keeps what a future waits for twice, and every layer above would double it.
+        async move { Ok(with_reason(uri.path(), answer.await?)) }.boxed()
     })
 }
 

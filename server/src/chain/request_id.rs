@@ -25,7 +25,7 @@ pub fn around(mut service: impl Inner) -> impl Inner {
         let answer = service.call(request);
         async move {
             let mut response = answer.await?;
-            response.headers_mut().insert(X_REQUEST_ID, id);
+            response.headers_mut().insert(X_REQUEST_ID, unindexed(id));
             Ok(response)
         }
     })
@@ -43,6 +43,12 @@ fn is_valid(id: &[u8]) -> bool {
 
 fn made() -> HeaderValue {
     HeaderValue::try_from(format!("{:016x}", fastrand::u64(..))).expect("invariant: it is ASCII")
+}
+
+/// For the wire: a value that does not come again has no use for a place in HPACK's table, where it would push others out.
+fn unindexed(mut id: HeaderValue) -> HeaderValue {
+    id.set_sensitive(true);
+    id
 }
 
 #[cfg(test)]

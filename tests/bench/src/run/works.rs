@@ -371,13 +371,16 @@ fn readers(scale: &Scale) -> Vec<Case> {
 fn chain(scale: &Scale) -> Vec<Case> {
     let loads: [(_, fn(Case, &Scale) -> Case); 3] = [
         (&CHAIN_LIST, |case, scale| {
+            // More than elsewhere: what is looked for is a few per cent.
             let case = case.fill(scale.posts).with("count", scale.posts);
-            case.with("lists", scale.listed / scale.posts)
+            case.with("lists", 5 * scale.listed / scale.posts)
         }),
         (&CHAIN_UNARY, |case, scale| {
-            case.fill(10 * crate::posts::USERS).with("count", scale.calls)
+            case.fill(10 * crate::posts::USERS).with("count", 5 * scale.calls)
         }),
-        (&CHAIN_FEED, |case, scale| case.with("subscribers", 100).with("count", scale.messages)),
+        (&CHAIN_FEED, |case, scale| {
+            case.with("subscribers", 100).with("count", 5 * scale.messages)
+        }),
     ];
     let mut cases = Vec::new();
     for ((table, asked), work) in loads.into_iter().zip(["list", "unary", "feed"]) {
