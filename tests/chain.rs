@@ -6,7 +6,10 @@ use http::{HeaderMap, HeaderValue};
 use prost::Message as _;
 use quartet::{
     health::v1::{HealthCheckRequest, health_client::HealthClient},
-    post::v1::{ListPostsRequest, post_service_client::PostServiceClient},
+    post::v1::{
+        JoinTags, ListPostsRequest, TagFeedRequest, post_service_client::PostServiceClient,
+        tag_feed_request::Payload as Asked, tag_feed_response::Payload as Told,
+    },
     reason,
 };
 use quartet_server::{
@@ -33,7 +36,7 @@ use crate::{
     recover,
     support::{
         Client, TestServer, after, assert_refused, follow, list, listed, log::Log, next, page,
-        post_request, posts, raw, reaches, server::serve_routes, soon, until_end, upload,
+        post_request, posts, raw, reaches, server::serve_routes, soon, strings, until_end, upload,
     },
 };
 
@@ -87,6 +90,39 @@ async fn every_call_ends_once_in_the_access_log_with_all_that_passed() {
         assert_eq!(call.field("request_id").len(), 16, "{call:?}");
         assert!(call.field("took").ends_with('s'), "{call:?}");
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn every_message_of_a_feed_is_counted_whichever_way_it_went_out() {
+    let (log, _guard) = Log::collect(LevelFilter::INFO);
+    let server = TestServer::start().await;
+    let (ask, requests) = mpsc::channel(1);
+    let join = JoinTags { tags: strings(&["a"]), from_oldest: true, ..JoinTags::default() };
+    ask.send(TagFeedRequest { payload: Some(Asked::Join(join)) }).await.unwrap();
+    let feed = server.posts().tag_feed(ReceiverStream::new(requests)).await;
+    let mut feed = feed.unwrap().into_inner();
+    let (mut messages, mut bytes, mut posts_seen) = (0, 0, 0);
+    let mut uploader = server.posts();
+    for n in 0..5 {
+        upload(&mut uploader, posts(&format!("p{n}-"), 2, &["a"])).await.unwrap();
+        while posts_seen < 2 * (n + 1) {
+            let message = next(&mut feed).await;
+            (messages, bytes) = (messages + 1, bytes + message.encoded_len());
+            posts_seen += match message.payload {
+                Some(Told::Posts(batch)) => batch.post_messages.len(),
+                _ => 0,
+            };
+        }
+    }
+    drop(ask);
+    for message in until_end(feed).await.0 {
+        (messages, bytes) = (messages + 1, bytes + message.encoded_len());
+    }
+    let calls = log.reaches(6).await;
+    let feed = calls.iter().find(|call| call.method.ends_with("TagFeed")).unwrap();
+    assert_eq!((feed.field("status"), feed.number("received")), ("OK", 1));
+    assert_eq!((feed.number("sent"), feed.number("sent_bytes")), (messages, bytes as u64));
     server.stop().await;
 }
 
