@@ -51,7 +51,7 @@ pub struct Common {
     /// Give up after this time, resumes included (500ms, 30s, 5m)
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub timeout: Option<Duration>,
-    /// The trace that the calls belong to, as W3C writes it (00-TRACE-PARENT-01); without it, one of their own
+    /// The trace that the calls belong to (W3C: 00-TRACE-PARENT-01); without it, a new one
     #[arg(long, value_name = "CONTEXT", env = "TRACEPARENT")]
     pub traceparent: Option<TraceContext>,
     /// Print one JSON object per line, for programs

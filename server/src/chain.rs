@@ -22,6 +22,7 @@ mod access_log;
 pub mod body;
 pub mod call;
 pub mod deadline;
+pub mod framing;
 pub mod limits;
 pub mod methods;
 mod reasons;

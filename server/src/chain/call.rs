@@ -2,15 +2,10 @@
 //!
 //! Every call ends exactly once here, however it does: with a status, with a panic, or because nobody waits for it any
 //! more. Then its line goes to the access log and its figures to the metrics.
-//!
-//! Messages are counted by gRPC's frames, a flag and a length before each: nothing is copied or decoded.
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 
@@ -26,6 +21,7 @@ use tracing::{Instrument as _, Span};
 use super::{
     Inner, access_log,
     body::{Polled, Watch, Watched},
+    framing::{Count, Framing},
     methods,
     request_id::RequestId,
 };
@@ -150,16 +146,16 @@ impl Call {
     }
 
     /// Counts the messages of the caller that begin in these bytes.
-    pub fn note_received(&self, frames: &mut Frames, data: &[u8]) {
-        self.note(&self.received, "received", frames, data);
+    pub fn note_received(&self, framing: &mut Framing, data: &[u8]) {
+        self.note(&self.received, "received", framing, data);
     }
 
-    fn note_sent(&self, frames: &mut Frames, data: &[u8]) {
-        self.note(&self.sent, "sent", frames, data);
+    fn note_sent(&self, framing: &mut Framing, data: &[u8]) {
+        self.note(&self.sent, "sent", framing, data);
     }
 
-    fn note(&self, count: &Count, way: &str, frames: &mut Frames, data: &[u8]) {
-        frames.pass(data, |bytes| {
+    fn note(&self, count: &Count, way: &str, framing: &mut Framing, data: &[u8]) {
+        framing.pass(data, |bytes| {
             count.add(bytes);
             if self.log_messages {
                 access_log::message(self, way, bytes);
@@ -205,7 +201,7 @@ impl End {
 /// A call that has not ended. Dropping it is its end.
 struct Open {
     call: Arc<Call>,
-    frames: Frames,
+    framing: Framing,
     end: Option<End>,
     /// Whether the body below is being polled: it is not any more when this is dropped, unless it panicked.
     polling: bool,
@@ -213,7 +209,7 @@ struct Open {
 
 impl Open {
     fn new(call: Arc<Call>) -> Self {
-        Self { call, frames: Frames::default(), end: None, polling: false }
+        Self { call, framing: Framing::default(), end: None, polling: false }
     }
 
     fn note_status(&mut self, headers: &HeaderMap) {
@@ -232,7 +228,7 @@ impl Watch for Open {
         self.polling = false;
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             match (frame.data_ref(), frame.trailers_ref()) {
-                (Some(data), _) => self.call.note_sent(&mut self.frames, data),
+                (Some(data), _) => self.call.note_sent(&mut self.framing, data),
                 (_, Some(trailers)) => self.note_status(trailers),
                 _ => {}
             }
@@ -252,7 +248,7 @@ impl Messages for CountedLane {
     fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Bytes> {
         let polled = self.lane.0.poll_next(cx);
         if let Poll::Ready(message) = &polled {
-            self.call.note_sent(&mut Frames::default(), message);
+            self.call.note_sent(&mut Framing::default(), message);
         }
         polled
     }
@@ -266,97 +262,5 @@ impl Drop for Open {
             End::without_status(if panicked { Code::Internal } else { Code::Cancelled })
         });
         self.call.end(&end);
-    }
-}
-
-/// Messages that went one way. One side counts, others may look.
-#[derive(Debug, Default)]
-pub struct Count {
-    messages: AtomicU64,
-    bytes: AtomicU64,
-}
-
-impl Count {
-    /// How many.
-    pub fn messages(&self) -> u64 {
-        self.messages.load(Ordering::Relaxed)
-    }
-
-    /// Their bytes, as they are on the wire: compressed, without gRPC's prefixes.
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Cheaper than to add in one step, which only a count with several writers would need.
-    fn add(&self, bytes: u32) {
-        self.messages.store(self.messages() + 1, Ordering::Relaxed);
-        self.bytes.store(self.bytes() + u64::from(bytes), Ordering::Relaxed);
-    }
-}
-
-/// Bytes before each message: a flag and a length.
-const PREFIX: usize = 5;
-
-/// Where one is in a sequence of gRPC messages.
-#[derive(Debug, Default)]
-pub struct Frames {
-    /// What has come of a prefix.
-    prefix: [u8; PREFIX],
-    prefix_len: usize,
-    /// What is still to come of a message.
-    left: usize,
-}
-
-impl Frames {
-    /// Moves on by these bytes, and tells the length of each message that begins in them.
-    fn pass(&mut self, mut data: &[u8], mut begins: impl FnMut(u32)) {
-        loop {
-            let skipped = self.left.min(data.len());
-            (self.left, data) = (self.left - skipped, &data[skipped..]);
-            if data.is_empty() {
-                return;
-            }
-            let taken = (PREFIX - self.prefix_len).min(data.len());
-            self.prefix[self.prefix_len..][..taken].copy_from_slice(&data[..taken]);
-            (self.prefix_len, data) = (self.prefix_len + taken, &data[taken..]);
-            if self.prefix_len == PREFIX {
-                let [_, length @ ..] = self.prefix;
-                let length = u32::from_be_bytes(length);
-                (self.prefix_len, self.left) = (0, length as usize);
-                begins(length);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::{collection::vec, prelude::*};
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn messages_are_counted_however_their_bytes_are_cut(
-            lengths in vec(0u32..40, 0..20),
-            cuts in vec(1usize..30, 1..20),
-        ) {
-            let mut bytes = Vec::new();
-            for length in &lengths {
-                bytes.push(0);
-                bytes.extend(length.to_be_bytes());
-                bytes.extend(std::iter::repeat_n(7, *length as usize));
-            }
-            let (mut frames, mut counted, mut rest) = (Frames::default(), Vec::new(), &bytes[..]);
-            for cut in cuts.iter().cycle() {
-                if rest.is_empty() {
-                    break;
-                }
-                let (piece, more) = rest.split_at((*cut).min(rest.len()));
-                frames.pass(piece, |length| counted.push(length));
-                rest = more;
-            }
-            prop_assert_eq!(counted, lengths);
-        }
     }
 }

@@ -30,10 +30,7 @@ use tower::ServiceExt as _;
 
 use super::{HttpService, Lane, activity::OpenStream, woken::Woken};
 use crate::{
-    chain::{
-        call::{Call, Frames},
-        deadline::Deadline,
-    },
+    chain::{call::Call, deadline::Deadline, framing::Framing},
     error,
     gauge::Held,
 };
@@ -187,13 +184,13 @@ pub struct RequestBody {
     stream: RecvStream,
     data_ended: bool,
     /// The call that counts what comes, and where it is in its messages.
-    watched: Option<(Arc<Call>, Frames)>,
+    watched: Option<(Arc<Call>, Framing)>,
 }
 
 impl RequestBody {
     /// Has the messages that come counted by their call.
     pub fn watch(&mut self, call: Arc<Call>) {
-        self.watched = Some((call, Frames::default()));
+        self.watched = Some((call, Framing::default()));
     }
 }
 
@@ -210,8 +207,8 @@ impl http_body::Body for RequestBody {
                 Some(Ok(data)) => {
                     // It is handed on, so there is room for as much more. This fails only if the stream is over.
                     let _ = self.stream.flow_control().release_capacity(data.len());
-                    if let Some((call, frames)) = &mut self.watched {
-                        call.note_received(frames, &data);
+                    if let Some((call, framing)) = &mut self.watched {
+                        call.note_received(framing, &data);
                     }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }

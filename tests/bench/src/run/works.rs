@@ -367,28 +367,21 @@ fn readers(scale: &Scale) -> Vec<Case> {
     ]
 }
 
-/// Each load on the server as it comes, on less of it and on more.
+/// Each load on the server as it comes, on less of it and on more. They are longer than elsewhere: what is looked for is
+/// a few per cent.
 fn chain(scale: &Scale) -> Vec<Case> {
-    let loads: [(_, fn(Case, &Scale) -> Case); 3] = [
-        (&CHAIN_LIST, |case, scale| {
-            // More than elsewhere: what is looked for is a few per cent.
-            let case = case.fill(scale.posts).with("count", scale.posts);
-            case.with("lists", 5 * scale.listed / scale.posts)
-        }),
-        (&CHAIN_UNARY, |case, scale| {
-            case.fill(10 * crate::posts::USERS).with("count", 5 * scale.calls)
-        }),
-        (&CHAIN_FEED, |case, scale| {
-            case.with("subscribers", 100).with("count", 5 * scale.messages)
-        }),
-    ];
-    let mut cases = Vec::new();
-    for ((table, asked), work) in loads.into_iter().zip(["list", "unary", "feed"]) {
-        for (subject, server) in
-            [(BARE, Server::Bare), (OURS, Server::Memory), (WHOLE, Server::Whole)]
-        {
-            cases.push(asked(Case::new(table, subject, server, work), scale));
-        }
-    }
-    cases
+    let servers = [(BARE, Server::Bare), (OURS, Server::Memory), (WHOLE, Server::Whole)];
+    let lists = servers.map(|(subject, server)| {
+        let case = Case::new(&CHAIN_LIST, subject, server, "list").fill(scale.posts);
+        case.with("count", scale.posts).with("lists", 5 * scale.listed / scale.posts)
+    });
+    let calls = servers.map(|(subject, server)| {
+        let case = Case::new(&CHAIN_UNARY, subject, server, "unary");
+        case.fill(10 * crate::posts::USERS).with("count", 5 * scale.calls)
+    });
+    let feeds = servers.map(|(subject, server)| {
+        let case = Case::new(&CHAIN_FEED, subject, server, "feed").with("subscribers", 100);
+        case.with("count", 5 * scale.messages)
+    });
+    [lists, calls, feeds].into_iter().flatten().collect()
 }
