@@ -227,10 +227,10 @@ pub(super) fn cases(work: Work, scale: &Scale) -> Vec<Case> {
         Work::Feed => feeds(scale),
         Work::Idle => idle(),
         Work::Readers => readers(scale),
+        Work::Chain => chain(scale),
     };
     cases.retain(|case| scale.all || case.quick);
     cases
-        Work::Chain => chain(scale),
 }
 
 /// What a peer holds at most.
@@ -367,21 +367,20 @@ fn readers(scale: &Scale) -> Vec<Case> {
     ]
 }
 
-/// Each load on the server as it comes, on less of it and on more. They are longer than elsewhere: what is looked for is
-/// a few per cent.
+/// Each load on the server as it comes, on less of it and on more.
 fn chain(scale: &Scale) -> Vec<Case> {
     let servers = [(BARE, Server::Bare), (OURS, Server::Memory), (WHOLE, Server::Whole)];
     let lists = servers.map(|(subject, server)| {
         let case = Case::new(&CHAIN_LIST, subject, server, "list").fill(scale.posts);
-        case.with("count", scale.posts).with("lists", 5 * scale.listed / scale.posts)
+        case.with("lists", scale.listed / scale.posts)
     });
     let calls = servers.map(|(subject, server)| {
         let case = Case::new(&CHAIN_UNARY, subject, server, "unary");
-        case.fill(10 * crate::posts::USERS).with("count", 5 * scale.calls)
+        case.fill(10 * crate::posts::USERS).with("count", scale.calls)
     });
     let feeds = servers.map(|(subject, server)| {
         let case = Case::new(&CHAIN_FEED, subject, server, "feed").with("subscribers", 100);
-        case.with("count", 5 * scale.messages)
+        case.with("count", scale.deliveries / 100)
     });
     [lists, calls, feeds].into_iter().flatten().collect()
 }
