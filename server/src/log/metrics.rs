@@ -31,7 +31,7 @@ pub(super) enum Source {
     Ring,
     /// In a block that was kept.
     Block,
-    /// In the segments' files.
+    /// In the segments' files, which the system may have in memory.
     Disk,
 }
 
