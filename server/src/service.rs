@@ -15,6 +15,7 @@ use quartet::{
     reason,
     wire::{self, FeedMessage, OutgoingPost, Page, UploadMessage},
 };
+use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
@@ -193,13 +194,13 @@ impl Reader {
     }
 
     /// The next frame of posts for a feed, if all that it takes is at hand.
-    fn frame(&mut self) -> Next {
+    fn frame(&mut self, now: Instant) -> Next {
         while self.cursor.settle() {
             if self.cursor.owes_bookmark() {
                 return Next::Later;
             }
             let after = self.cursor.position();
-            let frame = match self.posts.frames.find(self.cursor.filter_mut(), after) {
+            let frame = match self.posts.frames.find(self.cursor.filter_mut(), after, now) {
                 Some(frame) => frame,
                 None => match self.make_frame().now_or_never() {
                     Some(Ok(Some(frame))) => frame,

@@ -9,6 +9,7 @@
 //! [`CAPACITY`]: beyond that a write waits like any other.
 
 use std::{
+    cell::Cell,
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
@@ -22,6 +23,11 @@ use super::activity::Activity;
 
 /// Bytes that wait to be written. What is larger goes to the socket as it is.
 const CAPACITY: usize = 64 * 1024;
+
+thread_local! {
+    /// A buffer that nobody uses: asking the system for one with every burst costs more than what is written.
+    static SPARE: Cell<BytesMut> = Cell::default();
+}
 
 /// A connection's I/O, written in larger pieces.
 #[derive(Debug)]
@@ -52,8 +58,10 @@ impl<IO: AsyncWrite + Unpin> Coalesce<IO> {
         }
         self.woken = false;
         self.activity.note_unwritten(false);
-        // An idle connection keeps no buffer.
-        self.waiting = BytesMut::new();
+        // An idle connection keeps no buffer: the thread does, for whoever writes next.
+        if self.waiting.capacity() > 0 {
+            SPARE.set(std::mem::take(&mut self.waiting));
+        }
         Pin::new(&mut self.io).poll_flush(cx)
     }
 }
@@ -97,6 +105,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Coalesce<IO> {
             return self.activity.note_write(written);
         }
         if self.waiting.capacity() == 0 {
+            self.waiting = SPARE.take();
             self.waiting.reserve(CAPACITY); // at once: growing would copy what waits
         }
         bufs.iter().for_each(|buf| self.waiting.extend_from_slice(buf));

@@ -139,25 +139,27 @@ impl Outgoing {
     async fn send(&mut self, mut data: Bytes) -> Result<(), End> {
         let mut waiting_since = None;
         while !data.is_empty() {
-            self.room(data.len(), &mut waiting_since).await?;
-            let chunk = data.split_to(data.len().min(self.stream.capacity()));
+            let room = self.room(data.len(), &mut waiting_since).await?;
+            let chunk = data.split_to(data.len().min(room));
             self.stream.send_data(chunk, false)?;
         }
         Ok(())
     }
 
-    /// Makes sure of some of the room that is wanted, within [`STALL`] of the first time that there was none.
-    async fn room(&mut self, wanted: usize, since: &mut Option<Instant>) -> Result<(), End> {
+    /// Makes sure of some of the room that is wanted, within [`STALL`] of the first time that there was none. Returns how
+    /// much there is.
+    async fn room(&mut self, wanted: usize, since: &mut Option<Instant>) -> Result<usize, End> {
         self.stream.reserve_capacity(wanted);
-        if self.stream.capacity() > 0 {
-            return Ok(());
+        let room = self.stream.capacity();
+        if room > 0 {
+            return Ok(room);
         }
         // In a box, because few streams wait for room and many for posts.
         let stalled = *since.get_or_insert_with(Instant::now) + STALL;
         self.wait_for_room(stalled).boxed().await
     }
 
-    async fn wait_for_room(&mut self, stalled: Instant) -> Result<(), End> {
+    async fn wait_for_room(&mut self, stalled: Instant) -> Result<usize, End> {
         let until = self.deadline.map_or(stalled, |deadline| deadline.min(stalled));
         while self.stream.capacity() == 0 {
             match timeout_at(until, poll_fn(|cx| self.stream.poll_capacity(cx))).await {
@@ -170,7 +172,7 @@ impl Outgoing {
                 Err(_) => return Err(End::Reset(Reason::CANCEL)),
             }
         }
-        Ok(())
+        Ok(self.stream.capacity())
     }
 }
 

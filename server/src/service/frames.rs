@@ -52,7 +52,7 @@ impl Frames {
 
     /// What a reader that follows this sends next, if another one has sent it. Readers that follow the same come to share
     /// the filter, too: the next time, nobody looks inside.
-    pub fn find(&self, filter: &mut Arc<Filter>, after: u64) -> Option<Frame> {
+    pub fn find(&self, filter: &mut Arc<Filter>, after: u64, now: Instant) -> Option<Frame> {
         let kept = self.here().lock();
         let same = |kept: &&Kept| {
             kept.after == after && (Arc::ptr_eq(&kept.filter, filter) || kept.filter == *filter)
@@ -61,7 +61,7 @@ impl Frames {
         if !Arc::ptr_eq(&found.filter, filter) {
             *filter = found.filter.clone();
         }
-        (Instant::now() < found.until).then(|| found.frame.clone())
+        (now < found.until).then(|| found.frame.clone())
     }
 
     /// Keeps what a reader that follows this sends next.
@@ -94,7 +94,9 @@ mod tests {
     }
 
     fn found(frames: &Frames, tag: &str, after: u64) -> Option<(Bytes, u64)> {
-        frames.find(&mut following(tag), after).map(|frame| (frame.bytes, frame.position))
+        frames
+            .find(&mut following(tag), after, Instant::now())
+            .map(|frame| (frame.bytes, frame.position))
     }
 
     #[tokio::test(start_paused = true)]

@@ -85,11 +85,12 @@ impl Messages for Live {
         if !mem::take(&mut place.look) && !woken {
             return Poll::Pending;
         }
-        match reader.frame() {
+        let now = Instant::now();
+        match reader.frame(now) {
             Next::Frame(bytes) => {
                 // There may be more behind it.
                 place.look = true;
-                place.spoke = Some(Instant::now());
+                place.spoke = Some(now);
                 Poll::Ready(bytes)
             }
             Next::Nothing => Poll::Pending,
