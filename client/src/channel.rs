@@ -1,86 +1,153 @@
-//! What calls are made on: a connection to a server, and what every call on it carries.
+//! What calls are made on: a channel to one server or many.
 
-use std::task::{Context, Poll};
-
-use http::{HeaderValue, Request, Response};
-use tokio::time::Instant;
-use tonic::{
-    body::Body,
-    transport::{self, channel::ResponseFuture},
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
 };
+
+use http::{Request, Response};
+use tokio::time::Instant;
+use tonic::{Status, body::Body};
 use tower::Service;
 
-/// A connection to a server, which is made again whenever it is gone. Clones share it.
+use crate::{
+    backoff::Exponential,
+    balance::{Balancer, Plan},
+    connect::{ClientParameters, Settings},
+    dial::{Address, Dialer},
+    retry::{Caller, DEFAULT_BUFFER_BYTES},
+    service_config::{MethodConfig, ServiceConfig},
+    target::Target,
+    transport::Dial,
+};
+
+/// A channel to the servers of a target. Clones share its connections; generated clients work over it.
 ///
-/// Any [`tonic::transport::Channel`] is one; so are generated clients made over it.
+/// It connects with its first call, and again whenever a connection is gone. Which server takes a call, and what becomes of one
+/// that fails, is up to its [`ServiceConfig`]; without one, all calls go to the first address that answers, and a call without a
+/// server fails at once. Connections end when the last clone is gone, after the streams that are open on them.
 #[derive(Debug, Clone)]
 pub struct Channel {
-    inner: transport::Channel,
+    caller: Arc<Caller>,
     deadline: Option<Instant>,
 }
 
+/// The server that took a call: an extension of every response of a [`Channel`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServedBy(pub Address);
+
 impl Channel {
-    /// The same connection for calls that must all have ended by then, however often they are resumed. Each call tells the
+    /// A channel to `target`, to be described further.
+    pub fn builder(target: Target) -> Builder {
+        Builder {
+            target,
+            config: ServiceConfig::default(),
+            keepalive: ClientParameters::default(),
+            dial: Arc::new(Dialer::default()),
+            connect_backoff: Exponential::connection(),
+            buffer_bytes: DEFAULT_BUFFER_BYTES,
+            stream_window: None,
+        }
+    }
+
+    /// The same channel for calls that must all have ended by then, however often they are retried and resumed. Each call tells the
     /// server how much time is left (`grpc-timeout`), and both sides end it with DEADLINE_EXCEEDED.
     #[must_use]
     pub fn with_deadline(self, deadline: Instant) -> Self {
         Self { deadline: Some(deadline), ..self }
     }
+
+    /// What holds for the calls of a method, by its path.
+    pub(crate) fn method(&self, path: &str) -> Arc<MethodConfig> {
+        self.caller.config.method(path).clone()
+    }
 }
 
-impl From<transport::Channel> for Channel {
-    fn from(inner: transport::Channel) -> Self {
-        Self { inner, deadline: None }
+/// A channel before it is made.
+#[derive(Clone)]
+pub struct Builder {
+    target: Target,
+    config: ServiceConfig,
+    keepalive: ClientParameters,
+    dial: Arc<dyn Dial>,
+    connect_backoff: Exponential,
+    buffer_bytes: usize,
+    stream_window: Option<u32>,
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// How calls are balanced, retried and limited.
+    #[must_use]
+    pub fn service_config(self, config: ServiceConfig) -> Self {
+        Self { config, ..self }
+    }
+
+    /// How a dead connection is noticed.
+    #[must_use]
+    pub fn keepalive(self, keepalive: ClientParameters) -> Self {
+        Self { keepalive, ..self }
+    }
+
+    /// How connections are opened, instead of by TCP and unix sockets.
+    #[must_use]
+    pub fn dialer(self, dial: impl Dial) -> Self {
+        Self { dial: Arc::new(dial), ..self }
+    }
+
+    /// The pauses between attempts to connect to one address.
+    #[must_use]
+    pub fn connect_backoff(self, connect_backoff: Exponential) -> Self {
+        Self { connect_backoff, ..self }
+    }
+
+    /// Bytes of each request that are kept so that it can be sent again. A call that sends more cannot be retried.
+    #[must_use]
+    pub fn retry_buffer(self, buffer_bytes: usize) -> Self {
+        Self { buffer_bytes, ..self }
+    }
+
+    /// Bytes that one stream may have under way before they are read.
+    #[must_use]
+    pub fn stream_window(self, bytes: u32) -> Self {
+        Self { stream_window: Some(bytes), ..self }
+    }
+
+    /// The channel. It must be made within a tokio runtime, which will run its tasks.
+    pub fn build(self) -> Channel {
+        for ignored in &self.config.ignored {
+            tracing::warn!(key = ignored, "ignored in the service config");
+        }
+        let mut settings = Settings::of(&self.target, self.keepalive);
+        settings.stream_window = self.stream_window.unwrap_or(settings.stream_window);
+        let plan = Plan {
+            dial: self.dial,
+            settings,
+            backoff: self.connect_backoff,
+            health: self.config.health_check.clone(),
+        };
+        let balancer = Balancer::start(self.target.place, self.config.balancing, plan);
+        let caller = Arc::new(Caller::new(balancer, self.config, self.buffer_bytes));
+        Channel { caller, deadline: None }
     }
 }
 
 impl Service<Request<Body>> for Channel {
     type Response = Response<Body>;
-    type Error = transport::Error;
-    type Future = ResponseFuture;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Status>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), transport::Error>> {
-        self.inner.poll_ready(cx)
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> ResponseFuture {
-        if let Some(deadline) = self.deadline {
-            request.headers_mut().insert("grpc-timeout", timeout_until(deadline));
-        }
-        self.inner.call(request)
-    }
-}
-
-/// The time that is left, as gRPC over HTTP/2 writes it: at most eight digits and a unit.
-fn timeout_until(deadline: Instant) -> HeaderValue {
-    const EIGHT_DIGITS: u128 = 99_999_999;
-    let left = deadline.saturating_duration_since(Instant::now());
-    let value = match left.as_millis() {
-        millis @ 0..=EIGHT_DIGITS => format!("{millis}m"),
-        millis => format!("{}S", (millis / 1000).min(EIGHT_DIGITS)),
-    };
-    HeaderValue::try_from(value).expect("invariant: it is ASCII")
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_timeout_has_at_most_eight_digits_and_is_never_negative() {
-        for (left, value) in [
-            (Duration::ZERO, "0m"),
-            (Duration::from_millis(1500), "1500m"),
-            (Duration::from_secs(99_999), "99999000m"),
-            (Duration::from_secs(200_000), "200000S"),
-            (Duration::from_secs(u64::from(u32::MAX)), "99999999S"),
-        ] {
-            assert_eq!(timeout_until(Instant::now() + left), value);
-        }
-        let past = Instant::now();
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(timeout_until(past), "0m");
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        Box::pin(self.caller.clone().call(request, self.deadline))
     }
 }

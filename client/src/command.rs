@@ -30,10 +30,11 @@ use tokio::{sync::oneshot, time::Instant};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::{
-    Channel, Error,
-    backoff::Disconnected,
+    Channel, Error, ServiceConfig,
     connect::{self, ClientParameters},
     output::{Clean, Printer},
+    resume::Disconnected,
+    service_config::InvalidConfig,
 };
 
 pub mod bidirectional;
@@ -44,12 +45,17 @@ pub mod unary;
 /// The options that all four share.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Common {
-    /// The server: http://HOST:PORT or unix:PATH
-    #[arg(long, value_name = "URL", default_value = connect::DEFAULT_ENDPOINT, value_parser = endpoint)]
+    /// The server: http://HOST:PORT or unix:PATH; or several: dns:///HOST:PORT, ipv4:A:P,B:P
+    ///
+    /// file:PATH is a file of addresses, one a line, which is read again when it changes.
+    #[arg(long, value_name = "TARGET", default_value = connect::DEFAULT_ENDPOINT, value_parser = endpoint)]
     pub endpoint: String,
     /// Give up after this time, resumes included (500ms, 30s, 5m)
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub timeout: Option<Duration>,
+    /// How calls are balanced and retried: gRPC's service config, as JSON or in a file
+    #[arg(long, value_name = "FILE|JSON", value_parser = service_config)]
+    pub service_config: Option<ServiceConfig>,
     /// Print one JSON object per line, for programs
     #[arg(long)]
     pub json: bool,
@@ -60,8 +66,10 @@ pub struct Common {
 
 impl Common {
     fn connect(&self, rpc: &'static str) -> Result<Channel, Failure> {
-        let connected = self.keepalive.connect(&self.endpoint);
-        let channel = Channel::from(connected.map_err(|error| self.failed(rpc, error))?);
+        let target = connect::parse(&self.endpoint).map_err(|error| self.failed(rpc, error))?;
+        let config = self.service_config.clone().unwrap_or_default();
+        let builder = Channel::builder(target).keepalive(self.keepalive).service_config(config);
+        let channel = builder.build();
         Ok(match self.timeout.and_then(|timeout| Instant::now().checked_add(timeout)) {
             Some(deadline) => channel.with_deadline(deadline),
             None => channel,
@@ -78,7 +86,17 @@ impl Common {
 }
 
 fn endpoint(url: &str) -> Result<String, Error> {
-    connect::endpoint(url).map(|_| url.to_owned())
+    connect::parse(url).map(|_| url.to_owned())
+}
+
+/// JSON begins with a brace, and paths hardly do.
+fn service_config(text: &str) -> Result<ServiceConfig, String> {
+    if text.trim_start().starts_with('{') {
+        return text.parse().map_err(|error: InvalidConfig| error.to_string());
+    }
+    let json =
+        std::fs::read_to_string(text).map_err(|error| format!("cannot read the file: {error}"))?;
+    json.parse().map_err(|error: InvalidConfig| error.to_string())
 }
 
 /// Where a command reads and writes, and how it is stopped.

@@ -130,8 +130,12 @@ fn decode_details(status: &Status) -> Vec<prost_types::Any> {
 #[tokio::test]
 async fn a_wrong_command_line_exits_2() {
     for binary in ALL {
-        for args in [&["--nonsense"][..], &["--endpoint", "localhost:9001"], &["--timeout", "soon"]]
-        {
+        for args in [
+            &["--nonsense"][..],
+            &["--endpoint", "ftp://localhost"],
+            &["--timeout", "soon"],
+            &["--service-config", r#"{"methodConfig": 1}"#],
+        ] {
             let output = Process::start(binary, args).end().await;
             assert_eq!(code(&output), 2, "{binary} {args:?}: {}", text(&output.stderr));
         }

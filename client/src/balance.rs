@@ -1,0 +1,225 @@
+//! Which server takes a call: gRPC's load balancing.
+//!
+//! ```text
+//! resolve.rs ── addresses ──> policy (pick_first.rs, round_robin.rs) ── picker ──> calls
+//!                               │  ▲
+//!                  open, connect│  │states
+//!                               ▼  │
+//!                          subchannel.rs, one for each address: dial, handshake, [health.rs], backoff
+//! ```
+//!
+//! One task owns the policy and the subchannels, and decides. What it decides is a [`Picker`], which calls read without asking
+//! anybody. The states are gRPC's [connectivity semantics](https://github.com/grpc/grpc/blob/master/doc/connectivity-semantics-and-api.md).
+//!
+//! Nothing is connected before the first call. When the last [`Balancer`] is dropped, the task ends with its subchannels; streams
+//! that are open go on until they end by themselves.
+
+use std::{collections::HashMap, future, sync::Arc};
+
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    task::{AbortHandle, JoinSet},
+    time::{Instant, sleep_until},
+};
+use tonic::Status;
+
+use crate::{
+    dial::Address,
+    resolve::{self, Resolved},
+    service_config::Balancing,
+    target::Place,
+};
+
+pub(crate) mod connection;
+mod health;
+mod pick_first;
+mod picker;
+mod policy;
+mod round_robin;
+mod subchannel;
+
+pub(crate) use connection::{Connection, Failure, Seen};
+use picker::Picker;
+use policy::{Id, Policy, Pool, State};
+pub(crate) use subchannel::Plan;
+
+/// Changes of state that may wait for the balancer. It does nothing else than to take them.
+const EVENTS: usize = 16;
+
+/// Finds a connection for every call.
+#[derive(Debug)]
+pub(crate) struct Balancer {
+    picker: watch::Receiver<Picker<Connection>>,
+    wanted: Arc<Notify>,
+    /// Ends the task when it is dropped.
+    _task: JoinSet<()>,
+}
+
+impl Balancer {
+    pub(crate) fn start(place: Place, balancing: Balancing, plan: Plan) -> Self {
+        let (publish, picker) = watch::channel(Picker::Idle);
+        let wanted = Arc::new(Notify::new());
+        let (events_sender, events) = mpsc::channel(EVENTS);
+        let plan = Arc::new(plan);
+        let subchannels = Subchannels {
+            plan,
+            events: events_sender,
+            tasks: JoinSet::new(),
+            open: HashMap::new(),
+            next: 0,
+            lookup: Arc::new(Notify::new()),
+        };
+        let policy = Policy::new(balancing);
+        let task = Task { place, policy, subchannels, events, publish, wanted: wanted.clone() };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(task.run());
+        Self { picker, wanted, _task: tasks }
+    }
+
+    /// A connection that takes a call now.
+    ///
+    /// # Errors
+    /// UNAVAILABLE if no server can be reached, unless `wait_for_ready`: then this waits. `trouble` is told meanwhile what the
+    /// matter is.
+    pub(crate) async fn pick(
+        &self,
+        wait_for_ready: bool,
+        mut trouble: impl FnMut(Status),
+    ) -> Result<Connection, Status> {
+        // Most calls find a connection at once, and need not listen for changes.
+        if let Some(connection) = self.picker.borrow().ready(Connection::is_open) {
+            return Ok(connection);
+        }
+        let mut picker = self.picker.clone();
+        loop {
+            match &*picker.borrow_and_update() {
+                Picker::Idle => self.wanted.notify_one(),
+                Picker::Connecting => {}
+                ready @ Picker::Ready(_) => {
+                    // If all are closed, the balancer is about to hear of it.
+                    if let Some(connection) = ready.ready(Connection::is_open) {
+                        return Ok(connection);
+                    }
+                }
+                Picker::Failing(why) if wait_for_ready => trouble(why.status()),
+                Picker::Failing(why) => return Err(why.status()),
+            }
+            if picker.changed().await.is_err() {
+                return Err(Status::unavailable("the channel's task has ended"));
+            }
+        }
+    }
+}
+
+struct Task {
+    place: Place,
+    policy: Policy<Connection>,
+    subchannels: Subchannels,
+    events: mpsc::Receiver<(Id, State<Connection>)>,
+    publish: watch::Sender<Picker<Connection>>,
+    wanted: Arc<Notify>,
+}
+
+impl Task {
+    async fn run(mut self) {
+        self.wanted.notified().await;
+        self.publish.send_replace(Picker::Connecting);
+        let mut resolved = self.start_to_resolve();
+        loop {
+            tokio::select! {
+                biased;
+                Some((id, state)) = self.events.recv() => {
+                    // A subchannel that was closed may have said something last.
+                    if self.subchannels.open.contains_key(&id) {
+                        self.policy.changed(&mut self.subchannels, id, state);
+                    }
+                }
+                Some(found) = resolved.recv() => self.resolved(found),
+                () = at(self.policy.timer()) => self.policy.time_is_up(&mut self.subchannels),
+                () = self.wanted.notified() => self.policy.exit_idle(&mut self.subchannels),
+            }
+            self.subchannels.reap();
+            self.publish.send_replace(self.policy.picker());
+        }
+    }
+
+    fn start_to_resolve(&mut self) -> mpsc::Receiver<Resolved> {
+        let (sender, resolved) = mpsc::channel(1);
+        let lookup = self.subchannels.lookup.clone();
+        self.subchannels.tasks.spawn(resolve::resolve(self.place.clone(), lookup, sender));
+        resolved
+    }
+
+    fn resolved(&mut self, found: Resolved) {
+        match found {
+            Ok(addresses) if !addresses.is_empty() => {
+                tracing::debug!(?addresses, "resolved");
+                self.policy.resolved(&mut self.subchannels, addresses);
+            }
+            Ok(_) => self.policy.unresolved("the target has no addresses".into()),
+            Err(error) => self.policy.unresolved(error.to_string()),
+        }
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => future::pending().await,
+    }
+}
+
+/// The subchannels that are open, as tasks.
+struct Subchannels {
+    plan: Arc<Plan>,
+    events: mpsc::Sender<(Id, State<Connection>)>,
+    tasks: JoinSet<()>,
+    open: HashMap<Id, Handle>,
+    next: Id,
+    lookup: Arc<Notify>,
+}
+
+struct Handle {
+    connect: Arc<Notify>,
+    task: AbortHandle,
+}
+
+impl Subchannels {
+    /// Forgets the tasks that have ended.
+    fn reap(&mut self) {
+        while let Some(ended) = self.tasks.try_join_next() {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                tracing::error!(%error, "a task of the channel panicked");
+            }
+        }
+    }
+}
+
+impl Pool for Subchannels {
+    fn open(&mut self, address: Address) -> Id {
+        let (id, connect) = (self.next, Arc::new(Notify::new()));
+        self.next += 1;
+        let (plan, events) = (self.plan.clone(), self.events.clone());
+        let task = self.tasks.spawn(subchannel::run(plan, address, id, connect.clone(), events));
+        self.open.insert(id, Handle { connect, task });
+        id
+    }
+
+    fn connect(&mut self, id: Id) {
+        if let Some(handle) = self.open.get(&id) {
+            handle.connect.notify_one();
+        }
+    }
+
+    fn close(&mut self, id: Id) {
+        if let Some(handle) = self.open.remove(&id) {
+            handle.task.abort();
+        }
+    }
+
+    fn resolve_again(&mut self) {
+        self.lookup.notify_one();
+    }
+}
