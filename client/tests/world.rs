@@ -158,8 +158,10 @@ impl World {
         state.tasks.spawn(async move {
             let serving = async {
                 // A connection that the client ends is an error to h2 and none to a test.
-                let _ =
-                    if goodbye { exclude_first(io).await } else { serve(world, address, io).await };
+                let _ = match goodbye {
+                    true => exclude_first(io).await,
+                    false => serve(world, address, io).await.map_err(io::Error::other),
+                };
             };
             life.run_until_cancelled(serving).await;
         });
@@ -223,7 +225,10 @@ async fn answer(
         Answer::Refuse => Some(respond.send_reset(h2::Reason::REFUSED_STREAM)),
         Answer::Reset => Some(respond.send_reset(h2::Reason::INTERNAL_ERROR)),
         Answer::Hang => std::future::pending().await,
-        Answer::HangUp => Some(hang_up.cancel()),
+        Answer::HangUp => {
+            hang_up.cancel();
+            std::future::pending().await // a request that is dropped would be reset
+        }
     }
 }
 
