@@ -46,10 +46,18 @@ pub(crate) use subchannel::Plan;
 /// Changes of state that may wait for the balancer. It does nothing else than to take them.
 const EVENTS: usize = 16;
 
+/// What calls read.
+#[derive(Debug)]
+struct Decision {
+    picker: Picker<Connection>,
+    /// No connection is being made for the first time.
+    settled: bool,
+}
+
 /// Finds a connection for every call.
 #[derive(Debug)]
 pub(crate) struct Balancer {
-    picker: watch::Receiver<Picker<Connection>>,
+    decision: watch::Receiver<Decision>,
     wanted: Arc<Notify>,
     /// Ends the task when it is dropped.
     _task: JoinSet<()>,
@@ -57,7 +65,7 @@ pub(crate) struct Balancer {
 
 impl Balancer {
     pub(crate) fn start(place: Place, balancing: Balancing, plan: Plan) -> Self {
-        let (publish, picker) = watch::channel(Picker::Idle);
+        let (publish, decision) = watch::channel(Decision { picker: Picker::Idle, settled: false });
         let wanted = Arc::new(Notify::new());
         let (events_sender, events) = mpsc::channel(EVENTS);
         let plan = Arc::new(plan);
@@ -73,7 +81,7 @@ impl Balancer {
         let task = Task { place, policy, subchannels, events, publish, wanted: wanted.clone() };
         let mut tasks = JoinSet::new();
         tasks.spawn(task.run());
-        Self { picker, wanted, _task: tasks }
+        Self { decision, wanted, _task: tasks }
     }
 
     /// A connection that takes a call now.
@@ -87,12 +95,12 @@ impl Balancer {
         mut trouble: impl FnMut(Status),
     ) -> Result<Connection, Status> {
         // Most calls find a connection at once, and need not listen for changes.
-        if let Some(connection) = self.picker.borrow().ready(Connection::is_open) {
+        if let Some(connection) = self.decision.borrow().picker.ready(Connection::is_open) {
             return Ok(connection);
         }
-        let mut picker = self.picker.clone();
+        let mut decision = self.decision.clone();
         loop {
-            match &*picker.borrow_and_update() {
+            match &decision.borrow_and_update().picker {
                 Picker::Idle => self.wanted.notify_one(),
                 Picker::Connecting => {}
                 ready @ Picker::Ready(_) => {
@@ -104,10 +112,18 @@ impl Balancer {
                 Picker::Failing(why) if wait_for_ready => trouble(why.status()),
                 Picker::Failing(why) => return Err(why.status()),
             }
-            if picker.changed().await.is_err() {
+            if decision.changed().await.is_err() {
                 return Err(Status::unavailable("the channel's task has ended"));
             }
         }
+    }
+
+    /// Connects, and waits until every address that the policy wants has answered or failed once.
+    pub(crate) async fn settle(&self) {
+        self.wanted.notify_one();
+        let mut decision = self.decision.clone();
+        // Its task ends when this balancer is dropped, not before.
+        let _ = decision.wait_for(|decision| decision.settled).await;
     }
 }
 
@@ -116,14 +132,14 @@ struct Task {
     policy: Policy<Connection>,
     subchannels: Subchannels,
     events: mpsc::Receiver<(Id, State<Connection>)>,
-    publish: watch::Sender<Picker<Connection>>,
+    publish: watch::Sender<Decision>,
     wanted: Arc<Notify>,
 }
 
 impl Task {
     async fn run(mut self) {
         self.wanted.notified().await;
-        self.publish.send_replace(Picker::Connecting);
+        self.publish.send_replace(Decision { picker: Picker::Connecting, settled: false });
         let mut resolved = self.start_to_resolve();
         loop {
             tokio::select! {
@@ -139,7 +155,8 @@ impl Task {
                 () = self.wanted.notified() => self.policy.exit_idle(&mut self.subchannels),
             }
             self.subchannels.reap();
-            self.publish.send_replace(self.policy.picker());
+            let (picker, settled) = (self.policy.picker(), self.policy.is_settled());
+            self.publish.send_replace(Decision { picker, settled });
         }
     }
 

@@ -58,6 +58,12 @@ impl Channel {
         Self { deadline: Some(deadline), ..self }
     }
 
+    /// Connects now rather than with the first call, and waits until every server that the policy wants to connect to has answered or
+    /// failed. Without it, the first calls of round_robin go to the servers that were the first to answer.
+    pub async fn settle(&self) {
+        self.caller.balancer.settle().await;
+    }
+
     /// What holds for the calls of a method, by its path.
     pub(crate) fn method(&self, path: &str) -> Arc<MethodConfig> {
         self.caller.config.method(path).clone()

@@ -27,10 +27,16 @@ use rustix::{
     io::retry_on_intr,
 };
 use tokio::{sync::oneshot, time::Instant};
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    filter::{LevelFilter, Targets},
+    fmt as lines,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use crate::{
-    Channel, Error, ServiceConfig,
+    Channel, EXPLAIN, Error, ServiceConfig,
     connect::{self, ClientParameters},
     output::{Clean, Printer},
     resume::Disconnected,
@@ -56,6 +62,9 @@ pub struct Common {
     /// How calls are balanced and retried: gRPC's service config, as JSON or in a file
     #[arg(long, value_name = "FILE|JSON", value_parser = service_config)]
     pub service_config: Option<ServiceConfig>,
+    /// Say on stderr what becomes of connections and attempts
+    #[arg(long)]
+    pub explain: bool,
     /// Print one JSON object per line, for programs
     #[arg(long)]
     pub json: bool,
@@ -226,16 +235,12 @@ pub enum Failure {
 /// A binary: parses the arguments, runs the command, turns its result into an exit code.
 ///
 /// 0: done; 1: failed, with one line on stderr; 2: wrong usage. `RUST_LOG=h2=debug` shows the frames.
-pub fn start<A: Parser, R>(run: impl FnOnce(A, Io) -> R) -> ExitCode
+pub fn start<A: Parser + AsRef<Common>, R>(run: impl FnOnce(A, Io) -> R) -> ExitCode
 where
     R: Future<Output = Result<(), Failure>>,
 {
     let args = A::parse();
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::OFF.into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter.from_env_lossy())
-        .with_writer(io::stderr)
-        .init();
+    log(args.as_ref().explain);
     let finished = tokio::runtime::Runtime::new().map_err(Failure::from).and_then(|runtime| {
         let finished = runtime.block_on(run(args, Io::process()));
         // A thread may still wait for a file or a terminal; the process need not wait for the thread.
@@ -249,6 +254,21 @@ where
             ExitCode::FAILURE
         }
     }
+}
+
+/// `--explain` shows what the channel does, in plain lines; RUST_LOG shows whatever it names, with the time.
+fn log(explain: bool) {
+    if explain {
+        let only = Targets::new().with_target(EXPLAIN, LevelFilter::DEBUG);
+        let lines = lines::layer().without_time().with_level(false).with_target(false);
+        tracing_subscriber::registry().with(lines.with_writer(io::stderr).with_filter(only)).init();
+        return;
+    }
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::OFF.into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.from_env_lossy())
+        .with_writer(io::stderr)
+        .init();
 }
 
 /// A command's output: data and talk.

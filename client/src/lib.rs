@@ -38,6 +38,9 @@ pub mod error;
 pub mod position;
 pub mod resume;
 
+/// The target of events that say what a channel does, for people: connections, attempts, pauses.
+pub(crate) const EXPLAIN: &str = "quartet_client::explain";
+
 mod pages;
 pub use pages::list_user_posts;
 

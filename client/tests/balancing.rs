@@ -6,7 +6,7 @@ use quartet_client::Channel;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::Code;
 
-use crate::world::{Answer::Hang, World, server, unary};
+use crate::world::{Answer::Hang, Health, World, server, unary};
 
 const PICK_FIRST: &str = "{}";
 const ROUND_ROBIN: &str = r#"{"loadBalancingConfig": [{"round_robin": {}}]}"#;
@@ -39,6 +39,7 @@ async fn pick_first_stays_with_the_first_that_answers_and_moves_when_it_is_gone(
     let channel = world.channel(3, PICK_FIRST);
     assert_eq!(shares(&channel, 50).await, [(server(1), 50)].into());
     world.kill(1);
+    sleep(Duration::from_millis(1)).await; // the end of the connection has arrived
     assert_eq!(
         timeout(Duration::from_secs(1), shares(&channel, 50)).await.unwrap(),
         [(server(2), 50)].into()
@@ -51,8 +52,7 @@ async fn pick_first_stays_with_the_first_that_answers_and_moves_when_it_is_gone(
 async fn over_ten_thousand_calls_the_shares_differ_by_one() {
     let world = World::of(3);
     let channel = world.channel(3, ROUND_ROBIN);
-    unary(&channel).await.unwrap();
-    sleep(Duration::from_secs(1)).await; // all are connected
+    channel.settle().await;
     let shares = shares(&channel, 10_000).await;
     let (most, least) = (shares.values().max().unwrap(), shares.values().min().unwrap());
     assert!(shares.len() == 3 && most - least <= 1, "{shares:?}");
@@ -140,6 +140,35 @@ async fn what_waits_for_ready_waits_also_when_a_name_cannot_be_resolved() {
         Channel::builder("file:/nowhere/at/all".parse().unwrap()).service_config(config).build();
     let channel = channel.with_deadline(Instant::now() + Duration::from_secs(5));
     assert_eq!(unary(&channel).await.unwrap_err().code(), Code::DeadlineExceeded);
+}
+
+/// A config that watches the health of `posts`.
+const HEALTHY: &str = r#"{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": "posts"}}"#;
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_that_it_is_not_well_gets_no_call_until_it_is() {
+    let world = World::of(2);
+    world.set_health(1, Some(Health::NotServing));
+    world.set_health(2, Some(Health::Serving));
+    let channel = world.channel(2, HEALTHY);
+    channel.settle().await;
+    assert_eq!(shares(&channel, 10).await, [(server(2), 10)].into());
+    world.set_health(1, Some(Health::Serving));
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(shares(&channel, 10).await.len(), 2);
+    world.set_health(1, Some(Health::NotServing));
+    world.set_health(2, Some(Health::NotServing));
+    sleep(Duration::from_millis(1)).await;
+    let status = unary(&channel).await.unwrap_err();
+    assert!(status.message().contains("not serving"), "{status:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_without_health_service_counts_as_well() {
+    let world = World::of(1);
+    let channel = world.channel(1, HEALTHY);
+    channel.settle().await;
+    unary(&channel).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,6 +15,7 @@ use http::{HeaderMap, Request, Response, uri::PathAndQuery};
 use quartet_client::{Builder, Channel, ServedBy, dial::Address, transport::BoxedIo};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
+    sync::watch,
     task::JoinSet,
     time::Instant,
 };
@@ -41,6 +42,13 @@ pub enum Answer {
     Hang,
     /// Ends the connection without a word.
     HangUp,
+}
+
+/// What a server says of its health.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Health {
+    Serving = 1,
+    NotServing = 2,
 }
 
 /// A request as a server saw it.
@@ -71,6 +79,8 @@ struct State {
     script: VecDeque<Answer>,
     /// Connections that get a GOAWAY with last stream id 0 for their first request.
     goodbyes: usize,
+    /// What servers say to `grpc.health.v1.Health/Watch`.
+    health: HashMap<SocketAddr, watch::Sender<Option<Health>>>,
     seen: Vec<Seen>,
     dials: Vec<(SocketAddr, Instant)>,
     tasks: JoinSet<()>,
@@ -107,6 +117,12 @@ impl World {
     /// It ends with its connections, and nobody listens there any more.
     pub fn kill(&self, number: u8) {
         self.0.lock().unwrap().up.remove(&server(number)).unwrap().cancel();
+    }
+
+    /// Until this is set, a server has no health service.
+    pub fn set_health(&self, number: u8, health: Option<Health>) {
+        let mut state = self.0.lock().unwrap();
+        state.health.entry(server(number)).or_default().send_replace(health);
     }
 
     pub fn script(&self, answers: impl IntoIterator<Item = Answer>) {
@@ -198,6 +214,10 @@ async fn answer(
     mut respond: SendResponse<Bytes>,
     hang_up: CancellationToken,
 ) -> Option<()> {
+    if request.uri().path() == "/grpc.health.v1.Health/Watch" {
+        let health = world.0.lock().unwrap().health.get(&server).map(watch::Sender::subscribe);
+        return say_health(health, respond).await;
+    }
     let (index, answer) = world.next_answer(server, &request);
     match answer {
         Answer::Ok => {
@@ -229,6 +249,23 @@ async fn answer(
             hang_up.cancel();
             std::future::pending().await // a request that is dropped would be reset
         }
+    }
+}
+
+async fn say_health(
+    health: Option<watch::Receiver<Option<Health>>>,
+    mut respond: SendResponse<Bytes>,
+) -> Option<()> {
+    let Some(mut health) = health else {
+        return respond.send_response(head(Some(Code::Unimplemented)), true).map(drop).ok();
+    };
+    let mut stream = respond.send_response(head(None), false).ok()?;
+    loop {
+        if let Some(status) = *health.borrow_and_update() {
+            let message = Bytes::from(vec![0, 0, 0, 0, 2, 8, status as u8]);
+            stream.send_data(message, false).ok()?;
+        }
+        health.changed().await.ok()?;
     }
 }
 

@@ -80,6 +80,16 @@ impl Trouble {
     }
 }
 
+/// The reason alone, without where.
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) => error.source.fmt(f),
+            Self::Other(problem) => f.write_str(problem),
+        }
+    }
+}
+
 impl fmt::Debug for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.status().message())

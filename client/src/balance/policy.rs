@@ -4,6 +4,8 @@
 #[cfg(test)]
 use std::sync::Arc;
 
+use std::fmt;
+
 use tokio::time::Instant;
 
 use super::{
@@ -27,6 +29,17 @@ pub(crate) enum State<C> {
     Ready(C),
     /// It failed to make one, and waits before it may try again.
     TransientFailure(Trouble),
+}
+
+impl<C> fmt::Display for State<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Idle => f.write_str("IDLE"),
+            Self::Connecting => f.write_str("CONNECTING"),
+            Self::Ready(_) => f.write_str("READY"),
+            Self::TransientFailure(why) => write!(f, "TRANSIENT_FAILURE, {why}"),
+        }
+    }
 }
 
 /// What a policy acts on.
@@ -110,6 +123,14 @@ impl<C: Clone> Policy<C> {
     pub(crate) fn time_is_up(&mut self, pool: &mut impl Pool) {
         if let Kind::PickFirst(policy) = &mut self.kind {
             policy.time_is_up(pool);
+        }
+    }
+
+    /// Whether every connection that is wanted was made or has failed.
+    pub(crate) fn is_settled(&self) -> bool {
+        match &self.kind {
+            Kind::RoundRobin(policy) if self.resolved => policy.is_settled(),
+            _ => matches!(self.picker(), Picker::Ready(_) | Picker::Failing(_)),
         }
     }
 

@@ -66,6 +66,10 @@ impl<C: Clone> RoundRobin<C> {
         self.decide();
     }
 
+    pub(crate) fn is_settled(&self) -> bool {
+        !self.servers.iter().any(|server| matches!(server.state, State::Connecting))
+    }
+
     pub(crate) fn picker(&self) -> Picker<C> {
         self.picker.clone()
     }

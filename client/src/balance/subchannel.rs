@@ -22,7 +22,7 @@ use super::{
     picker::Trouble,
     policy::{Id, State},
 };
-use crate::{backoff::Exponential, connect::Settings, dial::Address, transport::Dial};
+use crate::{EXPLAIN, backoff::Exponential, connect::Settings, dial::Address, transport::Dial};
 
 /// A server that hangs up as soon as it has accepted must not be called without a pause.
 const LEAST_LIFE: Duration = Duration::from_millis(100);
@@ -46,7 +46,7 @@ struct Events {
 
 impl Events {
     async fn tell(&self, state: State<Connection>) {
-        tracing::debug!(address = %self.address, ?state, "subchannel");
+        tracing::debug!(target: EXPLAIN, "{}: {state}", self.address);
         // The balancer ends this task before it stops to listen.
         let _ = self.sender.send((self.id, state)).await;
     }

@@ -1,6 +1,6 @@
 //! A call, from its request to the head of its response.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -14,6 +14,7 @@ use super::{
     throttle::Throttle,
 };
 use crate::{
+    EXPLAIN,
     balance::{Balancer, Failure, Seen},
     channel::ServedBy,
     error::code_name,
@@ -131,28 +132,16 @@ impl Call {
                 Seen::Perhaps => false,
             };
             if again {
-                tracing::debug!(method = self.method(), seen = ?failed.seen, "transparent retry");
+                tracing::debug!(target: EXPLAIN, "no server has looked at it: again, at once");
                 continue;
             }
             let delay =
                 retries.as_mut().and_then(|retries| retries.next_delay(&failed, &self.caller));
             let Some(delay) = delay else { return failed.result };
             previous += 1;
-            let code = code_name(failed.code);
-            tracing::debug!(
-                method = self.method(),
-                attempt = previous,
-                code,
-                ?delay,
-                "attempt failed, trying again"
-            );
+            tracing::debug!(target: EXPLAIN, "the next attempt in {delay:.0?}");
             self.in_time(sleep(delay)).await?;
         }
-    }
-
-    /// The method, as `/package.Service/Method`.
-    pub(super) fn method(&self) -> &str {
-        self.head.uri().path()
     }
 
     /// One attempt, with this body.
@@ -166,11 +155,11 @@ impl Call {
             .caller
             .balancer
             .pick(self.config.wait_for_ready, |trouble| last_trouble = Some(trouble));
-        let picked = self.in_time(picking).await;
-        let mut connection = match picked {
-            Ok(picked) => picked.map_err(Failed::before_sending)?,
-            Err(_) => return Err(Failed::before_sending(never_ready(last_trouble))),
-        };
+        let picked = self.in_time(picking).await.unwrap_or_else(|_| Err(never_ready(last_trouble)));
+        let mut connection = picked.map_err(|status| {
+            self.explain(previous, "no server", code_name(status.code()));
+            Failed::before_sending(status)
+        })?;
         let server = connection.address().clone();
         let sent = self.in_time(connection.send(self.request(body, previous))).await;
         let outcome = match sent {
@@ -179,11 +168,17 @@ impl Call {
             Err(status) => Err(Failed::without_response(Failure { status, seen: Seen::Perhaps })),
         };
         let code =
-            outcome.as_ref().err().map_or("response begins", |failed| code_name(failed.code));
-        tracing::debug!(method = self.method(), attempt = previous + 1, %server, outcome = code, "attempt");
+            outcome.as_ref().err().map_or("the response begins", |failed| code_name(failed.code));
+        self.explain(previous, &server, code);
         let mut response = outcome?;
         response.extensions_mut().insert(ServedBy(server));
         Ok(response)
+    }
+
+    fn explain(&self, previous: u32, server: impl Display, outcome: &str) {
+        let (attempt, path) = (previous + 1, self.head.uri().path());
+        let method = path.rsplit('/').next().unwrap_or(path);
+        tracing::debug!(target: EXPLAIN, "{method}, attempt {attempt}, {server}: {outcome}");
     }
 
     fn request(&self, body: Body, previous: u32) -> Request<Body> {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Status, body::Body};
 
 use super::attempts::{Call, Failed, Pushback};
-use crate::{balance::Seen, error::code_name, service_config::HedgingPolicy};
+use crate::{balance::Seen, service_config::HedgingPolicy};
 
 pub(super) async fn run(
     call: &Call,
@@ -82,8 +82,6 @@ impl<'a> Plan<'a> {
 
     /// Whether this failure is that of the call. If not, the next attempt begins now, or when the server says.
     fn is_fatal(&mut self, call: &Call, failed: &Failed) -> bool {
-        let code = code_name(failed.code);
-        tracing::debug!(method = call.method(), begun = self.begun, code, "hedged attempt failed");
         let again = match failed.seen {
             Seen::NeverSent => true,
             Seen::Refused => !std::mem::replace(&mut self.refused, true),
