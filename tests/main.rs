@@ -32,5 +32,6 @@ mod ordering;
 mod recover;
 mod resume;
 mod stalls;
+mod survival;
 
 mod docs;
