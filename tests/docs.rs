@@ -33,7 +33,10 @@ fn every_page_does_what_it_shows() {
         drifted.extend(result.err().map(|drift| format!("{}, {drift}", page.path.display())));
     }
     assert!(drifted.is_empty(), "{}", drifted.join("\n\n"));
-    assert!(played >= 7 || !only.is_empty(), "the README, the quickstart, the four walkthroughs and two services");
+    assert!(
+        played >= 7 || !only.is_empty(),
+        "the README, the quickstart, the four walkthroughs and two services"
+    );
 }
 
 #[test]

@@ -101,7 +101,7 @@ async fn shake_hands(plan: &Plan, address: &Address) -> io::Result<Open> {
 }
 
 fn hung_up() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionReset, "the server hung up before it spoke HTTP/2")
+    io::Error::new(io::ErrorKind::ConnectionReset, "the server hung up, or does not speak HTTP/2")
 }
 
 impl Connection {
@@ -212,7 +212,11 @@ where
     }
 }
 
-/// Notices the first bytes that come. In HTTP/2 these are the server's settings: it is there, and speaks.
+/// The type of the frame that a server begins with, and where in a frame that stands.
+const SETTINGS: u8 = 4;
+const FRAME_TYPE: usize = 3;
+
+/// Notices the first bytes that come, which must be the server's settings: it is there, and speaks HTTP/2.
 struct Listening {
     io: BoxedIo,
     spoken: Option<oneshot::Sender<()>>,
@@ -233,9 +237,13 @@ impl AsyncRead for Listening {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        if buf.filled().len() > before
+        let begins = &buf.filled()[before..];
+        if !begins.is_empty()
             && let Some(spoken) = self.spoken.take()
         {
+            if begins.get(FRAME_TYPE).is_some_and(|kind| *kind != SETTINGS) {
+                return Poll::Ready(Err(io::Error::other("it does not begin with SETTINGS")));
+            }
             // An attempt that was given up does not wait for it.
             let _ = spoken.send(());
         }
