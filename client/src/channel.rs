@@ -24,6 +24,19 @@ use crate::{
 
 /// A channel to the servers of a target. Clones share its connections; generated clients work over it.
 ///
+/// ```no_run
+/// # fn example() -> Result<quartet_client::Channel, Box<dyn std::error::Error>> {
+/// let config = r#"{
+///     "loadBalancingConfig": [{"round_robin": {}}],
+///     "methodConfig": [{"name": [{}], "waitForReady": true, "timeout": "10s"}]
+/// }"#;
+/// let channel = quartet_client::Channel::builder("dns:///posts.example:9001".parse()?)
+///     .service_config(config.parse()?)
+///     .build();
+/// # Ok(channel)
+/// # }
+/// ```
+///
 /// It connects with its first call, and again whenever a connection is gone. Which server takes a call, and what becomes of one
 /// that fails, is up to its [`ServiceConfig`]; without one, all calls go to the first address that answers, and a call without a
 /// server fails at once. Connections end when the last clone is gone, after the streams that are open on them.

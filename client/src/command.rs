@@ -240,7 +240,11 @@ where
     R: Future<Output = Result<(), Failure>>,
 {
     let args = A::parse();
-    log(args.as_ref().explain);
+    let common = args.as_ref();
+    log(common.explain);
+    for key in common.service_config.iter().flat_map(|config| &config.ignored) {
+        Talk::new(io::stderr()).say(format_args!("the service config's {key} means nothing here"));
+    }
     let finished = tokio::runtime::Runtime::new().map_err(Failure::from).and_then(|runtime| {
         let finished = runtime.block_on(run(args, Io::process()));
         // A thread may still wait for a file or a terminal; the process need not wait for the thread.

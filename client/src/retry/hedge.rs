@@ -70,7 +70,9 @@ impl<'a> Plan<'a> {
     }
 
     fn goes_on(&self, call: &Call) -> bool {
-        !self.stopped && self.begun < self.policy.max_attempts && call.caller.allows_more()
+        // Without any attempt that counts, this is the first, which needs no leave.
+        let has_leave = !self.stopped && call.caller.allows_more();
+        self.begun == 0 || (has_leave && self.begun < self.policy.max_attempts)
     }
 
     /// Returns how many were begun before.
