@@ -172,6 +172,51 @@ async fn a_server_without_health_service_counts_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_file_of_addresses_that_changes_moves_the_calls() {
+    let world = World::of(2);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("servers");
+    std::fs::write(&file, server(1).to_string()).unwrap();
+    let target = format!("file:{}", file.display());
+    let channel = world.builder_to(&target, ROUND_ROBIN).build();
+    assert_eq!(unary(&channel).await.unwrap(), server(1));
+    std::fs::write(&file, format!("{}\n{}\n", server(1), server(2))).unwrap();
+    sleep(Duration::from_secs(2)).await;
+    channel.settle().await;
+    assert_eq!(shares(&channel, 10).await.len(), 2);
+    std::fs::write(&file, server(2).to_string()).unwrap();
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(shares(&channel, 10).await, [(server(2), 10)].into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_speak_http2_is_no_server() {
+    let channel = Channel::builder("passthrough:///x".parse().unwrap()).dialer(|_| async {
+        let (client, mut server) = tokio::io::duplex(1024);
+        tokio::io::AsyncWriteExt::write_all(&mut server, b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .await?;
+        // It stays open, as if there was more to come.
+        std::mem::forget(server);
+        Ok(Box::new(client) as quartet_client::transport::BoxedIo)
+    });
+    let status = unary(&channel.build()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(status.message().contains("does not speak HTTP/2"), "{status:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_accepts_and_says_nothing_is_given_up_after_five_seconds() {
+    let channel = Channel::builder("passthrough:///x".parse().unwrap()).dialer(|_| async {
+        let (client, server) = tokio::io::duplex(1024);
+        std::mem::forget(server);
+        Ok(Box::new(client) as quartet_client::transport::BoxedIo)
+    });
+    let begun = Instant::now();
+    let status = unary(&channel.build()).await.unwrap_err();
+    assert_eq!((status.code(), begun.elapsed().as_secs()), (Code::Unavailable, 5));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_channel_that_is_dropped_leaves_nothing_behind() {
     let world = World::of(1);
     let channel = world.channel(1, ROUND_ROBIN);

@@ -150,9 +150,12 @@ impl World {
     /// A channel to servers 1 to `count`, running or not.
     pub fn builder(&self, count: u8, config: &str) -> Builder {
         let addresses: Vec<_> = (1..=count).map(|number| server(number).to_string()).collect();
-        let target = format!("ipv4:{}", addresses.join(",")).parse().unwrap();
+        self.builder_to(&format!("ipv4:{}", addresses.join(",")), config)
+    }
+
+    pub fn builder_to(&self, target: &str, config: &str) -> Builder {
         let world = self.clone();
-        Channel::builder(target)
+        Channel::builder(target.parse().unwrap())
             .service_config(config.parse().unwrap())
             .dialer(move |address| world.clone().dial(address))
     }
