@@ -51,7 +51,7 @@ pub(super) struct Failed {
     pub(super) seen: Seen,
     pub(super) pushback: Option<Pushback>,
     /// What the caller gets if this was the last.
-    pub(super) result: Result<Response<Body>, Status>,
+    pub(super) result: Box<Result<Response<Body>, Status>>,
 }
 
 /// What a server says about another attempt.
@@ -124,7 +124,7 @@ impl Call {
                 return Err(status);
             }
             if self.body.is_committed() {
-                return failed.result;
+                return *failed.result;
             }
             let again = match failed.seen {
                 Seen::NeverSent => true,
@@ -137,7 +137,7 @@ impl Call {
             }
             let delay =
                 retries.as_mut().and_then(|retries| retries.next_delay(&failed, &self.caller));
-            let Some(delay) = delay else { return failed.result };
+            let Some(delay) = delay else { return *failed.result };
             previous += 1;
             tracing::debug!(target: EXPLAIN, "the next attempt in {delay:.0?}");
             self.in_time(sleep(delay)).await?;
@@ -203,10 +203,11 @@ impl Call {
         let pushback = pushback(response.headers());
         let (deadline, throttle) = (self.deadline, self.caller.throttle.clone());
         let limit = self.config.max_response_message_bytes;
-        let response =
-            response.map(|body| response::Response::new(body, deadline, limit, throttle));
+        let response = response.map(|body| response::body(body, deadline, limit, throttle));
         match failed {
-            Some(code) => Err(Failed { code, seen: Seen::Perhaps, pushback, result: Ok(response) }),
+            Some(code) => {
+                Err(Failed { code, seen: Seen::Perhaps, pushback, result: Box::new(Ok(response)) })
+            }
             None => {
                 self.body.commit();
                 Ok(response)
@@ -237,7 +238,7 @@ impl Failed {
     }
 
     fn without_response(Failure { status, seen }: Failure) -> Self {
-        Self { code: status.code(), seen, pushback: None, result: Err(status) }
+        Self { code: status.code(), seen, pushback: None, result: Box::new(Err(status)) }
     }
 }
 

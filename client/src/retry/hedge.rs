@@ -31,7 +31,7 @@ pub(super) async fn run(
                     Err(failed) => failed,
                 };
                 if plan.is_fatal(call, &failed) || (under_way.is_empty() && !plan.goes_on(call)) {
-                    return failed.result;
+                    return *failed.result;
                 }
             }
             () = sleep_until(plan.next_at), if plan.goes_on(call) => {

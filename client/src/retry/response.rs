@@ -22,24 +22,25 @@ use crate::balance::connection::status_of;
 const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// The body of a response: with its errors as gRPC names them, and an end at the deadline.
-pub(super) struct Response {
+struct Response {
     incoming: Incoming,
     deadline: Option<Pin<Box<Sleep>>>,
     size: Option<MessageSize>,
     throttle: Option<Arc<Throttle>>,
 }
 
-impl Response {
-    pub(super) fn new(
-        incoming: Incoming,
-        deadline: Option<Instant>,
-        limit: Option<u64>,
-        throttle: Option<Arc<Throttle>>,
-    ) -> Body {
-        let deadline = deadline.map(|deadline| Box::pin(sleep_until(deadline + LAST_WORD)));
-        Body::new(Self { incoming, deadline, size: limit.map(MessageSize::new), throttle })
-    }
+/// What callers get of this body.
+pub(super) fn body(
+    incoming: Incoming,
+    deadline: Option<Instant>,
+    limit: Option<u64>,
+    throttle: Option<Arc<Throttle>>,
+) -> Body {
+    let deadline = deadline.map(|deadline| Box::pin(sleep_until(deadline + LAST_WORD)));
+    Body::new(Response { incoming, deadline, size: limit.map(MessageSize::new), throttle })
+}
 
+impl Response {
     fn check(&mut self, frame: &Frame<Bytes>) -> Result<(), Status> {
         if let (Some(throttle), Some(trailers)) = (&self.throttle, frame.trailers_ref())
             && code_of(trailers) == Some(Code::Ok)
