@@ -210,6 +210,7 @@ async fn serve(world: World, server: SocketAddr, io: DuplexStream) -> Result<(),
     }
 }
 
+/// None: the client has gone, or there is nothing more to say.
 async fn answer(
     world: World,
     server: SocketAddr,
@@ -245,8 +246,14 @@ async fn answer(
             let mut stream = respond.send_response(head(None), false).ok()?;
             stream.send_trailers(trailers(code)).ok()
         }
-        Answer::Refuse => Some(respond.send_reset(h2::Reason::REFUSED_STREAM)),
-        Answer::Reset => Some(respond.send_reset(h2::Reason::INTERNAL_ERROR)),
+        Answer::Refuse => {
+            respond.send_reset(h2::Reason::REFUSED_STREAM);
+            None
+        }
+        Answer::Reset => {
+            respond.send_reset(h2::Reason::INTERNAL_ERROR);
+            None
+        }
         Answer::Hang => std::future::pending().await,
         Answer::HangUp => {
             hang_up.cancel();
