@@ -14,10 +14,15 @@
 //! Nothing is connected before the first call. When the last [`Balancer`] is dropped, the task ends with its subchannels; streams
 //! that are open go on until they end by themselves.
 
-use std::{collections::HashMap, future, sync::Arc};
+use std::{
+    collections::HashMap,
+    future,
+    pin::pin,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+};
 
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{Notify, mpsc},
     task::{AbortHandle, JoinSet},
     time::{Instant, sleep_until},
 };
@@ -39,7 +44,7 @@ mod round_robin;
 mod subchannel;
 
 pub(crate) use connection::{Connection, Failure, Seen};
-use picker::Picker;
+use picker::{Picker, Trouble};
 use policy::{Id, Policy, Pool, State};
 pub(crate) use subchannel::Plan;
 
@@ -54,10 +59,43 @@ struct Decision {
     settled: bool,
 }
 
+/// Where the decision stands. A `watch` channel would wake in an order of chance whoever waits, and a simulation could not be
+/// repeated.
+#[derive(Debug)]
+struct Board {
+    decision: RwLock<Decision>,
+    changed: Notify,
+}
+
+impl Board {
+    fn read(&self) -> RwLockReadGuard<'_, Decision> {
+        self.decision.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, picker: Picker<Connection>, settled: bool) {
+        let decision = Decision { picker, settled };
+        *self.decision.write().unwrap_or_else(PoisonError::into_inner) = decision;
+        self.changed.notify_waiters();
+    }
+
+    /// The first result that a decision gives.
+    async fn wait_for<T>(&self, mut result: impl FnMut(&Decision) -> Option<T>) -> T {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            if let Some(result) = result(&self.read()) {
+                return result;
+            }
+            changed.await;
+        }
+    }
+}
+
 /// Finds a connection for every call.
 #[derive(Debug)]
 pub(crate) struct Balancer {
-    decision: watch::Receiver<Decision>,
+    board: Arc<Board>,
     wanted: Arc<Notify>,
     /// Ends the task when it is dropped.
     _task: JoinSet<()>,
@@ -65,7 +103,8 @@ pub(crate) struct Balancer {
 
 impl Balancer {
     pub(crate) fn start(place: Place, balancing: Balancing, plan: Plan) -> Self {
-        let (publish, decision) = watch::channel(Decision { picker: Picker::Idle, settled: false });
+        let decision = RwLock::new(Decision { picker: Picker::Idle, settled: false });
+        let board = Arc::new(Board { decision, changed: Notify::new() });
         let wanted = Arc::new(Notify::new());
         let (events_sender, events) = mpsc::channel(EVENTS);
         let plan = Arc::new(plan);
@@ -78,10 +117,17 @@ impl Balancer {
             lookup: Arc::new(Notify::new()),
         };
         let policy = Policy::new(balancing);
-        let task = Task { place, policy, subchannels, events, publish, wanted: wanted.clone() };
+        let task = Task {
+            place,
+            policy,
+            subchannels,
+            events,
+            board: board.clone(),
+            wanted: wanted.clone(),
+        };
         let mut tasks = JoinSet::new();
         tasks.spawn(task.run());
-        Self { decision, wanted, _task: tasks }
+        Self { board, wanted, _task: tasks }
     }
 
     /// A connection that takes a call now.
@@ -95,35 +141,30 @@ impl Balancer {
         mut trouble: impl FnMut(Status),
     ) -> Result<Connection, Status> {
         // Most calls find a connection at once, and need not listen for changes.
-        if let Some(connection) = self.decision.borrow().picker.ready(Connection::is_open) {
+        if let Some(connection) = self.board.read().picker.ready(Connection::is_open) {
             return Ok(connection);
         }
-        let mut decision = self.decision.clone();
-        loop {
-            match &decision.borrow_and_update().picker {
-                Picker::Idle => self.wanted.notify_one(),
-                Picker::Connecting => {}
-                ready @ Picker::Ready(_) => {
-                    // If all are closed, the balancer is about to hear of it.
-                    if let Some(connection) = ready.ready(Connection::is_open) {
-                        return Ok(connection);
-                    }
-                }
-                Picker::Failing(why) if wait_for_ready => trouble(why.status()),
-                Picker::Failing(why) => return Err(why.status()),
+        let choose = |decision: &Decision| match &decision.picker {
+            Picker::Idle => {
+                self.wanted.notify_one();
+                None
             }
-            if decision.changed().await.is_err() {
-                return Err(Status::unavailable("the channel's task has ended"));
+            Picker::Connecting => None,
+            // If all are closed, the balancer is about to hear of it.
+            ready @ Picker::Ready(_) => ready.ready(Connection::is_open).map(Ok),
+            Picker::Failing(why) if wait_for_ready => {
+                trouble(why.status());
+                None
             }
-        }
+            Picker::Failing(why) => Some(Err(why.status())),
+        };
+        self.board.wait_for(choose).await
     }
 
     /// Connects, and waits until every address that the policy wants has answered or failed once.
     pub(crate) async fn settle(&self) {
         self.wanted.notify_one();
-        let mut decision = self.decision.clone();
-        // Its task ends when this balancer is dropped, not before.
-        let _ = decision.wait_for(|decision| decision.settled).await;
+        self.board.wait_for(|decision| decision.settled.then_some(())).await;
     }
 }
 
@@ -132,14 +173,14 @@ struct Task {
     policy: Policy<Connection>,
     subchannels: Subchannels,
     events: mpsc::Receiver<(Id, State<Connection>)>,
-    publish: watch::Sender<Decision>,
+    board: Arc<Board>,
     wanted: Arc<Notify>,
 }
 
 impl Task {
     async fn run(mut self) {
         self.wanted.notified().await;
-        self.publish.send_replace(Decision { picker: Picker::Connecting, settled: false });
+        self.board.publish(Picker::Connecting, false);
         let mut resolved = self.start_to_resolve();
         loop {
             tokio::select! {
@@ -155,8 +196,7 @@ impl Task {
                 () = self.wanted.notified() => self.policy.exit_idle(&mut self.subchannels),
             }
             self.subchannels.reap();
-            let (picker, settled) = (self.policy.picker(), self.policy.is_settled());
-            self.publish.send_replace(Decision { picker, settled });
+            self.board.publish(self.policy.picker(), self.policy.is_settled());
         }
     }
 
@@ -176,6 +216,14 @@ impl Task {
             Ok(_) => self.policy.unresolved("the target has no addresses".into()),
             Err(error) => self.policy.unresolved(error.to_string()),
         }
+    }
+}
+
+/// Calls must not wait for a task that is gone, whatever ended it.
+impl Drop for Task {
+    fn drop(&mut self) {
+        let trouble = Trouble::Other("the channel's task has ended".into());
+        self.board.publish(Picker::Failing(trouble), true);
     }
 }
 
