@@ -20,10 +20,11 @@ use quartet::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Response, Status};
+use tonic::Status;
 
 use crate::{
     Channel, Error,
+    list::begun,
     order::Order,
     resume::{Disconnected, Resume},
 };
@@ -133,7 +134,8 @@ pub fn tag_feed(
                         }
                     }
                     Step::Send(None) => {}
-                    Step::Receive(Some(Ok(response))) => {
+                    Step::Receive(Some(Ok(None))) => resume.begin(),
+                    Step::Receive(Some(Ok(Some(response)))) => {
                         resume.progress();
                         if resume.is_resumed() {
                             yield FeedEvent::Reconnected(session.position.clone());
@@ -158,7 +160,7 @@ pub fn tag_feed(
 enum Step<'a> {
     Take(Option<FeedRequest>),
     Send(Option<mpsc::Permit<'a, TagFeedRequest>>),
-    Receive(Option<Result<TagFeedResponse, Status>>),
+    Receive(Option<Result<Option<TagFeedResponse>, Status>>),
 }
 
 /// Room for a request; `None` once the connection takes no more.
@@ -172,13 +174,12 @@ async fn reserve(
 }
 
 /// One call as one stream. The call is made as the stream is polled, because a server may hold its headers back until it
-/// has read a request.
+/// has read a request. Its head is a `None`.
 fn call(
     mut client: PostServiceClient<Channel>,
     requests: ReceiverStream<TagFeedRequest>,
-) -> impl Stream<Item = Result<TagFeedResponse, Status>> + Send {
-    stream::once(async move { client.tag_feed(requests).await.map(Response::into_inner) })
-        .try_flatten()
+) -> impl Stream<Item = Result<Option<TagFeedResponse>, Status>> + Send {
+    stream::once(async move { client.tag_feed(requests).await.map(begun) }).try_flatten()
 }
 
 /// What a feed knows between two messages, whatever connection they travel on.

@@ -6,10 +6,10 @@
 use std::pin::pin;
 
 use async_stream::try_stream;
-use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, future::ready, stream};
 use http::uri::PathAndQuery;
 use quartet::post::v1::{ListPostsRequest, ListPostsResponse, LogPosition};
-use tonic::{Request, Response, Status, client::Grpc};
+use tonic::{Request, Response, Status, Streaming, client::Grpc};
 
 use crate::{
     Channel, Error,
@@ -60,7 +60,8 @@ pub fn read_posts<B: FromList>(
             let mut batches = pin!(call::<B>(channel.clone(), request.clone()));
             let cut = loop {
                 match batches.next().await {
-                    Some(Ok(mut batch)) => {
+                    Some(Ok(None)) => resume.begin(),
+                    Some(Ok(Some(mut batch))) => {
                         resume.progress();
                         if resume.is_resumed() {
                             yield ListEvent::Reconnected(request.resume_after.clone().unwrap_or_default());
@@ -87,17 +88,25 @@ pub fn read_posts<B: FromList>(
     }
 }
 
-/// One call as one stream: a call that fails is a stream that begins with the error.
+/// One call as one stream: a call that fails is a stream that begins with the error, another begins with `None`.
 fn call<B: FromList>(
     channel: Channel,
     request: ListPostsRequest,
-) -> impl Stream<Item = Result<B, Status>> + Send {
+) -> impl Stream<Item = Result<Option<B>, Status>> + Send {
     let call = async move {
         let mut client = Grpc::new(channel);
         client.ready().await.map_err(|error| Status::from_error(error.into()))?;
         let path = PathAndQuery::from_static(PATH);
         let request = Request::new(request);
-        client.server_streaming(request, path, B::Codec::default()).await.map(Response::into_inner)
+        client.server_streaming(request, path, B::Codec::default()).await.map(begun)
     };
     stream::once(call).try_flatten()
+}
+
+/// The messages of a response, after a `None` for its head.
+pub(crate) fn begun<T: Send>(
+    response: Response<Streaming<T>>,
+) -> impl Stream<Item = Result<Option<T>, Status>> + Send {
+    let messages = response.into_inner().map_ok(Some);
+    stream::once(ready(Ok(None))).chain(messages)
 }

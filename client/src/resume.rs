@@ -4,8 +4,8 @@
 //! it keeps a position, or what has no answer yet, and makes a new call from there. This is what is common to all of them.
 //!
 //! - Only what is [resumable](Error::is_resumable) is tried again.
-//! - A call that has achieved nothing yet fails at once: its caller learns right away that no server is there. With a retry policy or
-//!   `waitForReady` for its method it does not: then the caller has said that it would rather wait.
+//! - A call whose response has not begun yet fails at once: its caller learns right away that no server is there. With a retry policy
+//!   or `waitForReady` for its method it does not: then the caller has said that it would rather wait.
 //! - Delays grow from 0.1 s by 1.6 up to 5 s, each ± 20 %, or as the retry policy of the method says. A server that names a longer
 //!   delay is obeyed.
 //! - Progress resets the delay. When a call has tried again for 60 s without any, the last error is final. How long it was
@@ -44,6 +44,8 @@ pub struct Resume {
     backoff: Exponential,
     /// Whether it may be tried again: there was progress, or the config says so.
     persistent: bool,
+    /// A server has begun to answer. What it did not finish is worth another attempt, if it is not its own doing.
+    begun: bool,
     /// The first cut since the last progress.
     failing_since: Option<Instant>,
     /// It is being tried again, and nothing has come yet.
@@ -70,9 +72,15 @@ impl Resume {
         Self {
             backoff: policy.unwrap_or_else(usual),
             persistent: policy.is_some() || config.wait_for_ready,
+            begun: false,
             failing_since: None,
             resuming: false,
         }
+    }
+
+    /// A response has begun. Where the channel stops to retry, resuming begins.
+    pub fn begin(&mut self) {
+        self.begun = true;
     }
 
     /// Something was achieved that the next attempt need not repeat.
@@ -93,7 +101,8 @@ impl Resume {
     /// `cause` itself, if there shall be no next attempt.
     pub fn pause(&mut self, cause: Error) -> Result<Disconnected, Error> {
         let patient = self.failing_since.get_or_insert_with(Instant::now).elapsed() < PATIENCE;
-        if !self.persistent || !patient || !cause.is_resumable() {
+        let worth_it = self.persistent || (self.begun && !matches!(cause, Error::Truncated));
+        if !worth_it || !patient || !cause.is_resumable() {
             return Err(cause);
         }
         self.resuming = true;
@@ -126,6 +135,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nothing_is_tried_again_before_the_first_progress() {
         assert!(Resume::default().pause(Error::Truncated).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_that_has_begun_is_resumed_unless_the_server_ended_it() {
+        let mut resume = Resume::default();
+        resume.begin();
+        assert!(resume.pause(Error::Truncated).is_err());
+        assert!(resume.pause(Status::unavailable("draining").into()).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
