@@ -20,7 +20,7 @@ pub enum Address {
     Tcp(SocketAddr),
     /// A path in the file system.
     Unix(PathBuf),
-    /// `HOST:PORT`, or whatever else the [`Dial`] understands: nobody looked at it.
+    /// `HOST:PORT`, or whatever else is understood where it is dialled: nobody looked at it.
     Name(String),
 }
 
