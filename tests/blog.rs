@@ -9,8 +9,9 @@ use quartet::{
     reason,
     user::v1::{GetUserRequest, GetUserResponse, ListUsersRequest, ListUsersResponse},
 };
+use quartet_client::Channel;
 use quartet_server::config::Config;
-use tonic::{Code, Status, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
+use tonic::{Code, Status, client::Grpc, codegen::http::uri::PathAndQuery};
 use tonic_prost::ProstCodec;
 
 use crate::support::{

@@ -219,11 +219,11 @@ async fn an_accepted_post_is_visible_before_its_upload_ends() {
 async fn an_upload_that_is_cut_leaves_a_prefix_and_its_repetition_stores_the_rest_once() {
     let server = TestServer::start().await;
     let proxy = Proxy::to(server.address()).await;
-    let mut client = PostServiceClient::new(proxy.channel());
     let sent: Vec<_> = (0..2000).map(|n| large_post(format!("p{n}"), &[], 100)).collect();
     let mut lengths = Vec::new();
     for cut_after in [1, 30_000, 100_000, 200_000] {
         proxy.to_server(|flow| flow.cut_after = Some(cut_after));
+        let mut client = PostServiceClient::new(proxy.channel());
         soon(client.upload_posts(upload_of(sent.clone()))).await.unwrap_err();
         let log = read_log(&mut server.posts()).await;
         let prefix: Vec<_> = sent[..log.len()].iter().map(|post| post.post_id.as_str()).collect();
@@ -233,6 +233,7 @@ async fn an_upload_that_is_cut_leaves_a_prefix_and_its_repetition_stores_the_res
     assert!(lengths[0] == 0 && lengths[3] > 0 && lengths[3] < 2000, "{lengths:?}");
 
     proxy.to_server(|flow| flow.cut_after = None);
+    let mut client = PostServiceClient::new(proxy.channel());
     let whole = upload(&mut client, sent.clone()).await.unwrap();
     assert!(whole.complete);
     assert_eq!(whole.created_count + whole.duplicate_count, 2000);

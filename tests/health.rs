@@ -10,6 +10,7 @@ use quartet::{
     post::v1::ListPostsRequest,
     reason,
 };
+use quartet_client::Channel;
 use quartet_server::{
     config::{Config, Role},
     log::LogError,
@@ -19,7 +20,7 @@ use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
 };
-use tonic::{Code, Streaming, transport::Channel};
+use tonic::{Code, Streaming};
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
@@ -29,7 +30,7 @@ use crate::support::{
     TestServer, assert_refused,
     fakes::{CountingUsers, FakeLog},
     is_stuck, listed, posts,
-    server::endpoint,
+    server::target,
     soon, upload,
 };
 
@@ -123,7 +124,7 @@ async fn before_the_log_is_open_health_is_unknown_and_calls_are_told_to_wait() {
         });
         (server.await.unwrap(), listener)
     });
-    let channel = endpoint(address).connect_lazy();
+    let channel = Channel::builder(target(address)).build();
     assert_eq!(check(&channel, POST).await.unwrap(), ServingStatus::Unknown);
     let mut client =
         quartet::post::v1::post_service_client::PostServiceClient::new(channel.clone());

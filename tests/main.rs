@@ -34,5 +34,6 @@ mod ordering;
 mod recover;
 mod resume;
 mod stalls;
+mod survival;
 
 mod docs;

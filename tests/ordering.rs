@@ -277,7 +277,7 @@ async fn a_list_that_is_cut_and_resumed_again_and_again_sends_everything_once() 
     let mut client = server.posts();
     upload(&mut client, written("w", 2000)).await.unwrap();
     let proxy = Proxy::to(server.address()).await;
-    proxy.to_client(|flow| flow.cut_after = Some(60_000)); // a good message, and a part of one
+    proxy.to_client(|flow| flow.cut_after = Some(100_000)); // a whole frame, and a part of one
     for mut filter in filters().into_iter().take(4) {
         filter.follow = true;
         let streams = read_across_cuts(&proxy, filter.clone(), 2000).await;

@@ -12,9 +12,10 @@ use quartet::{
     reason,
     wire::{FeedMessage, Page, UploadMessage},
 };
+use quartet_client::Channel;
 use quartet_server::chain::Chain;
 use tokio::{sync::mpsc, task::JoinHandle};
-use tonic::{Code, Request, Response, Status, Streaming, service::Routes, transport::Channel};
+use tonic::{Code, Request, Response, Status, Streaming, service::Routes};
 
 use crate::support::{
     Client, Feed, assert_refused, listed, page, posts, server::serve_routes, soon, until_end,

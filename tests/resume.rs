@@ -26,7 +26,7 @@ async fn a_list_of_the_client_library_resumes_by_itself_and_sees_everything_once
     let mut client = server.posts();
     upload(&mut client, numbered(5000)).await.unwrap();
     let proxy = Proxy::to(server.address()).await;
-    proxy.to_client(|flow| flow.cut_after = Some(60_000)); // a whole message, and a part of one
+    proxy.to_client(|flow| flow.cut_after = Some(100_000)); // a whole frame, and a part of one
 
     let (mut read, mut resumes) = (Vec::new(), 0);
     let mut events = pin!(list_posts(proxy.channel(), ListPostsRequest::default()));

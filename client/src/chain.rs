@@ -3,13 +3,14 @@
 //! Most of what a call carries is in its headers, so most layers only add one. Whatever makes connections stands below:
 //! the chain is the same over all of it.
 
-use std::{fmt::Display, time::Duration};
+use std::fmt::Display;
 
 use http::{HeaderName, HeaderValue, Request, Response};
 use tokio::time::Instant;
 use tonic::body::Body;
 use tower::{Service, ServiceBuilder, util::BoxCloneSyncService};
 
+use crate::timeout::timeout_until;
 pub use trace_context::TraceContext;
 
 mod log;
@@ -74,36 +75,4 @@ fn limit(mut request: Request<Body>, deadline: Option<Instant>) -> Request<Body>
         request.headers_mut().insert(GRPC_TIMEOUT, timeout_until(deadline));
     }
     request
-}
-
-/// The time that is left, as gRPC over HTTP/2 writes it: at most eight digits and a unit.
-fn timeout_until(deadline: Instant) -> HeaderValue {
-    const EIGHT_DIGITS: u128 = 99_999_999;
-    let left: Duration = deadline.saturating_duration_since(Instant::now());
-    let value = match left.as_millis() {
-        millis @ 0..=EIGHT_DIGITS => format!("{millis}m"),
-        millis => format!("{}S", (millis / 1000).min(EIGHT_DIGITS)),
-    };
-    HeaderValue::try_from(value).expect("invariant: it is ASCII")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_timeout_has_at_most_eight_digits_and_is_never_negative() {
-        for (left, value) in [
-            (Duration::ZERO, "0m"),
-            (Duration::from_millis(1500), "1500m"),
-            (Duration::from_secs(99_999), "99999000m"),
-            (Duration::from_secs(200_000), "200000S"),
-            (Duration::from_secs(u64::from(u32::MAX)), "99999999S"),
-        ] {
-            assert_eq!(timeout_until(Instant::now() + left), value);
-        }
-        let past = Instant::now();
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(timeout_until(past), "0m");
-    }
 }

@@ -1,61 +1,204 @@
-//! What calls are made on: a connection to a server, and what every call on it carries.
+//! What calls are made on: a channel to one server or many.
 
-use std::task::{Context, Poll};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use http::{Request, Response};
 use tokio::time::Instant;
-use tonic::{body::Body, transport};
+use tonic::{Status, body::Body};
 use tower::Service;
 
-use crate::chain::{self, Carried, Chained, TraceContext};
+use crate::{
+    backoff::Exponential,
+    balance::{Balancer, Plan},
+    chain::{self, Carried, Chained, TraceContext},
+    connect::{ClientParameters, Settings},
+    dial::{Address, Dialer},
+    retry::{Caller, DEFAULT_BUFFER_BYTES},
+    service_config::{MethodConfig, ServiceConfig},
+    target::Target,
+    transport::Dial,
+};
 
-/// A connection to a server, which is made again whenever it is gone. Clones share it.
+/// A channel to the servers of a target. Clones share its connections; generated clients work over it.
 ///
-/// Any [`tonic::transport::Channel`] is one; so are generated clients made over it.
+/// ```no_run
+/// # fn example() -> Result<quartet_client::Channel, Box<dyn std::error::Error>> {
+/// let config = r#"{
+///     "loadBalancingConfig": [{"round_robin": {}}],
+///     "methodConfig": [{"name": [{}], "waitForReady": true, "timeout": "10s"}]
+/// }"#;
+/// let channel = quartet_client::Channel::builder("dns:///posts.example:9001".parse()?)
+///     .service_config(config.parse()?)
+///     .build();
+/// # Ok(channel)
+/// # }
+/// ```
+///
+/// It connects with its first call, and again whenever a connection is gone. Which server takes a call, and what becomes of one
+/// that fails, is up to its [`ServiceConfig`]; without one, all calls go to the first address that answers, and a call without a
+/// server fails at once. Connections end when the last clone is gone, after the streams that are open on them.
 #[derive(Debug, Clone)]
 pub struct Channel {
     /// Without the chain.
-    below: transport::Channel,
+    calls: Calls,
     carried: Carried,
-    chained: Chained<transport::Error>,
+    chained: Chained<Status>,
 }
 
+/// The server that took a call: an extension of every response of a [`Channel`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServedBy(pub Address);
+
 impl Channel {
-    fn over(below: transport::Channel, carried: Carried) -> Self {
-        let chained = chain::around(below.clone(), carried.clone());
-        Self { below, carried, chained }
+    /// A channel to `target`, to be described further.
+    pub fn builder(target: Target) -> Builder {
+        Builder {
+            target,
+            config: ServiceConfig::default(),
+            keepalive: ClientParameters::default(),
+            dial: Arc::new(Dialer::default()),
+            connect_backoff: Exponential::connection(),
+            buffer_bytes: DEFAULT_BUFFER_BYTES,
+            stream_window: None,
+        }
     }
 
-    /// The same connection for calls that must all have ended by then, however often they are resumed. Each call tells the
+    /// The same channel for calls that must all have ended by then, however often they are retried and resumed. Each call tells the
     /// server how much time is left (`grpc-timeout`), and both sides end it with DEADLINE_EXCEEDED.
     #[must_use]
     pub fn with_deadline(self, deadline: Instant) -> Self {
-        Self::over(self.below, Carried { deadline: Some(deadline), ..self.carried })
+        Self::over(self.calls, Carried { deadline: Some(deadline), ..self.carried })
     }
 
-    /// The same connection for calls that are part of something. Without it, they are a trace of their own.
+    /// The same channel for calls that are part of something. Without it, they are a trace of their own.
     #[must_use]
     pub fn with_trace_context(self, trace: TraceContext) -> Self {
-        Self::over(self.below, Carried { trace, ..self.carried })
+        Self::over(self.calls, Carried { trace, ..self.carried })
+    }
+
+    fn over(calls: Calls, carried: Carried) -> Self {
+        let chained = chain::around(calls.clone(), carried.clone());
+        Self { calls, carried, chained }
+    }
+
+    /// Connects now rather than with the first call, and waits until every server that the policy wants to connect to has answered or
+    /// failed. Without it, the first calls of round_robin go to the servers that were the first to answer.
+    pub async fn settle(&self) {
+        self.calls.0.balancer.settle().await;
+    }
+
+    /// What holds for the calls of a method, by its path.
+    pub(crate) fn method(&self, path: &str) -> Arc<MethodConfig> {
+        self.calls.0.config.method(path).clone()
     }
 }
 
-impl From<transport::Channel> for Channel {
-    fn from(below: transport::Channel) -> Self {
-        Self::over(below, Carried::default())
+/// A channel before it is made.
+#[derive(Clone)]
+pub struct Builder {
+    target: Target,
+    config: ServiceConfig,
+    keepalive: ClientParameters,
+    dial: Arc<dyn Dial>,
+    connect_backoff: Exponential,
+    buffer_bytes: usize,
+    stream_window: Option<u32>,
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// How calls are balanced, retried and limited.
+    #[must_use]
+    pub fn service_config(self, config: ServiceConfig) -> Self {
+        Self { config, ..self }
+    }
+
+    /// How a dead connection is noticed.
+    #[must_use]
+    pub fn keepalive(self, keepalive: ClientParameters) -> Self {
+        Self { keepalive, ..self }
+    }
+
+    /// How connections are opened, instead of by TCP and unix sockets.
+    #[must_use]
+    pub fn dialer(self, dial: impl Dial) -> Self {
+        Self { dial: Arc::new(dial), ..self }
+    }
+
+    /// The pauses between attempts to connect to one address.
+    #[must_use]
+    pub fn connect_backoff(self, connect_backoff: Exponential) -> Self {
+        Self { connect_backoff, ..self }
+    }
+
+    /// Bytes of each request that are kept so that it can be sent again. A call that sends more cannot be retried.
+    #[must_use]
+    pub fn retry_buffer(self, buffer_bytes: usize) -> Self {
+        Self { buffer_bytes, ..self }
+    }
+
+    /// Bytes that one stream may have under way before they are read.
+    #[must_use]
+    pub fn stream_window(self, bytes: u32) -> Self {
+        Self { stream_window: Some(bytes), ..self }
+    }
+
+    /// The channel. It must be made within a tokio runtime, which will run its tasks.
+    pub fn build(self) -> Channel {
+        for ignored in &self.config.ignored {
+            tracing::warn!(key = ignored, "ignored in the service config");
+        }
+        let mut settings = Settings::of(&self.target, self.keepalive);
+        settings.stream_window = self.stream_window.unwrap_or(settings.stream_window);
+        let plan = Plan {
+            dial: self.dial,
+            settings,
+            backoff: self.connect_backoff,
+            health: self.config.health_check.clone(),
+        };
+        let balancer = Balancer::start(self.target.place, self.config.balancing, plan);
+        let caller = Arc::new(Caller::new(balancer, self.config, self.buffer_bytes));
+        Channel::over(Calls(caller), Carried::default())
     }
 }
 
 impl Service<Request<Body>> for Channel {
     type Response = Response<Body>;
-    type Error = transport::Error;
-    type Future = <Chained<transport::Error> as Service<Request<Body>>>::Future;
+    type Error = Status;
+    type Future = <Chained<Status> as Service<Request<Body>>>::Future;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), transport::Error>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
         self.chained.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         self.chained.call(request)
+    }
+}
+
+/// What is below the chain: calls that are balanced and retried.
+#[derive(Debug, Clone)]
+struct Calls(Arc<Caller>);
+
+impl Service<Request<Body>> for Calls {
+    type Response = Response<Body>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Status>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        Box::pin(self.0.clone().call(request))
     }
 }

@@ -27,14 +27,21 @@ use rustix::{
     io::retry_on_intr,
 };
 use tokio::{sync::oneshot, time::Instant};
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    filter::{LevelFilter, Targets},
+    fmt as lines,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use crate::{
-    Channel, Error,
-    backoff::Disconnected,
+    Channel, EXPLAIN, Error, ServiceConfig,
     chain::TraceContext,
     connect::{self, ClientParameters},
     output::{Clean, Printer},
+    resume::Disconnected,
+    service_config::InvalidConfig,
 };
 
 pub mod bidirectional;
@@ -45,12 +52,20 @@ pub mod unary;
 /// The options that all four share.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Common {
-    /// The server: http://HOST:PORT or unix:PATH
-    #[arg(long, value_name = "URL", default_value = connect::DEFAULT_ENDPOINT, value_parser = endpoint)]
+    /// The server: http://HOST:PORT or unix:PATH; or several: dns:///HOST:PORT, ipv4:A:P,B:P
+    ///
+    /// file:PATH is a file of addresses, one a line, which is read again when it changes.
+    #[arg(long, value_name = "TARGET", default_value = connect::DEFAULT_ENDPOINT, value_parser = endpoint)]
     pub endpoint: String,
     /// Give up after this time, resumes included (500ms, 30s, 5m)
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub timeout: Option<Duration>,
+    /// How calls are balanced and retried: gRPC's service config, as JSON or in a file
+    #[arg(long, value_name = "FILE|JSON", value_parser = service_config)]
+    pub service_config: Option<ServiceConfig>,
+    /// Say on stderr what becomes of connections and attempts
+    #[arg(long)]
+    pub explain: bool,
     /// The trace that the calls belong to (W3C: 00-TRACE-PARENT-01); without it, a new one
     #[arg(long, value_name = "CONTEXT", env = "TRACEPARENT")]
     pub traceparent: Option<TraceContext>,
@@ -64,8 +79,10 @@ pub struct Common {
 
 impl Common {
     fn connect(&self, rpc: &'static str) -> Result<Channel, Failure> {
-        let connected = self.keepalive.connect(&self.endpoint);
-        let channel = Channel::from(connected.map_err(|error| self.failed(rpc, error))?);
+        let target = connect::parse(&self.endpoint).map_err(|error| self.failed(rpc, error))?;
+        let config = self.service_config.clone().unwrap_or_default();
+        let builder = Channel::builder(target).keepalive(self.keepalive).service_config(config);
+        let channel = builder.build();
         let channel = match self.traceparent.clone() {
             Some(trace) => channel.with_trace_context(trace),
             None => channel,
@@ -86,7 +103,17 @@ impl Common {
 }
 
 fn endpoint(url: &str) -> Result<String, Error> {
-    connect::endpoint(url).map(|_| url.to_owned())
+    connect::parse(url).map(|_| url.to_owned())
+}
+
+/// JSON begins with a brace, and paths hardly do.
+fn service_config(text: &str) -> Result<ServiceConfig, String> {
+    if text.trim_start().starts_with('{') {
+        return text.parse().map_err(|error: InvalidConfig| error.to_string());
+    }
+    let json =
+        std::fs::read_to_string(text).map_err(|error| format!("cannot read the file: {error}"))?;
+    json.parse().map_err(|error: InvalidConfig| error.to_string())
 }
 
 /// Where a command reads and writes, and how it is stopped.
@@ -216,17 +243,16 @@ pub enum Failure {
 /// A binary: parses the arguments, runs the command, turns its result into an exit code.
 ///
 /// 0: done; 1: failed, with one line on stderr; 2: wrong usage. `RUST_LOG=h2=debug` shows the frames.
-pub fn start<A: Parser, R>(run: impl FnOnce(A, Io) -> R) -> ExitCode
+pub fn start<A: Parser + AsRef<Common>, R>(run: impl FnOnce(A, Io) -> R) -> ExitCode
 where
     R: Future<Output = Result<(), Failure>>,
 {
     let args = A::parse();
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::OFF.into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter.from_env_lossy())
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
+    let common = args.as_ref();
+    log(common.explain);
+    for key in common.service_config.iter().flat_map(|config| &config.ignored) {
+        Talk::new(io::stderr()).say(format_args!("the service config's {key} means nothing here"));
+    }
     let finished = tokio::runtime::Runtime::new().map_err(Failure::from).and_then(|runtime| {
         let finished = runtime.block_on(run(args, Io::process()));
         // A thread may still wait for a file or a terminal; the process need not wait for the thread.
@@ -240,6 +266,22 @@ where
             ExitCode::FAILURE
         }
     }
+}
+
+/// `--explain` shows what the channel does, in plain lines; RUST_LOG shows whatever it names, with the time.
+fn log(explain: bool) {
+    if explain {
+        let only = Targets::new().with_target(EXPLAIN, LevelFilter::DEBUG);
+        let lines = lines::layer().without_time().with_level(false).with_target(false);
+        tracing_subscriber::registry().with(lines.with_writer(io::stderr).with_filter(only)).init();
+        return;
+    }
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::OFF.into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.from_env_lossy())
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
 }
 
 /// A command's output: data and talk.

@@ -1,16 +1,19 @@
-//! From the URL of a server to a channel.
+//! From a target to a channel, and what its connections are made with.
 
 use std::time::Duration;
 
-use tonic::transport::{Channel, Endpoint};
+use http::uri::{Authority, Scheme};
+use hyper::client::conn::http2;
+use hyper_util::rt::TokioTimer;
 
-use crate::Error;
+use crate::{
+    Channel, Error,
+    target::{InvalidTarget, Target},
+};
 
 /// Where the clients look for a server unless told otherwise.
 pub const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:9001";
 
-/// How long one attempt to connect may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes that one stream may have under way: 100 ms of it fill an 80 MB/s link.
 const STREAM_WINDOW: u32 = 8 * 1024 * 1024;
 /// Bytes that all streams of a connection may have under way. A stream that nobody reads holds one stream window, and
@@ -49,21 +52,12 @@ impl Default for ClientParameters {
 }
 
 impl ClientParameters {
-    /// A channel to `url` that pings like this; otherwise as [`connect`] has it.
+    /// A channel to `target` that pings like this; otherwise as [`connect`] has it.
     ///
     /// # Errors
     /// As for [`connect`].
-    pub fn connect(&self, url: &str) -> Result<Channel, Error> {
-        Ok(self.apply(endpoint(url)?).connect_lazy())
-    }
-
-    /// The same for a caller that brings its own connector.
-    pub fn apply(&self, endpoint: Endpoint) -> Endpoint {
-        let Some(time) = self.time else { return endpoint };
-        endpoint
-            .http2_keep_alive_interval(time)
-            .keep_alive_timeout(self.timeout)
-            .keep_alive_while_idle(self.permit_without_stream)
+    pub fn connect(&self, target: &str) -> Result<Channel, Error> {
+        Ok(Channel::builder(parse(target)?).keepalive(*self).build())
     }
 }
 
@@ -76,36 +70,70 @@ pub fn at_least_a_second(text: &str) -> Result<Duration, String> {
     if time < Duration::from_secs(1) { Err("it must be at least 1s".to_owned()) } else { Ok(time) }
 }
 
-/// A channel to `url`. It connects when it is first used, and again whenever the connection is gone.
+/// A channel to `target`. It connects when it is first used, and again whenever the connection is gone.
 ///
-/// `url` is `http://HOST:PORT` or `unix:PATH`. Call it within a tokio runtime.
+/// `target` is `http://HOST:PORT`, `unix:PATH` or one of the others that [`target`](crate::target) lists. Call it within a tokio
+/// runtime.
 ///
 /// # Errors
-/// [`Error::Endpoint`] if `url` is neither.
-pub fn connect(url: &str) -> Result<Channel, Error> {
-    Ok(endpoint(url)?.connect_lazy())
+/// [`Error::Endpoint`] if `target` is none of them.
+pub fn connect(target: &str) -> Result<Channel, Error> {
+    ClientParameters::default().connect(target)
 }
 
-/// The settings of [`connect`], for a caller that brings its own connector.
+/// The target of [`connect`], for a caller that wants to say more about the channel.
 ///
 /// # Errors
-/// [`Error::Endpoint`] if `url` is not one that this client can connect to.
-pub fn endpoint(url: &str) -> Result<Endpoint, Error> {
-    let refuse = |problem: &str| Error::Endpoint { url: url.into(), problem: problem.into() };
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| refuse("it is not a URL"))?;
-    match endpoint.uri().scheme_str() {
-        _ if url.starts_with("unix:") => {}
-        Some("http") => {}
-        Some("https") => return Err(refuse("TLS is not supported, use http://")),
-        _ => return Err(refuse("it must start with http:// or unix:")),
+/// [`Error::Endpoint`] if `target` is not one that this client can connect to.
+pub fn parse(target: &str) -> Result<Target, Error> {
+    let refuse = |problem: String| Error::Endpoint { url: target.into(), problem };
+    let parsed: Target =
+        target.parse().map_err(|problem: InvalidTarget| refuse(problem.to_string()))?;
+    if parsed.is_secure() {
+        return Err(refuse("TLS is not supported, use http://".into()));
     }
-    Ok(endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME_BYTES)
-        .http2_max_header_list_size(HEADER_BYTES))
+    Ok(parsed)
+}
+
+/// What a connection is made with, wherever it leads.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) origin: Origin,
+    pub(crate) stream_window: u32,
+    keepalive: ClientParameters,
+}
+
+/// What every request says about where it goes.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    pub(crate) scheme: Scheme,
+    pub(crate) authority: Authority,
+}
+
+impl Settings {
+    pub(crate) fn of(target: &Target, keepalive: ClientParameters) -> Self {
+        let origin =
+            Origin { scheme: target.scheme().clone(), authority: target.authority().clone() };
+        Self { origin, stream_window: STREAM_WINDOW, keepalive }
+    }
+
+    /// HTTP/2 as these settings have it.
+    pub(crate) fn http2<E: Clone>(&self, executor: E) -> http2::Builder<E> {
+        let mut builder = http2::Builder::new(executor);
+        builder
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(self.stream_window)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(FRAME_BYTES)
+            .max_header_list_size(HEADER_BYTES);
+        if let Some(time) = self.keepalive.time {
+            builder
+                .keep_alive_interval(time)
+                .keep_alive_timeout(self.keepalive.timeout)
+                .keep_alive_while_idle(self.keepalive.permit_without_stream);
+        }
+        builder
+    }
 }
 
 #[cfg(test)]
@@ -117,11 +145,10 @@ mod tests {
         for (url, problem) in [
             ("", "not a URL"),
             ("http://", "not a URL"),
-            ("localhost:9001", "must start with"),
             ("ftp://localhost", "must start with"),
             ("https://localhost", "TLS"),
         ] {
-            let error = endpoint(url).unwrap_err().to_string();
+            let error = parse(url).unwrap_err().to_string();
             assert!(error.contains(problem), "{url}: {error}");
         }
     }
@@ -129,7 +156,7 @@ mod tests {
     #[test]
     fn http_and_unix_sockets_are_accepted() {
         for url in [DEFAULT_ENDPOINT, "http://[::1]:9001", "unix:/run/quartet.sock"] {
-            assert!(endpoint(url).is_ok(), "{url}");
+            assert!(parse(url).is_ok(), "{url}");
         }
     }
 }

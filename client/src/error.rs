@@ -6,8 +6,10 @@
 
 use std::{error::Error as _, io, time::Duration};
 
-use tonic::{Code, ConnectError, Status, TimeoutExpired};
+use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::StatusExt as _;
+
+use crate::transport::ConnectError;
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +85,10 @@ impl From<Status> for Error {
         if status.source().is_none() {
             return Error::Status(status);
         }
-        if causes(&status).any(|cause| cause.is::<ConnectError>()) {
+        let failed_to_connect = |cause: &(dyn std::error::Error + 'static)| {
+            cause.is::<ConnectError>() || cause.is::<tonic::ConnectError>()
+        };
+        if causes(&status).any(failed_to_connect) {
             return Error::Connect(status);
         }
         match status.code() {
@@ -120,6 +125,11 @@ pub fn code_name(code: Code) -> &'static str {
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
     }
+}
+
+/// The code of a name as [`code_name`] gives it.
+pub fn code_from_name(name: &str) -> Option<Code> {
+    (0..17).map(Code::from_i32).find(|&code| code_name(code) == name)
 }
 
 fn describe(status: &Status) -> String {

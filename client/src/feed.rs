@@ -5,7 +5,7 @@
 //! a cut it joins those tags at that position and sends those requests again; a post has an id, so that it is stored
 //! once however often it is sent.
 
-use std::{collections::VecDeque, mem::take, pin::pin};
+use std::{collections::VecDeque, pin::pin};
 
 use async_stream::try_stream;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, future, stream};
@@ -20,13 +20,16 @@ use quartet::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Response, Status};
+use tonic::Status;
 
 use crate::{
     Channel, Error,
-    backoff::{Backoff, Disconnected},
+    list::begun,
     order::Order,
+    resume::{Disconnected, Resume},
 };
+
+const PATH: &str = "/post.v1.PostService/TagFeed";
 
 /// Requests that may wait for the connection. It only has to keep the sender busy; what has no answer is bounded by
 /// [`limits::OWED_RECEIPTS`].
@@ -94,7 +97,7 @@ pub enum FeedEvent {
 /// decides as it goes, `requests` is the receiving end of a bounded channel.
 ///
 /// # Errors
-/// Those of the RPC that are not resumable, those that [`Backoff`] gave up on, and [`Error::Protocol`]. Whether a post
+/// Those of the RPC that are not resumable, those that [`Resume`] gave up on, and [`Error::Protocol`]. Whether a post
 /// without receipt was stored is then unknown; publishing it again with the same id is safe.
 pub fn tag_feed(
     channel: impl Into<Channel>,
@@ -103,11 +106,10 @@ pub fn tag_feed(
 ) -> impl Stream<Item = Result<FeedEvent, Error>> + Send {
     let channel = channel.into();
     try_stream! {
-        let client = PostServiceClient::new(channel);
         let mut requests = pin!(requests);
         let mut session = Session::new(start);
-        let mut backoff = Backoff::default();
-        let mut resuming = false;
+        let mut resume = Resume::of(&channel, PATH);
+        let client = PostServiceClient::new(channel);
         loop {
             session.reconnect();
             let (sender, body) = mpsc::channel(REQUESTS_AHEAD);
@@ -132,9 +134,10 @@ pub fn tag_feed(
                         }
                     }
                     Step::Send(None) => {}
-                    Step::Receive(Some(Ok(response))) => {
-                        backoff.progress();
-                        if take(&mut resuming) {
+                    Step::Receive(Some(Ok(None))) => resume.begin(),
+                    Step::Receive(Some(Ok(Some(response)))) => {
+                        resume.progress();
+                        if resume.is_resumed() {
                             yield FeedEvent::Reconnected(session.position.clone());
                         }
                         if let Some(event) = session.receive(response)? {
@@ -146,11 +149,10 @@ pub fn tag_feed(
                     Step::Receive(Some(Err(status))) => break Error::from(status),
                 }
             };
-            let pause = backoff.pause(cut)?;
+            let pause = resume.pause(cut)?;
             let delay = pause.delay;
             yield FeedEvent::Disconnected(pause);
             tokio::time::sleep(delay).await;
-            resuming = true;
         }
     }
 }
@@ -158,7 +160,7 @@ pub fn tag_feed(
 enum Step<'a> {
     Take(Option<FeedRequest>),
     Send(Option<mpsc::Permit<'a, TagFeedRequest>>),
-    Receive(Option<Result<TagFeedResponse, Status>>),
+    Receive(Option<Result<Option<TagFeedResponse>, Status>>),
 }
 
 /// Room for a request; `None` once the connection takes no more.
@@ -172,13 +174,12 @@ async fn reserve(
 }
 
 /// One call as one stream. The call is made as the stream is polled, because a server may hold its headers back until it
-/// has read a request.
+/// has read a request. Its head is a `None`.
 fn call(
     mut client: PostServiceClient<Channel>,
     requests: ReceiverStream<TagFeedRequest>,
-) -> impl Stream<Item = Result<TagFeedResponse, Status>> + Send {
-    stream::once(async move { client.tag_feed(requests).await.map(Response::into_inner) })
-        .try_flatten()
+) -> impl Stream<Item = Result<Option<TagFeedResponse>, Status>> + Send {
+    stream::once(async move { client.tag_feed(requests).await.map(begun) }).try_flatten()
 }
 
 /// What a feed knows between two messages, whatever connection they travel on.

@@ -13,13 +13,34 @@
 //!
 //! [`command`] holds the four binaries, in a form that another program can run as well.
 //!
-//! Not here: balancing over several servers, and retry policies. [`backoff`] has the one rule for when to go on.
+//! # The channel
+//!
+//! [`Channel`] and what is below it knows nothing of posts, and can be copied as it is: [`target`] and `resolve` find addresses,
+//! [`dial`] opens bytes, `balance` keeps a connection to each address and picks one for each call, [`retry`] makes attempts, and
+//! [`service_config`] says how. [`resume`] is above it: it goes on with streams that were cut.
 
 pub mod chain;
 mod channel;
 pub mod connect;
+pub mod dial;
+pub mod target;
+pub mod transport;
+
+mod resolve;
+
+mod balance;
+
+pub mod backoff;
+pub mod retry;
+pub mod service_config;
+mod timeout;
+
 pub mod error;
 pub mod position;
+pub mod resume;
+
+/// The target of events that say what a channel does, for people: connections, attempts, pauses.
+pub(crate) const EXPLAIN: &str = "quartet_client::explain";
 
 mod pages;
 pub use pages::list_user_posts;
@@ -35,7 +56,6 @@ pub use upload::{Posts, UploadEvent, upload_posts};
 mod feed;
 pub use feed::{FeedEvent, FeedRequest, FeedStart, tag_feed};
 
-pub mod backoff;
 mod order;
 
 pub mod command;
@@ -43,6 +63,7 @@ pub mod lines;
 pub mod output;
 pub mod post_file;
 
-pub use channel::Channel;
+pub use channel::{Builder, Channel, ServedBy};
 pub use connect::connect;
 pub use error::Error;
+pub use service_config::ServiceConfig;

@@ -3,20 +3,22 @@
 //! The reader keeps a position. It moves once a batch was handed over, and after a cut the next call asks for what
 //! comes after it. That is all there is to resuming, because the server can start anywhere.
 
-use std::{mem::take, pin::pin};
+use std::pin::pin;
 
 use async_stream::try_stream;
-use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, future::ready, stream};
 use http::uri::PathAndQuery;
 use quartet::post::v1::{ListPostsRequest, ListPostsResponse, LogPosition};
-use tonic::{Request, Response, Status, client::Grpc};
+use tonic::{Request, Response, Status, Streaming, client::Grpc};
 
 use crate::{
     Channel, Error,
-    backoff::{Backoff, Disconnected},
     borrowed::FromList,
     order::Order,
+    resume::{Disconnected, Resume},
 };
+
+const PATH: &str = "/post.v1.PostService/ListPosts";
 
 /// What happens on a list.
 #[derive(Debug)]
@@ -32,7 +34,7 @@ pub enum ListEvent<B = ListPostsResponse> {
 /// The posts that `request` asks for. Ends once they are complete; with `follow`, never.
 ///
 /// # Errors
-/// Those of the RPC that are not resumable, those that [`Backoff`] gave up on, and [`Error::Protocol`].
+/// Those of the RPC that are not resumable, those that [`Resume`] gave up on, and [`Error::Protocol`].
 pub fn list_posts(
     channel: impl Into<Channel>,
     request: ListPostsRequest,
@@ -52,16 +54,16 @@ pub fn read_posts<B: FromList>(
     let channel = channel.into();
     try_stream! {
         let mut order = Order::after(request.resume_after.as_ref());
-        let mut backoff = Backoff::default();
+        let mut resume = Resume::of(&channel, PATH);
         let mut complete = false;
-        let mut resuming = false;
         loop {
             let mut batches = pin!(call::<B>(channel.clone(), request.clone()));
             let cut = loop {
                 match batches.next().await {
-                    Some(Ok(mut batch)) => {
-                        backoff.progress();
-                        if take(&mut resuming) {
+                    Some(Ok(None)) => resume.begin(),
+                    Some(Ok(Some(mut batch))) => {
+                        resume.progress();
+                        if resume.is_resumed() {
                             yield ListEvent::Reconnected(request.resume_after.clone().unwrap_or_default());
                         }
                         let position = order.advance(batch.sequences(), batch.position().cloned())?;
@@ -78,26 +80,33 @@ pub fn read_posts<B: FromList>(
                     Some(Err(status)) => break Error::from(status),
                 }
             };
-            let pause = backoff.pause(cut)?;
+            let pause = resume.pause(cut)?;
             let delay = pause.delay;
             yield ListEvent::Disconnected(pause);
             tokio::time::sleep(delay).await;
-            resuming = true;
         }
     }
 }
 
-/// One call as one stream: a call that fails is a stream that begins with the error.
+/// One call as one stream: a call that fails is a stream that begins with the error, another begins with `None`.
 fn call<B: FromList>(
     channel: Channel,
     request: ListPostsRequest,
-) -> impl Stream<Item = Result<B, Status>> + Send {
+) -> impl Stream<Item = Result<Option<B>, Status>> + Send {
     let call = async move {
         let mut client = Grpc::new(channel);
         client.ready().await.map_err(|error| Status::from_error(error.into()))?;
-        let path = PathAndQuery::from_static("/post.v1.PostService/ListPosts");
+        let path = PathAndQuery::from_static(PATH);
         let request = Request::new(request);
-        client.server_streaming(request, path, B::Codec::default()).await.map(Response::into_inner)
+        client.server_streaming(request, path, B::Codec::default()).await.map(begun)
     };
     stream::once(call).try_flatten()
+}
+
+/// The messages of a response, after a `None` for its head.
+pub(crate) fn begun<T: Send>(
+    response: Response<Streaming<T>>,
+) -> impl Stream<Item = Result<Option<T>, Status>> + Send {
+    let messages = response.into_inner().map_ok(Some);
+    stream::once(ready(Ok(None))).chain(messages)
 }

@@ -4,6 +4,7 @@
 //! Text that others wrote is shown with its control characters escaped, so that a title cannot command the terminal.
 
 use std::{
+    collections::BTreeMap,
     fmt::{self, Display, Formatter, Write as _},
     io::{self, Write},
 };
@@ -76,6 +77,10 @@ pub enum Event<'a> {
     Reconnected {
         #[serde(skip_serializing_if = "Option::is_none")]
         position: Option<Position<'a>>,
+    },
+    /// How many calls each server answered, by its address.
+    ServedBy {
+        counts: &'a BTreeMap<String, u64>,
     },
 }
 
@@ -236,6 +241,9 @@ impl Display for Event<'_> {
                 write!(f, "resumed  after {position}")
             }
             Event::Reconnected { position: None } => write!(f, "resumed"),
+            Event::ServedBy { counts } => {
+                f.write_str(&shares(counts).collect::<Vec<_>>().join("\n"))
+            }
         }
     }
 }
@@ -255,6 +263,17 @@ impl Display for Reject<'_> {
         write!(f, "reject   line {line}  {}", Clean(self.post_id))?;
         self.status.iter().try_for_each(|status| write!(f, "  {status}"))
     }
+}
+
+/// The lines of [`Event::ServedBy`]: one for each server, with a bar. The longest is that of the busiest.
+fn shares(counts: &BTreeMap<String, u64>) -> impl Iterator<Item = String> {
+    const BAR: u64 = 40;
+    let width = counts.keys().map(|server| server.width()).max().unwrap_or_default();
+    let most = counts.values().copied().max().unwrap_or_default().max(1);
+    counts.iter().map(move |(server, count)| {
+        let length = usize::try_from((count * BAR).div_ceil(most)).unwrap_or_default();
+        format!("served   {count:>6}  {server:width$}  {}", "█".repeat(length))
+    })
 }
 
 /// Columns for a name. A longer one pushes the title aside.
@@ -368,6 +387,9 @@ impl Printer {
             let written = serde_json::to_writer(&mut self.out, event).map_err(io::Error::from);
             let written = written.and_then(|()| self.out.write_all(b"\n"));
             return self.unless_closed(written);
+        }
+        if let Event::ServedBy { counts } = event {
+            return shares(counts).try_for_each(|share| self.line(RECEIVED, '←', share));
         }
         self.line(RECEIVED, '←', event)?;
         if let Event::Uploaded { rejects, .. } = event {

@@ -6,7 +6,6 @@
 
 use std::{
     future, io,
-    mem::take,
     pin::{Pin, pin},
 };
 
@@ -21,8 +20,10 @@ use tonic::{CancellationHandle, Request};
 
 use crate::{
     Channel, Error,
-    backoff::{Backoff, Disconnected},
+    resume::{Disconnected, Resume},
 };
+
+const PATH: &str = "/post.v1.PostService/UploadPosts";
 
 /// What happens on an upload.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ pub type Posts = Pin<Box<dyn Stream<Item = io::Result<PostMessage>> + Send>>;
 /// all of it again is safe.
 ///
 /// # Errors
-/// Those of the RPC that are not resumable, those that [`Backoff`] gave up on, and [`Error::Source`] if the posts
+/// Those of the RPC that are not resumable, those that [`Resume`] gave up on, and [`Error::Source`] if the posts
 /// cannot be read. Progress is to get further than any attempt before.
 pub fn upload_posts(
     channel: impl Into<Channel>,
@@ -55,10 +56,9 @@ pub fn upload_posts(
 ) -> impl Stream<Item = Result<UploadEvent, Error>> + Send {
     let channel = channel.into();
     try_stream! {
+        let mut resume = Resume::of(&channel, PATH);
         let client = PostServiceClient::new(channel);
-        let mut backoff = Backoff::default();
         let mut furthest = 0;
-        let mut resuming = false;
         loop {
             let (sent, mut progress) = watch::channel(0);
             let (failed, mut failure) = oneshot::channel();
@@ -73,7 +73,7 @@ pub fn upload_posts(
                     answer = &mut call => break answer,
                     Ok(()) = progress.changed() => {}
                 }
-                if take(&mut resuming) {
+                if resume.is_resumed() {
                     yield UploadEvent::Reconnected;
                 }
                 let posts = *progress.borrow_and_update();
@@ -82,7 +82,7 @@ pub fn upload_posts(
             let posts = *progress.borrow();
             if posts > furthest {
                 furthest = posts;
-                backoff.progress();
+                resume.progress();
             }
             let cut = match (answer, failure.try_recv()) {
                 (Ok(response), _) => {
@@ -93,11 +93,10 @@ pub fn upload_posts(
                 (Err(_), Ok(error)) => Error::Source(error),
                 (Err(status), Err(_)) => Error::from(status),
             };
-            let pause = backoff.pause(cut)?;
+            let pause = resume.pause(cut)?;
             let delay = pause.delay;
             yield UploadEvent::Disconnected(pause);
             tokio::time::sleep(delay).await;
-            resuming = true;
         }
     }
 }

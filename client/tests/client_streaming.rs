@@ -1,6 +1,6 @@
 //! Client streaming: sending again, and never looking complete when it is not.
 
-use std::{io, pin::pin};
+use std::{io, pin::pin, sync::Arc};
 
 use futures::{
     StreamExt as _, TryStreamExt as _,
@@ -12,6 +12,7 @@ use quartet::{
     wire::UploadMessage,
 };
 use quartet_client::{Error, Posts, UploadEvent, upload_posts};
+use tokio::sync::Notify;
 use tonic::Status;
 
 use crate::fake::{Fake, post, within};
@@ -71,9 +72,14 @@ async fn after_a_cut_everything_is_sent_again_with_the_same_ids() {
 #[tokio::test]
 async fn posts_that_cannot_be_read_reset_the_call_and_never_finish_it() {
     let mut server = Fake::start().await;
+    let seen = Arc::new(Notify::new());
     let broken = || -> Posts {
-        let posts = [Ok(post(1)), Err(io::Error::other("the disk is gone"))];
-        Box::pin(iter(posts).chain(stream::pending()))
+        let seen = seen.clone();
+        let error = stream::once(async move {
+            seen.notified().await;
+            Err(io::Error::other("the disk is gone"))
+        });
+        Box::pin(iter([Ok(post(1))]).chain(error).chain(stream::pending()))
     };
     let events = upload_posts(server.channel(), broken).try_collect::<Vec<_>>();
     let script = async {
@@ -81,6 +87,7 @@ async fn posts_that_cannot_be_read_reset_the_call_and_never_finish_it() {
         // tonic shows a reset to the server as an end. What tells it from one is that no finish came.
         while let Ok(Some(message)) = within(call.requests.message()).await {
             assert!(matches!(message, UploadMessage::Post(_)), "{message:?}");
+            seen.notify_one();
         }
     };
     let (events, ()) = within(join(events, script)).await;

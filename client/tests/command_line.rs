@@ -130,8 +130,12 @@ fn decode_details(status: &Status) -> Vec<prost_types::Any> {
 #[tokio::test]
 async fn a_wrong_command_line_exits_2() {
     for binary in ALL {
-        for args in [&["--nonsense"][..], &["--endpoint", "localhost:9001"], &["--timeout", "soon"]]
-        {
+        for args in [
+            &["--nonsense"][..],
+            &["--endpoint", "ftp://localhost"],
+            &["--timeout", "soon"],
+            &["--service-config", r#"{"methodConfig": 1}"#],
+        ] {
             let output = Process::start(binary, args).end().await;
             assert_eq!(code(&output), 2, "{binary} {args:?}: {}", text(&output.stderr));
         }
@@ -216,6 +220,60 @@ async fn unary_prints_posts_and_where_the_page_ends() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn repeated_calls_are_counted_by_the_server_that_answered_and_failures_are_told() {
+    let mut server = Fake::start().await;
+    let url = server.url();
+    for json in [true, false] {
+        let mut args = vec!["--user-id", "1", "--count", "3", "--explain", "--endpoint", &url];
+        args.extend(json.then_some("--json"));
+        let process = Process::start(UNARY, &args);
+        for answer in
+            [Ok(page(&[4], 9, false)), Err(Status::aborted("no")), Ok(page(&[], 9, false))]
+        {
+            server.accept_unary().await.answer.send(answer).unwrap();
+        }
+        let output = process.end().await;
+        assert_eq!(code(&output), 1);
+        let (out, talk) = (text(&output.stdout), text(&output.stderr));
+        let address = server.address.to_string();
+        if json {
+            let expected = json!({"event": "served_by", "counts": {&address: 2}});
+            assert_eq!(json_lines(&output), [expected]);
+        } else {
+            let expected = format!("← served        2  {address}  {}", "█".repeat(40));
+            assert!(out.ends_with(&format!("{expected}\n")), "{out}");
+        }
+        assert!(talk.contains(&format!("{address}: READY\n")), "{talk}");
+        assert!(talk.contains(&format!("attempt 1, {address}: ABORTED\n")), "{talk}");
+        let end = "error: 1 of 3 calls failed, the first with: ABORTED: no\n";
+        assert!(talk.ends_with(end), "{talk}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_config_in_a_file_is_followed_and_what_it_ignores_is_told() {
+    let mut server = Fake::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.json");
+    let config = json!({"colour": "blue", "methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 2, "initialBackoff": "0.01s",
+        "maxBackoff": "0.01s", "backoffMultiplier": 1, "retryableStatusCodes": ["ABORTED"]}}]});
+    std::fs::write(&file, config.to_string()).unwrap();
+    let (url, file) = (server.url(), file.to_str().unwrap().to_owned());
+    let args = ["--user-id", "1", "--endpoint", &url, "--service-config", &file];
+    let process = Process::start(UNARY, &args);
+    for answer in [Err(Status::aborted("no")), Ok(page(&[4], 9, false))] {
+        server.accept_unary().await.answer.send(answer).unwrap();
+    }
+    let output = process.end().await;
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("the service config's colour means nothing here"));
+    let missing =
+        Process::start(UNARY, &["--user-id", "1", "--service-config", "/nowhere"]).end().await;
+    assert_eq!(code(&missing), 2);
+    assert!(text(&missing.stderr).contains("cannot read the file"), "{}", text(&missing.stderr));
 }
 
 #[tokio::test]

@@ -25,9 +25,10 @@ use quartet::{
     user::v1::{GetUserRequest, user_service_client::UserServiceClient},
     wire,
 };
+use quartet_client::Channel;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
-use tonic::{Code, Request, Status, transport::Channel};
+use tonic::{Code, Request, Status};
 use tracing::Instrument as _;
 
 use crate::{error, log::Record, traces};

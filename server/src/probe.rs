@@ -11,9 +11,8 @@ use quartet::health::v1::{
     health_client::HealthClient,
 };
 use quartet_client::{
-    Error,
-    backoff::{Backoff, Disconnected},
-    connect,
+    Error, connect,
+    resume::{Disconnected, Resume},
 };
 use tokio::time::{sleep, timeout};
 use tonic::{Status, Streaming};
@@ -65,7 +64,9 @@ impl Probe {
     pub async fn run(&self, out: &mut impl Write) -> Result<bool, ProbeError> {
         let failed = |source| ProbeError::Call { endpoint: self.endpoint.clone(), source };
         let refused = |status: Status| failed(status.into());
-        let mut client = HealthClient::new(connect(&self.endpoint).map_err(failed)?);
+        let channel = connect(&self.endpoint).map_err(failed)?;
+        let mut resume = Resume::of(&channel, "/grpc.health.v1.Health/Watch");
+        let mut client = HealthClient::new(channel);
         let request = HealthCheckRequest { service: self.service.clone() };
         if !self.watch {
             let answer = timeout(self.timeout, client.check(request)).await;
@@ -73,13 +74,12 @@ impl Probe {
             let answer = answer.map_err(late)?.map_err(refused)?;
             return Ok(say(out, &answer.into_inner())?);
         }
-        let mut backoff = Backoff::default();
         loop {
             let cut = match client.watch(request.clone()).await {
-                Ok(answers) => watch(answers.into_inner(), out, &mut backoff).await?,
+                Ok(answers) => watch(answers.into_inner(), out, &mut resume).await?,
                 Err(status) => status.into(),
             };
-            let Disconnected { cause, delay } = backoff.pause(cut).map_err(failed)?;
+            let Disconnected { cause, delay } = resume.pause(cut).map_err(failed)?;
             tracing::info!("{cause}; trying again");
             sleep(delay).await;
         }
@@ -90,12 +90,12 @@ impl Probe {
 async fn watch(
     mut answers: Streaming<HealthCheckResponse>,
     out: &mut impl Write,
-    backoff: &mut Backoff,
+    resume: &mut Resume,
 ) -> io::Result<Error> {
     loop {
         match answers.message().await {
             Ok(Some(answer)) => {
-                backoff.progress();
+                resume.progress();
                 say(out, &answer)?;
             }
             Ok(None) => return Ok(Error::Truncated),

@@ -8,7 +8,6 @@ use std::{
 };
 
 use futures::future::select_all;
-use hyper_util::rt::TokioIo;
 use quartet::{
     blog::{post_server::PostServer, user_server::UserServer},
     health::v1::{health_check_response::ServingStatus, health_server::HealthServer},
@@ -16,12 +15,13 @@ use quartet::{
     post::v1::post_service_server::PostServiceServer,
     user::v1::user_service_server::UserServiceServer,
 };
+use quartet_client::{
+    Builder, Channel, backoff::Exponential, connect::parse, dial::Address, target::Target,
+    transport::BoxedIo,
+};
 use tokio::{io::DuplexStream, sync::mpsc, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{
-    service::Routes,
-    transport::{Channel, Endpoint, Uri},
-};
+use tonic::service::Routes;
 use tower::{ServiceExt as _, service_fn};
 
 use crate::{
@@ -122,8 +122,8 @@ impl Server {
         };
         let posts = if config.runs(Role::Post) {
             let channel = match (&config.user_endpoint, &users) {
-                (Some(url), _) => quartet_client::connect(url)?,
-                (None, Some(_)) => pipe_channel(connector),
+                (Some(url), _) => user_channel(parse(url)?).build(),
+                (None, Some(_)) => pipe_channel(connector)?,
                 (None, None) => return Err(ServerError::NoUserService),
             };
             let log = open_log(&config, log_metrics.clone()).await?;
@@ -171,12 +171,12 @@ impl Server {
     /// a clock.
     pub fn of_posts(
         log: Arc<dyn PostLog>,
-        users: Channel,
+        users: impl Into<Channel>,
         clock: fn() -> SystemTime,
         config: Config,
     ) -> Self {
         let (_, pipe) = mpsc::channel(1);
-        Self::of(config, None, Some(posts(log, users, clock, 1)), pipe)
+        Self::of(config, None, Some(posts(log, users.into(), clock, 1)), pipe)
     }
 
     /// What is open at this server.
@@ -307,16 +307,22 @@ async fn any_ends(dispatchers: Vec<JoinHandle<()>>) {
 }
 
 /// A channel to the User service of this process, over a pipe in memory: a real gRPC client and a real server.
-fn pipe_channel(connector: mpsc::Sender<DuplexStream>) -> Channel {
-    let connect = service_fn(move |_: Uri| {
+fn pipe_channel(connector: mpsc::Sender<DuplexStream>) -> Result<Channel, ServerError> {
+    let dial = move |_: Address| {
         let connector = connector.clone();
         async move {
             let (client, server) = tokio::io::duplex(PIPE);
             connector.send(server).await.map_err(std::io::Error::other)?;
-            Ok::<_, std::io::Error>(TokioIo::new(client))
+            Ok(Box::new(client) as BoxedIo)
         }
-    });
-    Endpoint::from_static("http://user.in-process").connect_with_connector_lazy(connect)
+    };
+    Ok(user_channel(parse("passthrough:///user.in-process")?).dialer(dial).build())
+}
+
+/// A User service that is back shall be noticed soon: until then, posts have no names.
+fn user_channel(target: Target) -> Builder {
+    let backoff = Exponential::new(Duration::from_millis(100), Duration::from_secs(5), 1.6);
+    Channel::builder(target).connect_backoff(backoff)
 }
 
 /// The names under which health and reflection know what a process runs.

@@ -10,7 +10,8 @@ use quartet::{
     },
     reason,
 };
-use tonic::{Code, Status, Streaming, transport::Channel};
+use quartet_client::Channel;
+use tonic::{Code, Status, Streaming};
 use tonic_types::{StatusExt as _, pb};
 
 use super::soon;

@@ -9,6 +9,7 @@ use quartet::user::v1::{
     GetUserRequest, GetUserResponse, ListUsersRequest, ListUsersResponse, UserMessage,
     user_service_server::{UserService, UserServiceServer},
 };
+use quartet_client::Channel;
 use quartet_server::{
     connection::HttpService,
     log::{
@@ -20,7 +21,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, service::Routes, transport::Channel};
+use tonic::{Request, Response, Status, service::Routes};
 
 use super::server::serve_routes;
 

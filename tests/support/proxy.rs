@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use quartet_client::Channel;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -13,7 +14,6 @@ use tokio::{
     time::sleep,
 };
 use tokio_util::task::TaskTracker;
-use tonic::transport::{Channel, Endpoint};
 
 use super::server;
 
@@ -69,12 +69,8 @@ impl Proxy {
         self.to_client.send_modify(change);
     }
 
-    pub fn endpoint(&self) -> Endpoint {
-        server::endpoint(self.address)
-    }
-
     pub fn channel(&self) -> Channel {
-        self.endpoint().connect_lazy()
+        Channel::builder(server::target(self.address)).build()
     }
 }
 

@@ -4,7 +4,8 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{HeaderMap, Request, Response, Uri};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use tonic::{Status, body::Body, transport::Channel};
+use quartet_client::Channel;
+use tonic::{Status, body::Body};
 use tower::{Service as _, ServiceExt as _};
 
 use super::soon;

@@ -10,8 +10,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use hyper_util::rt::TokioIo;
 use quartet::post::v1::post_service_client::PostServiceClient;
+use quartet_client::{
+    Builder, Channel, connect::ClientParameters, dial::Address, target::Target, transport::BoxedIo,
+};
 use quartet_server::{
     config::Config,
     connection::{self, Gauges, HttpService, Listener},
@@ -22,8 +24,6 @@ use quartet_server::{
 use tempfile::TempDir;
 use tokio::{io::DuplexStream, net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::transport::{Channel, Endpoint, Uri};
-use tower::service_fn;
 
 use super::soon;
 
@@ -104,40 +104,38 @@ impl TestServer {
 
     /// A new connection.
     pub fn channel(&self) -> Channel {
-        self.channel_through(|endpoint| endpoint)
+        self.channel_through(|builder| builder)
     }
 
     /// A new connection on which a stream may send no more than 4 KiB before it is read.
     pub fn narrow_channel(&self) -> Channel {
-        self.channel_through(|endpoint| endpoint.initial_stream_window_size(4096))
+        self.channel_through(|builder| builder.stream_window(4096))
     }
 
-    fn channel_through(&self, tune: impl FnOnce(Endpoint) -> Endpoint) -> Channel {
-        match &self.reach {
-            Reach::Tcp(address) => tune(endpoint(*address)).connect_lazy(),
-            Reach::Pipe(connector) => {
-                piped(tune(Endpoint::from_static("http://in.memory")), connector.clone())
-            }
-        }
+    fn channel_through(&self, tune: impl FnOnce(Builder) -> Builder) -> Channel {
+        let builder = match &self.reach {
+            Reach::Tcp(address) => Channel::builder(target(*address)),
+            Reach::Pipe(connector) => piped(connector.clone()),
+        };
+        tune(builder).build()
     }
 
     /// A channel to a server in memory whose first connection can be broken so that nobody is told.
-    pub fn fragile_channel(&self, tune: impl FnOnce(Endpoint) -> Endpoint) -> (Channel, Link) {
+    pub fn fragile_channel(&self, keepalive: ClientParameters) -> (Channel, Link) {
         let Reach::Pipe(connector) = &self.reach else { panic!("this server is on a port") };
         let (link, connector) = (Link::default(), connector.clone());
         let fragile = link.clone();
-        let connect = service_fn(move |_: Uri| {
+        let dial = move |_: Address| {
             let (link, connector) = (fragile.clone(), connector.clone());
             async move {
                 let (client, near) = tokio::io::duplex(64 * 1024);
                 let (far, server) = tokio::io::duplex(64 * 1024);
                 connector.send(server).await.map_err(std::io::Error::other)?;
                 tokio::task::spawn(link.carry(near, far));
-                Ok::<_, std::io::Error>(TokioIo::new(client))
+                Ok(Box::new(client) as BoxedIo)
             }
-        });
-        let endpoint = tune(Endpoint::from_static("http://in.memory"));
-        (endpoint.connect_with_connector_lazy(connect), link)
+        };
+        (in_memory().keepalive(keepalive).dialer(dial).build(), link)
     }
 
     /// A new connection to a server in memory, on which nobody speaks yet. Its buffer holds so many bytes.
@@ -202,7 +200,7 @@ impl Link {
 /// A channel to whatever answers like this, through memory, and the task that serves it.
 pub fn serve_routes(service: HttpService) -> (Channel, JoinHandle<()>) {
     let (connector, served) = listen(service);
-    (piped(Endpoint::from_static("http://in.memory"), connector), served)
+    (piped(connector).build(), served)
 }
 
 /// A connection to whatever answers like this, on which nobody speaks yet.
@@ -226,18 +224,22 @@ pub fn on_disk(data: &Path) -> Config {
     Config { ephemeral: false, data: data.to_owned(), ..Config::ephemeral() }
 }
 
-pub fn endpoint(address: SocketAddr) -> Endpoint {
-    Endpoint::from_shared(format!("http://{address}")).unwrap()
+pub fn target(address: SocketAddr) -> Target {
+    format!("http://{address}").parse().unwrap()
 }
 
 /// A channel whose connections are pipes to a server that listens on the other end of `connector`.
-pub fn piped(endpoint: Endpoint, connector: mpsc::Sender<DuplexStream>) -> Channel {
-    endpoint.connect_with_connector_lazy(service_fn(move |_: Uri| {
+pub fn piped(connector: mpsc::Sender<DuplexStream>) -> Builder {
+    in_memory().dialer(move |_: Address| {
         let connector = connector.clone();
         async move {
             let (client, server) = tokio::io::duplex(64 * 1024);
             connector.send(server).await.map_err(std::io::Error::other)?;
-            Ok::<_, std::io::Error>(TokioIo::new(client))
+            Ok(Box::new(client) as BoxedIo)
         }
-    }))
+    })
+}
+
+fn in_memory() -> Builder {
+    Channel::builder("passthrough:///in.memory".parse().unwrap())
 }

@@ -1,4 +1,4 @@
-//! The layer that tells how calls ended, at debug: `RUST_LOG=quartet_client=debug` shows it.
+//! The layer that tells how calls ended, at debug: `RUST_LOG=quartet_client::chain=debug` shows it.
 
 use std::{
     fmt::Display,

@@ -55,6 +55,12 @@ pub struct Args {
     pub common: Common,
 }
 
+impl AsRef<Common> for Args {
+    fn as_ref(&self) -> &Common {
+        &self.common
+    }
+}
+
 const AFTER_HELP: &str = "\
 Examples:
   bidirectional --tag streaming

@@ -47,6 +47,12 @@ pub struct Args {
     pub common: Common,
 }
 
+impl AsRef<Common> for Args {
+    fn as_ref(&self) -> &Common {
+        &self.common
+    }
+}
+
 const AFTER_HELP: &str = r#"Examples:
   client-streaming posts.jsonl
   echo '{"user_id":"1","title":"Hello","tags":["go"]}' | client-streaming

@@ -14,6 +14,7 @@ mod connection;
 mod streams;
 
 mod list;
+mod overhead;
 mod unary;
 mod upload;
 
@@ -87,6 +88,10 @@ enum Work {
     Readers,
     /// `ListPostsByUserId`, 64 at once on one connection.
     Unary,
+    /// The same one after another, by the channel of this suite's client.
+    OurChannel,
+    /// By tonic's.
+    TonicChannel,
     /// `TagFeed`: one publisher, many subscribers.
     Feed,
     /// The same with NATS.
@@ -109,6 +114,8 @@ pub(crate) async fn load(options: &Options) -> Result<()> {
             Work::RawList => list::raw_list(options).await,
             Work::Readers => list::readers(options).await,
             Work::Unary => unary::unary(options).await,
+            Work::OurChannel => overhead::our_channel(options).await,
+            Work::TonicChannel => overhead::tonic_channel(options).await,
             Work::Feed => feed::feed(options).await,
             Work::Nats => nats::nats(options).await,
             Work::Idle => idle::idle(options).await,

@@ -1,12 +1,15 @@
 //! What Quartet wants to reach, as ratios: both sides of each come from the same run.
 
 use super::{
-    results::{Metric, Results, amplification, count, delivered, kib_each, p99, rate, server_cpu},
+    results::{
+        Metric, Results, amplification, count, delivered, kib_each, load_cpu, p99, rate, server_cpu,
+    },
     works::{
         ASYNC_STREAM, BARE, BROADCAST, CHAIN_LIST, CLIENT, GRPC_CPP, GRPC_GO, IDLE_CONNECTIONS,
-        IDLE_FEEDS, IDLE_MANY, LIST, MPSC4, NATS, ON_DISK, ONE_READER, OUR_CLIENT, OURS, PACED_100,
-        PACED_1000, RAW_APPEND, RAW_TCP, READERS, READERS_64, SATURATED_1000, STORES, TAG,
-        TAG_ALONE, TAG_AMONG, TONIC, TONIC_CLIENT, Table, UNARY, UPLOAD, WHOLE,
+        IDLE_FEEDS, IDLE_MANY, LIST, MPSC4, NATS, ON_DISK, ONE_READER, OUR_CHANNEL, OUR_CLIENT,
+        OURS, OVERHEAD, PACED_100, PACED_1000, RAW_APPEND, RAW_TCP, READERS, READERS_64,
+        SATURATED_1000, STORES, TAG, TAG_ALONE, TAG_AMONG, TONIC, TONIC_CHANNEL, TONIC_CLIENT,
+        Table, UNARY, UPLOAD, WHOLE,
     },
 };
 
@@ -62,6 +65,7 @@ pub(super) fn goals(results: &Results) -> Vec<Goal> {
         goal("ListPostsByUserId", "rate of ours / grpc-go", AtLeast(1.2), unary(OURS, GRPC_GO, rate)),
         goal("ListPostsByUserId", "rate of ours / gRPC C++ with callbacks", AtLeast(1.2), unary(OURS, GRPC_CPP, rate)),
         goal("ListPostsByUserId", "p99 of tonic / ours", AtLeast(2.5), unary(TONIC, OURS, p99)),
+        goal("a channel", "CPU of a load over quartet_client / tonic", AtMost(1.05), ratio(&OVERHEAD, OUR_CHANNEL, TONIC_CHANNEL, load_cpu)),
         goal("UploadPosts", "rate of ours / append + fdatasync", AtLeast(0.4), ratio(&UPLOAD, OURS, RAW_APPEND, rate)),
         goal("UploadPosts", "rate of ours / the best embedded store's", AtLeast(4.0), best_store),
         goal("UploadPosts", "bytes on the device per byte of post", AtMost(1.3), figure(&UPLOAD, amplification).map(|it| it.median)),

@@ -73,6 +73,11 @@ pub(super) const CLIENT: Table =
     table("client", "Clients that read ListPosts of our server", "posts");
 pub(super) const UNARY: Table =
     table("unary", "ListPostsByUserId, 10 posts, 64 calls at once on one connection", "calls");
+pub(super) const OVERHEAD: Table = table(
+    "overhead",
+    "ListPostsByUserId, 10 posts, one call after another, by the client's channel",
+    "calls",
+);
 pub(super) const UPLOAD: Table = table("upload", "UploadPosts, distinct ids, one stream", "posts");
 pub(super) const SATURATED_100: Table = table(
     "feed-100-saturated",
@@ -128,6 +133,8 @@ pub(super) const RAW_APPEND: &str = "limit: append + fdatasync";
 pub(super) const FAST_CLIENT: &str = "h2, borrowed decode";
 pub(super) const OUR_CLIENT: &str = "quartet_client, read in place";
 pub(super) const TONIC_CLIENT: &str = "tonic and prost";
+pub(super) const OUR_CHANNEL: &str = "quartet_client::Channel, round_robin and retry";
+pub(super) const TONIC_CHANNEL: &str = "tonic::transport::Channel";
 pub(super) const ONE_READER: &str = "Quartet, 1 reader";
 pub(super) const READERS_64: &str = "Quartet, 64 readers";
 pub(super) const TAG_ALONE: &str = "Quartet, 10 feeds";
@@ -222,7 +229,7 @@ impl Case {
 pub(super) fn cases(work: Work, scale: &Scale) -> Vec<Case> {
     let mut cases = match work {
         Work::List => [lists(scale), clients(scale)].into_iter().flatten().collect(),
-        Work::Unary => unary(scale),
+        Work::Unary => [unary(scale), overhead(scale)].into_iter().flatten().collect(),
         Work::Upload => uploads(scale),
         Work::Feed => feeds(scale),
         Work::Idle => idle(),
@@ -283,6 +290,14 @@ fn unary(scale: &Scale) -> Vec<Case> {
         case(GRPC_CPP, CPP, 1),
         case(GRPC_PYTHON, PYTHON, 20),
     ]
+}
+
+fn overhead(scale: &Scale) -> Vec<Case> {
+    let case = |subject, work| {
+        let case = Case::new(&OVERHEAD, subject, Server::Memory, work);
+        case.fill(10 * crate::posts::USERS).with("count", scale.calls / 4)
+    };
+    vec![case(OUR_CHANNEL, "our-channel"), case(TONIC_CHANNEL, "tonic-channel")]
 }
 
 fn uploads(scale: &Scale) -> Vec<Case> {

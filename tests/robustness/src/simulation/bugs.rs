@@ -116,7 +116,8 @@ impl Bug {
             | Bug::PositionIsTheHead
             | Bug::SnapshotEndsEarly
             | Bug::ReceiptsLost
-            | Bug::ReceiptsSwapped => 2,
+            | Bug::ReceiptsSwapped
+            | Bug::LanePostsLost => 2,
             _ => 1,
         }
     }

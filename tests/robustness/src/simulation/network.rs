@@ -8,21 +8,22 @@ use std::{
     time::Duration,
 };
 
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use quartet_client::connect::endpoint;
+use quartet_client::{
+    Channel, backoff::Exponential, connect::ClientParameters, dial::Address, transport::BoxedIo,
+};
 use quartet_server::connection::Listener;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::timeout,
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::{Channel, Uri};
-use tower::service_fn;
 use turmoil::net::{TcpListener, TcpStream};
 
 /// How long a connection may be made.
 const CONNECT: Duration = Duration::from_secs(2);
+/// Shorter than gRPC's two minutes, because a run is.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 /// A link that lost a packet stays silent, and this is how a client learns of it.
 const KEEPALIVE: Duration = Duration::from_secs(4);
 
@@ -59,6 +60,10 @@ impl Cuts {
         Arc::strong_count(&self.0.open) > 1
     }
 
+    async fn connect(&self, host: &str, port: u16) -> io::Result<Connection> {
+        Ok(self.hold(timeout(CONNECT, TcpStream::connect((host, port))).await??))
+    }
+
     fn hold(&self, stream: TcpStream) -> Connection {
         let cut = Box::pin(self.0.cut.lock().clone().cancelled_owned());
         Connection { stream, cut, _open: self.0.open.clone() }
@@ -73,20 +78,21 @@ pub(super) fn connector(
 ) -> impl Fn() -> Channel + Send + Sync {
     move || {
         let cuts = cuts.clone();
-        let connect = service_fn(move |_: Uri| {
+        let dial = move |_: Address| {
             let cuts = cuts.clone();
-            async move {
-                let stream = timeout(CONNECT, TcpStream::connect((host, port))).await??;
-                Ok::<_, io::Error>(TokioIo::new(cuts.hold(stream)))
-            }
-        });
-        let endpoint = endpoint(&format!("http://{host}:{port}"));
-        endpoint
-            .expect("invariant: it is a URL")
-            .http2_keep_alive_interval(KEEPALIVE)
-            .keep_alive_timeout(KEEPALIVE)
-            .keep_alive_while_idle(true)
-            .connect_with_connector_lazy(connect)
+            async move { Ok(Box::new(cuts.connect(host, port).await?) as BoxedIo) }
+        };
+        let target = format!("passthrough:///{host}:{port}");
+        let keepalive = ClientParameters {
+            time: Some(KEEPALIVE),
+            timeout: KEEPALIVE,
+            permit_without_stream: true,
+        };
+        Channel::builder(target.parse().expect("invariant: it is a target"))
+            .keepalive(keepalive)
+            .connect_backoff(Exponential::new(Duration::from_secs(1), LONGEST_BACKOFF, 1.6))
+            .dialer(dial)
+            .build()
     }
 }
 

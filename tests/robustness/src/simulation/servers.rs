@@ -8,6 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 use quartet::post::v1::post_service_server::PostServiceServer;
+use quartet_client::Channel;
 use quartet_server::{
     authors::Authors,
     chain::Chain,
@@ -25,7 +26,7 @@ use quartet_server::{
     service::{Posts, frames::Frames},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{service::Routes, transport::Channel};
+use tonic::service::Routes;
 use turmoil::net::TcpListener;
 
 use super::{
