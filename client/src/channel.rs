@@ -7,7 +7,11 @@ use tokio::time::Instant;
 use tonic::{body::Body, transport};
 use tower::Service;
 
-use crate::chain::{self, Carried, Chained, TraceContext};
+use crate::{
+    Error,
+    chain::{self, Carried, Chained, TraceContext},
+    credentials::Credentials,
+};
 
 /// A connection to a server, which is made again whenever it is gone. Clones share it.
 ///
@@ -18,31 +22,56 @@ pub struct Channel {
     below: transport::Channel,
     carried: Carried,
     chained: Chained<transport::Error>,
+    /// Whether nobody on the way can read it.
+    is_secure: bool,
 }
 
 impl Channel {
-    fn over(below: transport::Channel, carried: Carried) -> Self {
+    fn over(below: transport::Channel, carried: Carried, is_secure: bool) -> Self {
         let chained = chain::around(below.clone(), carried.clone());
-        Self { below, carried, chained }
+        Self { below, carried, chained, is_secure }
+    }
+
+    fn carrying(self, carried: Carried) -> Self {
+        Self::over(self.below, carried, self.is_secure)
     }
 
     /// The same connection for calls that must all have ended by then, however often they are resumed. Each call tells the
     /// server how much time is left (`grpc-timeout`), and both sides end it with DEADLINE_EXCEEDED.
     #[must_use]
     pub fn with_deadline(self, deadline: Instant) -> Self {
-        Self::over(self.below, Carried { deadline: Some(deadline), ..self.carried })
+        let carried = Carried { deadline: Some(deadline), ..self.carried.clone() };
+        self.carrying(carried)
     }
 
     /// The same connection for calls that are part of something. Without it, they are a trace of their own.
     #[must_use]
     pub fn with_trace_context(self, trace: TraceContext) -> Self {
-        Self::over(self.below, Carried { trace, ..self.carried })
+        let carried = Carried { trace, ..self.carried.clone() };
+        self.carrying(carried)
+    }
+
+    /// The same connection for calls that say who makes them.
+    ///
+    /// # Errors
+    /// [`Error::Plaintext`] if everybody on the way could read it.
+    pub fn with_credentials(self, credentials: Credentials) -> Result<Self, Error> {
+        if !credentials.fit(self.is_secure) {
+            return Err(Error::Plaintext);
+        }
+        let carried = Carried { credentials: Some(credentials), ..self.carried.clone() };
+        Ok(self.carrying(carried))
+    }
+
+    /// A connection that nobody on the way can read.
+    pub(crate) fn secure(below: transport::Channel) -> Self {
+        Self::over(below, Carried::default(), true)
     }
 }
 
 impl From<transport::Channel> for Channel {
     fn from(below: transport::Channel) -> Self {
-        Self::over(below, Carried::default())
+        Self::over(below, Carried::default(), false)
     }
 }
 

@@ -34,7 +34,9 @@ use crate::{
     backoff::Disconnected,
     chain::TraceContext,
     connect::{self, ClientParameters},
+    credentials::TokenFlags,
     output::{Clean, Printer},
+    tls::TlsFlags,
 };
 
 pub mod bidirectional;
@@ -45,7 +47,7 @@ pub mod unary;
 /// The options that all four share.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Common {
-    /// The server: http://HOST:PORT or unix:PATH
+    /// The server: http://HOST:PORT, https://HOST:PORT or unix:PATH
     #[arg(long, value_name = "URL", default_value = connect::DEFAULT_ENDPOINT, value_parser = endpoint)]
     pub endpoint: String,
     /// Give up after this time, resumes included (500ms, 30s, 5m)
@@ -60,12 +62,26 @@ pub struct Common {
     /// How a dead connection is noticed.
     #[command(flatten)]
     pub keepalive: ClientParameters,
+    /// How it is encrypted.
+    #[command(flatten)]
+    pub tls: TlsFlags,
+    /// Who calls.
+    #[command(flatten)]
+    pub token: TokenFlags,
 }
 
 impl Common {
+    fn says_who_calls(&self) -> bool {
+        self.tls.cert.is_some() || self.token.credentials().is_some()
+    }
+
     fn connect(&self, rpc: &'static str) -> Result<Channel, Failure> {
-        let connected = self.keepalive.connect(&self.endpoint);
-        let channel = Channel::from(connected.map_err(|error| self.failed(rpc, error))?);
+        let connected = self.keepalive.connect(&self.endpoint, &self.tls);
+        let connected = connected.and_then(|channel| match self.token.credentials() {
+            Some(credentials) => channel.with_credentials(credentials),
+            None => Ok(channel),
+        });
+        let channel = connected.map_err(|error| self.failed(rpc, error))?;
         let channel = match self.traceparent.clone() {
             Some(trace) => channel.with_trace_context(trace),
             None => channel,

@@ -2,9 +2,16 @@
 
 use std::time::Duration;
 
-use tonic::transport::{Channel, Endpoint};
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use tonic::transport::Endpoint;
+use tower::service_fn;
 
-use crate::Error;
+use crate::{
+    Error,
+    dial::{Address, Dialer},
+    tls::{Tls, TlsFlags},
+};
 
 /// Where the clients look for a server unless told otherwise.
 pub const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:9001";
@@ -49,12 +56,19 @@ impl Default for ClientParameters {
 }
 
 impl ClientParameters {
-    /// A channel to `url` that pings like this; otherwise as [`connect`] has it.
+    /// A channel to `url` that pings like this and is encrypted like that; otherwise as [`connect`] has it.
     ///
     /// # Errors
     /// As for [`connect`].
-    pub fn connect(&self, url: &str) -> Result<Channel, Error> {
-        Ok(self.apply(endpoint(url)?).connect_lazy())
+    pub fn connect(&self, url: &str, tls: &TlsFlags) -> Result<crate::Channel, Error> {
+        let endpoint = self.apply(endpoint(url)?);
+        let (dialer, address) = dialer(url, endpoint.uri(), tls)?;
+        let is_secure = dialer.tls.is_some() || matches!(address, Address::Unix(_));
+        let channel = endpoint.connect_with_connector_lazy(service_fn(move |_| {
+            let (dialer, address) = (dialer.clone(), address.clone());
+            async move { dialer.dial(&address).await.map(TokioIo::new) }
+        }));
+        Ok(if is_secure { crate::Channel::secure(channel) } else { channel.into() })
     }
 
     /// The same for a caller that brings its own connector.
@@ -78,12 +92,28 @@ pub fn at_least_a_second(text: &str) -> Result<Duration, String> {
 
 /// A channel to `url`. It connects when it is first used, and again whenever the connection is gone.
 ///
-/// `url` is `http://HOST:PORT` or `unix:PATH`. Call it within a tokio runtime.
+/// `url` is `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`. Call it within a tokio runtime.
 ///
 /// # Errors
-/// [`Error::Endpoint`] if `url` is neither.
-pub fn connect(url: &str) -> Result<Channel, Error> {
-    Ok(endpoint(url)?.connect_lazy())
+/// [`Error::Endpoint`] if `url` is neither, and [`Error::Tls`].
+pub fn connect(url: &str) -> Result<crate::Channel, Error> {
+    ClientParameters::default().connect(url, &TlsFlags::default())
+}
+
+/// How connections to `url` are opened, and where.
+fn dialer(url: &str, uri: &Uri, flags: &TlsFlags) -> Result<(Dialer, Address), Error> {
+    if let Some(path) = url.strip_prefix("unix:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        return Ok((Dialer::default(), Address::Unix(path.into())));
+    }
+    let host = uri.host().unwrap_or_default();
+    let is_tls = uri.scheme_str() == Some("https");
+    if !is_tls && flags.is_any() {
+        return Err(Error::Tls("--ca, --cert, --key and --server-name need https://".to_owned()));
+    }
+    let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+    let tls = is_tls.then(|| Tls::new(host, flags)).transpose().map_err(Error::Tls)?;
+    Ok((Dialer { tls }, Address::Name(format!("{host}:{port}"))))
 }
 
 /// The settings of [`connect`], for a caller that brings its own connector.
@@ -95,13 +125,11 @@ pub fn endpoint(url: &str) -> Result<Endpoint, Error> {
     let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| refuse("it is not a URL"))?;
     match endpoint.uri().scheme_str() {
         _ if url.starts_with("unix:") => {}
-        Some("http") => {}
-        Some("https") => return Err(refuse("TLS is not supported, use http://")),
-        _ => return Err(refuse("it must start with http:// or unix:")),
+        Some("http" | "https") => {}
+        _ => return Err(refuse("it must start with http://, https:// or unix:")),
     }
     Ok(endpoint
         .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME_BYTES)
@@ -119,7 +147,6 @@ mod tests {
             ("http://", "not a URL"),
             ("localhost:9001", "must start with"),
             ("ftp://localhost", "must start with"),
-            ("https://localhost", "TLS"),
         ] {
             let error = endpoint(url).unwrap_err().to_string();
             assert!(error.contains(problem), "{url}: {error}");
@@ -128,7 +155,7 @@ mod tests {
 
     #[test]
     fn http_and_unix_sockets_are_accepted() {
-        for url in [DEFAULT_ENDPOINT, "http://[::1]:9001", "unix:/run/quartet.sock"] {
+        for url in [DEFAULT_ENDPOINT, "https://[::1]:9001", "unix:/run/quartet.sock"] {
             assert!(endpoint(url).is_ok(), "{url}");
         }
     }

@@ -11,6 +11,8 @@
 //! dropping the stream ends the call, and nothing runs in the background. Each checks the order that the server
 //! promised and ends with [`Error::Protocol`] if it does not hold.
 //!
+//! [`connect`](connect()) makes the connection, [`tls`] encrypts it, [`credentials`] say who calls.
+//!
 //! [`command`] holds the four binaries, in a form that another program can run as well.
 //!
 //! Not here: balancing over several servers, and retry policies. [`backoff`] has the one rule for when to go on.
@@ -18,8 +20,11 @@
 pub mod chain;
 mod channel;
 pub mod connect;
+pub mod credentials;
+pub mod dial;
 pub mod error;
 pub mod position;
+pub mod tls;
 
 mod pages;
 pub use pages::list_user_posts;

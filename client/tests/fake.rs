@@ -18,6 +18,7 @@ use quartet::{
     },
     wire::{FeedMessage, OutgoingPost, Page, UploadMessage, append_create_time, encode_content},
 };
+use quartet_client::Channel;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{broadcast, mpsc, oneshot},
@@ -26,7 +27,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Response, Status, Streaming,
-    transport::{Channel, Server, server::TcpIncoming},
+    transport::{Server, server::TcpIncoming},
 };
 
 /// The log that the fake pretends to have.

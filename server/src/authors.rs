@@ -25,9 +25,10 @@ use quartet::{
     user::v1::{GetUserRequest, user_service_client::UserServiceClient},
     wire,
 };
+use quartet_client::Channel;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
-use tonic::{Code, Request, Status, transport::Channel};
+use tonic::{Code, Request, Status};
 use tracing::Instrument as _;
 
 use crate::{error, log::Record, traces};
@@ -84,9 +85,9 @@ struct Known {
 
 impl Authors {
     /// Asks the User service behind this channel.
-    pub fn new(users: Channel) -> Self {
+    pub fn new(users: impl Into<Channel>) -> Self {
         Self(Arc::new(Inner {
-            users: UserServiceClient::new(users),
+            users: UserServiceClient::new(users.into()),
             known: Mutex::default(),
             calls: Mutex::default(),
             tasks: TaskTracker::new(),

@@ -16,6 +16,7 @@ use quartet::{
     post::v1::post_service_server::PostServiceServer,
     user::v1::user_service_server::UserServiceServer,
 };
+use quartet_client::{connect::ClientParameters, credentials::Credentials};
 use tokio::{io::DuplexStream, sync::mpsc, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{
@@ -25,6 +26,7 @@ use tonic::{
 use tower::{ServiceExt as _, service_fn};
 
 use crate::{
+    auth::Auth,
     authors::Authors,
     chain::{Chain, call::Observers, limits::Limits},
     config::{Config, Role},
@@ -41,8 +43,11 @@ use crate::{
         memory::MemoryLog,
     },
     metrics::{CallMetrics, Metrics, endpoint::MetricsEndpoint},
-    reflection, seed,
+    reflection,
+    reload::{FileError, Reloader},
+    seed,
     service::{Posts, frames::Frames},
+    tls::Tls,
     users::{Users, UsersError},
 };
 
@@ -66,6 +71,9 @@ pub enum ServerError {
         #[source]
         error: io::Error,
     },
+    /// A file for TLS or tokens cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The log cannot be opened.
     #[error("cannot open the post log")]
     Open(#[from] OpenError),
@@ -94,6 +102,8 @@ pub struct Server {
     posts: Option<Posts>,
     /// Connections from the Post service to the User service of this process.
     pipe: mpsc::Receiver<DuplexStream>,
+    security: Security,
+    reloader: Reloader,
     drain: CancellationToken,
     gauges: Gauges,
     health: Health,
@@ -101,6 +111,38 @@ pub struct Server {
     chain: Chain,
     /// Where metrics can be asked for.
     metrics: Option<(MetricsEndpoint, Arc<Metrics>)>,
+}
+
+/// Who is let in, and how.
+#[derive(Debug, Clone, Default)]
+struct Security {
+    tls: Option<Tls>,
+    auth: Option<Auth>,
+}
+
+impl Security {
+    fn open(config: &Config) -> Result<Self, FileError> {
+        let tls = Tls::open(&config.tls)?;
+        let auth = Auth::open(&config.auth, config.tls.client_ca.is_some())?;
+        Ok(Self { tls, auth })
+    }
+
+    /// What looks after the files.
+    fn reloader(&self) -> Reloader {
+        let mut reloader = Reloader::default();
+        self.tls.iter().for_each(|tls| reloader.add(tls.reloaded()));
+        self.auth.iter().filter_map(Auth::keys).for_each(|keys| reloader.add(keys));
+        reloader
+    }
+
+    /// What whoever reads the log should know.
+    fn tell(&self) {
+        match (&self.tls, &self.auth) {
+            (_, None) => tracing::info!("no authentication: everybody may call everything"),
+            (None, Some(_)) => tracing::warn!("tokens are asked for, and travel in plaintext"),
+            (Some(_), Some(_)) => {}
+        }
+    }
 }
 
 impl Server {
@@ -112,6 +154,7 @@ impl Server {
 
     /// The same for connections that run on these cores.
     pub async fn open_on(cores: Cores, config: Config) -> Result<Self, ServerError> {
+        let security = Security::open(&config)?;
         let endpoint = metrics_endpoint(&config).await?;
         let log_metrics = LogMetrics::default();
         let (connector, pipe) = mpsc::channel(1);
@@ -122,8 +165,8 @@ impl Server {
         };
         let posts = if config.runs(Role::Post) {
             let channel = match (&config.user_endpoint, &users) {
-                (Some(url), _) => quartet_client::connect(url)?,
-                (None, Some(_)) => pipe_channel(connector),
+                (Some(url), _) => user_channel(url, &config)?,
+                (None, Some(_)) => pipe_channel(connector).into(),
                 (None, None) => return Err(ServerError::NoUserService),
             };
             let log = open_log(&config, log_metrics.clone()).await?;
@@ -134,7 +177,10 @@ impl Server {
         } else {
             None
         };
-        let server = Self { cores, ..Self::of(config, users, posts, pipe) };
+        let reloader = security.reloader();
+        let server = Self::of(config, users, posts, pipe);
+        let chain = Chain { auth: security.auth.clone(), ..server.chain };
+        let server = Self { cores, security, reloader, chain, ..server };
         Ok(match endpoint {
             Some(endpoint) => server.with_metrics(endpoint, &log_metrics),
             None => server,
@@ -162,21 +208,36 @@ impl Server {
         let gauges = Gauges { cursors: cursors.unwrap_or_default(), ..Gauges::default() };
         let drain = CancellationToken::new();
         let cores = Cores::default();
+        let security = Security::default();
+        let reloader = Reloader::default();
         let limits = Limits::new(config.call_limits);
         let chain = Chain { limits, bare: config.bare, ..Chain::default() };
-        Self { config, users, posts, pipe, drain, gauges, health, cores, chain, metrics: None }
+        Self {
+            config,
+            users,
+            posts,
+            pipe,
+            security,
+            reloader,
+            drain,
+            gauges,
+            health,
+            cores,
+            chain,
+            metrics: None,
+        }
     }
 
     /// A Post service alone, over what a test or a simulation brings: a log that is open, the way to a User service, and
     /// a clock.
     pub fn of_posts(
         log: Arc<dyn PostLog>,
-        users: Channel,
+        users: impl Into<quartet_client::Channel>,
         clock: fn() -> SystemTime,
         config: Config,
     ) -> Self {
         let (_, pipe) = mpsc::channel(1);
-        Self::of(config, None, Some(posts(log, users, clock, 1)), pipe)
+        Self::of(config, None, Some(posts(log, users.into(), clock, 1)), pipe)
     }
 
     /// What is open at this server.
@@ -189,6 +250,11 @@ impl Server {
         self.metrics.as_ref().and_then(|(endpoint, _)| endpoint.address().ok())
     }
 
+    /// Looks after the files of TLS and tokens while the server serves. It can be told to look at once.
+    pub fn reloader(&self) -> &Reloader {
+        &self.reloader
+    }
+
     /// Takes calls until `shutdown` resolves, then drains: streams end resumable, uploads finish, and what is not
     /// done after the drain timeout is cut. When it returns, nothing of the server runs any more.
     pub async fn serve(
@@ -196,10 +262,24 @@ impl Server {
         listener: impl Listener + 'static,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServerError> {
-        let Self { config, users, posts, pipe, drain, gauges, health, cores, chain, metrics } =
-            self;
+        let Self {
+            config,
+            users,
+            posts,
+            pipe,
+            security,
+            reloader,
+            drain,
+            gauges,
+            health,
+            cores,
+            chain,
+            metrics,
+        } = self;
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
+        security.tell();
+        tasks.spawn(reloader.run(stop.clone()));
 
         let dispatchers = posts.iter().flat_map(|posts| posts.dispatchers.iter()).enumerate();
         let dispatchers: Vec<_> = dispatchers
@@ -212,9 +292,15 @@ impl Server {
             // Until all is over: who watches a server wants to see it drain.
             tasks.spawn(endpoint.serve(metrics, stop.clone()));
         }
-        let users_only = chain.around(user_routes(Routes::default(), users.clone()));
-        let settings = config.connections();
-        let inside = Settings { keepalive: ServerParameters::default(), frames: false, ..settings };
+        // Within the process, from a Post service that has looked at its callers.
+        let trusting = Chain { auth: None, ..chain.clone() };
+        let users_only = trusting.around(user_routes(Routes::default(), users.clone()));
+        let settings = Settings { tls: security.tls.clone(), ..config.connections() };
+        let inside = Settings {
+            keepalive: ServerParameters::default(),
+            frames: false,
+            ..config.connections()
+        };
         tasks.spawn(connection::serve(
             pipe,
             users_only,
@@ -255,9 +341,11 @@ pub async fn answer_while<T>(
     config: &Config,
     opening: impl Future<Output = T>,
 ) -> T {
-    let settings = Settings { drain_timeout: STARTED, ..config.connections() };
+    // Files that cannot be used are an error of the opening, which says so.
+    let Ok(Security { tls, auth }) = Security::open(config) else { return opening.await };
+    let settings = Settings { tls, drain_timeout: STARTED, ..config.connections() };
     let (gauges, opened) = (Gauges::default(), CancellationToken::new());
-    let waiting = while_starting(Health::new(services(config)));
+    let waiting = while_starting(Health::new(services(config)), auth);
     let answering =
         connection::serve(listener, waiting, settings, gauges, Cores::default(), opened.clone());
     let opening = async {
@@ -277,7 +365,12 @@ pub async fn serve(
     Server::open(config).await?.serve(listener, shutdown).await
 }
 
-fn posts(log: Arc<dyn PostLog>, users: Channel, clock: fn() -> SystemTime, cores: usize) -> Posts {
+fn posts(
+    log: Arc<dyn PostLog>,
+    users: quartet_client::Channel,
+    clock: fn() -> SystemTime,
+    cores: usize,
+) -> Posts {
     let dispatchers = Dispatchers::new(&log, cores);
     Posts { log, dispatchers, authors: Authors::new(users), frames: Frames::new(cores), clock }
 }
@@ -304,6 +397,18 @@ async fn any_ends(dispatchers: Vec<JoinHandle<()>>) {
     }
     // Its error is a panic, which the hook has reported.
     drop(select_all(dispatchers).await);
+}
+
+/// A channel to a User service elsewhere, on which the Post service says who it is itself.
+fn user_channel(
+    url: &str,
+    config: &Config,
+) -> Result<quartet_client::Channel, quartet_client::Error> {
+    let channel = ClientParameters::default().connect(url, &config.user_tls.client())?;
+    match config.user_token() {
+        Some(source) => channel.with_credentials(Credentials::new(source)),
+        None => Ok(channel),
+    }
 }
 
 /// A channel to the User service of this process, over a pipe in memory: a real gRPC client and a real server.
@@ -360,8 +465,8 @@ fn user_routes(routes: Routes, users: Option<Users>) -> Routes {
 }
 
 /// What a server answers before its log is open.
-fn while_starting(health: Health) -> HttpService {
-    let health = Chain::default().around(Routes::new(HealthServer::new(health)));
+fn while_starting(health: Health, auth: Option<Auth>) -> HttpService {
+    let health = Chain { auth, ..Chain::default() }.around(Routes::new(HealthServer::new(health)));
     HttpService::new(service_fn(move |request: http::Request<RequestBody>| {
         let health = health.clone();
         async move {

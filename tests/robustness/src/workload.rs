@@ -9,10 +9,10 @@ use std::{collections::BTreeMap, hash::Hasher as _, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
 use quartet::post::v1::PostMessage;
+use quartet_client::Channel;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use siphasher::sip::SipHasher13;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
 use crate::recorder::Recorder;
 

@@ -17,6 +17,7 @@ use quartet_check::{
     history::{Follows, What},
     record,
 };
+use quartet_client::Channel;
 use quartet_client::{Error, FeedEvent, FeedRequest, FeedStart, tag_feed};
 use rand::{RngExt as _, rngs::StdRng};
 use tokio::{
@@ -24,7 +25,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Response, Status, transport::Channel};
+use tonic::{Response, Status};
 
 use super::{Setting, TAGS, post};
 use crate::recorder::{Call, Client};

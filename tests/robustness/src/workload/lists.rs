@@ -8,10 +8,11 @@ use quartet::post::v1::{
     post_service_client::PostServiceClient,
 };
 use quartet_check::{history::What, record};
+use quartet_client::Channel;
 use quartet_client::{Error, ListEvent, list_posts};
 use rand::{RngExt as _, rngs::StdRng};
 use tokio::time::{Instant, sleep, timeout_at};
-use tonic::{Response, Status, transport::Channel};
+use tonic::{Response, Status};
 
 use super::{Setting, USERS, some_tags};
 

@@ -10,10 +10,10 @@ use quartet::post::v1::{
     upload_posts_request::Payload,
 };
 use quartet_check::{history::What, record};
+use quartet_client::Channel;
 use quartet_client::{Error, UploadEvent, upload_posts};
 use rand::{RngExt as _, rngs::StdRng};
 use tokio::time::{sleep, timeout};
-use tonic::transport::Channel;
 
 use super::{Setting, post};
 use crate::recorder::{Call, Client};
