@@ -59,6 +59,16 @@ reasons! {
     MAX_AGE
     /// The RPC's deadline passed.
     DEADLINE_EXCEEDED
+    /// The call says not who makes it.
+    CREDENTIALS_MISSING
+    /// The token cannot be trusted.
+    TOKEN_INVALID
+    /// The token was good and is not any more; a stream goes on with a new one.
+    TOKEN_EXPIRED
+    /// The caller's token or certificate has not the scope that the method asks for.
+    SCOPE_MISSING
+    /// A post names another user than the caller.
+    OTHER_USER
     /// The server has no such method.
     UNKNOWN_METHOD
     /// The health of a service was asked for that this server does not have.

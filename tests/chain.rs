@@ -13,7 +13,7 @@ use quartet::{
     reason,
 };
 use quartet_server::{
-    caller::Caller,
+    auth::Caller,
     chain::{
         Chain,
         limits::{CallLimits, Limits},
@@ -226,7 +226,11 @@ async fn every_answer_says_which_call_it_was_also_after_a_panic() {
 fn serve_as(user_id: &'static str, chain: &Chain) -> (Client, JoinHandle<()>) {
     let chained = chain.around(recover::routes());
     let service = HttpService::new(service_fn(move |mut request: http::Request<RequestBody>| {
-        request.extensions_mut().insert(Caller { user_id: user_id.into() });
+        request.extensions_mut().insert(Caller {
+            user_id: user_id.into(),
+            scopes: Default::default(),
+            expires: None,
+        });
         chained.clone().oneshot(request)
     }));
     let (channel, served) = serve_routes(service);

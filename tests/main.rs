@@ -19,6 +19,7 @@ mod server_streaming;
 mod unary;
 mod wire;
 
+mod auth;
 mod authors;
 mod blog;
 mod bookmarks;
@@ -28,12 +29,15 @@ mod connections;
 mod drain;
 mod enforcement;
 mod errors;
+mod expiry;
 mod health;
+mod hop;
 mod metrics;
 mod ordering;
 mod recover;
 mod resume;
 mod stalls;
 mod survival;
+mod tls;
 
 mod docs;

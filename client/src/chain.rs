@@ -10,7 +10,10 @@ use tokio::time::Instant;
 use tonic::body::Body;
 use tower::{Service, ServiceBuilder, util::BoxCloneSyncService};
 
-use crate::timeout::timeout_until;
+use crate::{
+    credentials::{Authorize, Credentials},
+    timeout::timeout_until,
+};
 pub use trace_context::TraceContext;
 
 mod log;
@@ -29,16 +32,19 @@ pub(crate) struct Carried {
     pub(crate) deadline: Option<Instant>,
     /// What they are part of.
     pub(crate) trace: TraceContext,
+    /// Who makes them.
+    pub(crate) credentials: Option<Credentials>,
 }
 
 /// This channel, behind the chain.
 // ANCHOR: chain
-pub(crate) fn around<S>(channel: S, Carried { deadline, trace }: Carried) -> Chained<S::Error>
+pub(crate) fn around<S>(channel: S, carried: Carried) -> Chained<S::Error>
 where
     S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
     S::Error: Send + Display + 'static,
 {
+    let Carried { deadline, trace, credentials } = carried;
     let chain = ServiceBuilder::new()
         // First, so that all else can name the call: the server logs the same name.
         .map_request(name)
@@ -47,8 +53,9 @@ where
         // The server shall stop when nobody waits any more.
         .map_request(move |request| limit(request, deadline))
         // What the server does for this call belongs to it in a trace.
-        .map_request(move |request| trace.mark(request));
-    // Innermost, here stands the token: nothing above sees it, least of all the log.
+        .map_request(move |request| trace.mark(request))
+        // Innermost, the token: nothing above sees it, least of all the log.
+        .layer_fn(move |channel| Authorize::new(channel, credentials.clone()));
     BoxCloneSyncService::new(chain.service(channel))
 }
 // ANCHOR_END: chain

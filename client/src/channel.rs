@@ -1,6 +1,7 @@
 //! What calls are made on: a channel to one server or many.
 
 use std::{
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -12,15 +13,18 @@ use tonic::{Status, body::Body};
 use tower::Service;
 
 use crate::{
+    Error,
     backoff::Exponential,
     balance::{Balancer, Plan},
     chain::{self, Carried, Chained, TraceContext},
     connect::{ClientParameters, Settings},
+    credentials::Credentials,
     dial::{Address, Dialer},
     retry::{Caller, DEFAULT_BUFFER_BYTES},
     service_config::{MethodConfig, ServiceConfig},
     target::Target,
-    transport::Dial,
+    tls::Tls,
+    transport::{BoxedIo, Dial},
 };
 
 /// A channel to the servers of a target. Clones share its connections; generated clients work over it.
@@ -47,6 +51,8 @@ pub struct Channel {
     calls: Calls,
     carried: Carried,
     chained: Chained<Status>,
+    /// Whether nobody on the way can read it.
+    is_secure: bool,
 }
 
 /// The server that took a call: an extension of every response of a [`Channel`].
@@ -60,7 +66,8 @@ impl Channel {
             target,
             config: ServiceConfig::default(),
             keepalive: ClientParameters::default(),
-            dial: Arc::new(Dialer::default()),
+            dial: None,
+            is_secure: false,
             connect_backoff: Exponential::connection(),
             buffer_bytes: DEFAULT_BUFFER_BYTES,
             stream_window: None,
@@ -71,18 +78,32 @@ impl Channel {
     /// server how much time is left (`grpc-timeout`), and both sides end it with DEADLINE_EXCEEDED.
     #[must_use]
     pub fn with_deadline(self, deadline: Instant) -> Self {
-        Self::over(self.calls, Carried { deadline: Some(deadline), ..self.carried })
+        let carried = Carried { deadline: Some(deadline), ..self.carried.clone() };
+        self.carrying(carried)
     }
 
     /// The same channel for calls that are part of something. Without it, they are a trace of their own.
     #[must_use]
     pub fn with_trace_context(self, trace: TraceContext) -> Self {
-        Self::over(self.calls, Carried { trace, ..self.carried })
+        let carried = Carried { trace, ..self.carried.clone() };
+        self.carrying(carried)
     }
 
-    fn over(calls: Calls, carried: Carried) -> Self {
-        let chained = chain::around(calls.clone(), carried.clone());
-        Self { calls, carried, chained }
+    /// The same channel for calls that say who makes them.
+    ///
+    /// # Errors
+    /// [`Error::Plaintext`] if everybody on the way could read it.
+    pub fn with_credentials(self, credentials: Credentials) -> Result<Self, Error> {
+        if !credentials.fit(self.is_secure) {
+            return Err(Error::Plaintext);
+        }
+        let carried = Carried { credentials: Some(credentials), ..self.carried.clone() };
+        Ok(self.carrying(carried))
+    }
+
+    fn carrying(self, carried: Carried) -> Self {
+        let chained = chain::around(self.calls.clone(), carried.clone());
+        Self { carried, chained, ..self }
     }
 
     /// Connects now rather than with the first call, and waits until every server that the policy wants to connect to has answered or
@@ -103,7 +124,10 @@ pub struct Builder {
     target: Target,
     config: ServiceConfig,
     keepalive: ClientParameters,
-    dial: Arc<dyn Dial>,
+    /// `None`: TCP and unix sockets, in plaintext.
+    dial: Option<Arc<dyn Dial>>,
+    /// Whether nobody on the way can read it.
+    is_secure: bool,
     connect_backoff: Exponential,
     buffer_bytes: usize,
     stream_window: Option<u32>,
@@ -128,10 +152,17 @@ impl Builder {
         Self { keepalive, ..self }
     }
 
-    /// How connections are opened, instead of by TCP and unix sockets.
+    /// How connections are opened, instead of by TCP and unix sockets. They count as plaintext.
     #[must_use]
     pub fn dialer(self, dial: impl Dial) -> Self {
-        Self { dial: Arc::new(dial), ..self }
+        Self { dial: Some(Arc::new(dial)), is_secure: false, ..self }
+    }
+
+    /// How TCP is encrypted. An `https://` target needs it.
+    #[must_use]
+    pub fn tls(self, tls: Tls) -> Self {
+        let dial = Dialer { tls: Some(tls) };
+        Self { dial: Some(Arc::new(dial)), is_secure: true, ..self }
     }
 
     /// The pauses between attempts to connect to one address.
@@ -159,15 +190,25 @@ impl Builder {
         }
         let mut settings = Settings::of(&self.target, self.keepalive);
         settings.stream_window = self.stream_window.unwrap_or(settings.stream_window);
+        let is_secure = self.is_secure || self.target.is_local();
+        let dial = self.dial.unwrap_or_else(|| match self.target.is_secure() {
+            // Nobody shall believe that it is encrypted.
+            true => Arc::new(async |_: Address| -> io::Result<BoxedIo> {
+                Err(io::Error::other("an https:// target needs Builder::tls"))
+            }),
+            false => Arc::new(Dialer::default()),
+        });
         let plan = Plan {
-            dial: self.dial,
+            dial,
             settings,
             backoff: self.connect_backoff,
             health: self.config.health_check.clone(),
         };
         let balancer = Balancer::start(self.target.place, self.config.balancing, plan);
         let caller = Arc::new(Caller::new(balancer, self.config, self.buffer_bytes));
-        Channel::over(Calls(caller), Carried::default())
+        let (calls, carried) = (Calls(caller), Carried::default());
+        let chained = chain::around(calls.clone(), carried.clone());
+        Channel { calls, carried, chained, is_secure }
     }
 }
 

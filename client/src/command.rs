@@ -39,9 +39,11 @@ use crate::{
     Channel, EXPLAIN, Error, ServiceConfig,
     chain::TraceContext,
     connect::{self, ClientParameters},
+    credentials::TokenFlags,
     output::{Clean, Printer},
     resume::Disconnected,
     service_config::InvalidConfig,
+    tls::TlsFlags,
 };
 
 pub mod bidirectional;
@@ -52,7 +54,7 @@ pub mod unary;
 /// The options that all four share.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Common {
-    /// The server: http://HOST:PORT or unix:PATH; or several: dns:///HOST:PORT, ipv4:A:P,B:P
+    /// The server: http[s]://HOST:PORT or unix:PATH; or several: dns:///HOST:PORT, ipv4:A:P,B:P
     ///
     /// file:PATH is a file of addresses, one a line, which is read again when it changes.
     #[arg(long, value_name = "TARGET", default_value = connect::DEFAULT_ENDPOINT, value_parser = endpoint)]
@@ -75,14 +77,28 @@ pub struct Common {
     /// How a dead connection is noticed.
     #[command(flatten)]
     pub keepalive: ClientParameters,
+    /// How it is encrypted.
+    #[command(flatten)]
+    pub tls: TlsFlags,
+    /// Who calls.
+    #[command(flatten)]
+    pub token: TokenFlags,
 }
 
 impl Common {
+    fn says_who_calls(&self) -> bool {
+        self.tls.cert.is_some() || self.token.credentials().is_some()
+    }
+
     fn connect(&self, rpc: &'static str) -> Result<Channel, Failure> {
-        let target = connect::parse(&self.endpoint).map_err(|error| self.failed(rpc, error))?;
+        let failed = |error| self.failed(rpc, error);
+        let builder = connect::builder(&self.endpoint, &self.tls).map_err(failed)?;
         let config = self.service_config.clone().unwrap_or_default();
-        let builder = Channel::builder(target).keepalive(self.keepalive).service_config(config);
-        let channel = builder.build();
+        let channel = builder.keepalive(self.keepalive).service_config(config).build();
+        let channel = match self.token.credentials() {
+            Some(credentials) => channel.with_credentials(credentials).map_err(failed)?,
+            None => channel,
+        };
         let channel = match self.traceparent.clone() {
             Some(trace) => channel.with_trace_context(trace),
             None => channel,

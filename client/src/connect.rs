@@ -8,7 +8,9 @@ use hyper_util::rt::TokioTimer;
 
 use crate::{
     Channel, Error,
+    channel::Builder,
     target::{InvalidTarget, Target},
+    tls::{Tls, TlsFlags},
 };
 
 /// Where the clients look for a server unless told otherwise.
@@ -52,12 +54,12 @@ impl Default for ClientParameters {
 }
 
 impl ClientParameters {
-    /// A channel to `target` that pings like this; otherwise as [`connect`] has it.
+    /// A channel to `target` that pings like this and is encrypted like that; otherwise as [`connect`] has it.
     ///
     /// # Errors
     /// As for [`connect`].
-    pub fn connect(&self, target: &str) -> Result<Channel, Error> {
-        Ok(Channel::builder(parse(target)?).keepalive(*self).build())
+    pub fn connect(&self, target: &str, tls: &TlsFlags) -> Result<Channel, Error> {
+        Ok(builder(target, tls)?.keepalive(*self).build())
     }
 }
 
@@ -72,13 +74,31 @@ pub fn at_least_a_second(text: &str) -> Result<Duration, String> {
 
 /// A channel to `target`. It connects when it is first used, and again whenever the connection is gone.
 ///
-/// `target` is `http://HOST:PORT`, `unix:PATH` or one of the others that [`target`](crate::target) lists. Call it within a tokio
+/// `target` is `http://HOST:PORT`, `https://HOST:PORT`, `unix:PATH` or one of the others that [`target`](crate::target) lists. Call it within a tokio
 /// runtime.
 ///
 /// # Errors
-/// [`Error::Endpoint`] if `target` is none of them.
+/// [`Error::Endpoint`] if `target` is none of them, and [`Error::Tls`].
 pub fn connect(target: &str) -> Result<Channel, Error> {
-    ClientParameters::default().connect(target)
+    ClientParameters::default().connect(target, &TlsFlags::default())
+}
+
+/// The same, for a caller that wants to say more about the channel.
+///
+/// # Errors
+/// As for [`connect`].
+pub fn builder(target: &str, flags: &TlsFlags) -> Result<Builder, Error> {
+    let target = parse(target)?;
+    if !target.is_secure() {
+        return match flags.is_any() {
+            true => {
+                Err(Error::Tls("--ca, --cert, --key and --server-name need https://".to_owned()))
+            }
+            false => Ok(Channel::builder(target)),
+        };
+    }
+    let tls = Tls::new(target.authority().host(), flags).map_err(Error::Tls)?;
+    Ok(Channel::builder(target).tls(tls))
 }
 
 /// The target of [`connect`], for a caller that wants to say more about the channel.
@@ -86,13 +106,10 @@ pub fn connect(target: &str) -> Result<Channel, Error> {
 /// # Errors
 /// [`Error::Endpoint`] if `target` is not one that this client can connect to.
 pub fn parse(target: &str) -> Result<Target, Error> {
-    let refuse = |problem: String| Error::Endpoint { url: target.into(), problem };
-    let parsed: Target =
-        target.parse().map_err(|problem: InvalidTarget| refuse(problem.to_string()))?;
-    if parsed.is_secure() {
-        return Err(refuse("TLS is not supported, use http://".into()));
-    }
-    Ok(parsed)
+    target.parse().map_err(|problem: InvalidTarget| Error::Endpoint {
+        url: target.into(),
+        problem: problem.to_string(),
+    })
 }
 
 /// What a connection is made with, wherever it leads.
@@ -142,12 +159,9 @@ mod tests {
 
     #[test]
     fn a_url_that_cannot_work_is_refused_with_a_reason() {
-        for (url, problem) in [
-            ("", "not a URL"),
-            ("http://", "not a URL"),
-            ("ftp://localhost", "must start with"),
-            ("https://localhost", "TLS"),
-        ] {
+        for (url, problem) in
+            [("", "not a URL"), ("http://", "not a URL"), ("ftp://localhost", "must start with")]
+        {
             let error = parse(url).unwrap_err().to_string();
             assert!(error.contains(problem), "{url}: {error}");
         }
@@ -155,7 +169,7 @@ mod tests {
 
     #[test]
     fn http_and_unix_sockets_are_accepted() {
-        for url in [DEFAULT_ENDPOINT, "http://[::1]:9001", "unix:/run/quartet.sock"] {
+        for url in [DEFAULT_ENDPOINT, "https://[::1]:9001", "unix:/run/quartet.sock"] {
             assert!(parse(url).is_ok(), "{url}");
         }
     }

@@ -12,6 +12,9 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
+use tokio_rustls::client::TlsStream;
+
+use crate::tls::Tls;
 
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -24,15 +27,18 @@ pub enum Address {
     Name(String),
 }
 
-/// TCP and unix sockets.
+/// How connections are opened: over TCP or a unix socket, encrypted or not.
 #[derive(Debug, Clone, Default)]
-pub struct Dialer {}
+pub struct Dialer {
+    /// How TCP is encrypted, if it is.
+    pub tls: Option<Tls>,
+}
 
 impl Dialer {
-    /// Opens a connection.
+    /// Opens a connection. Dropping the future gives up.
     ///
     /// # Errors
-    /// Those of the operating system.
+    /// Those of the operating system and of [`Tls::connect`].
     pub async fn dial(&self, address: &Address) -> io::Result<Stream> {
         let tcp = match address {
             Address::Tcp(address) => TcpStream::connect(address).await?,
@@ -41,7 +47,10 @@ impl Dialer {
         };
         // A request must not wait for the acknowledgement of the one before.
         tcp.set_nodelay(true)?;
-        Ok(Stream::Tcp(tcp))
+        Ok(match &self.tls {
+            Some(tls) => Stream::Tls(Box::new(tls.connect(tcp).await?)),
+            None => Stream::Tcp(tcp),
+        })
     }
 }
 
@@ -52,6 +61,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Within the machine.
     Unix(UnixStream),
+    /// TLS over TCP.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// Does the same with whatever the stream is.
@@ -60,6 +71,7 @@ macro_rules! forward {
         match $self.get_mut() {
             Stream::Tcp($io) => $call,
             Stream::Unix($io) => $call,
+            Stream::Tls($io) => $call,
         }
     };
 }
@@ -92,7 +104,6 @@ impl AsyncWrite for Stream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        // Both kinds are.
         true
     }
 

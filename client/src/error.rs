@@ -6,6 +6,7 @@
 
 use std::{error::Error as _, io, time::Duration};
 
+use quartet::reason;
 use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::StatusExt as _;
 
@@ -22,6 +23,12 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A file or a name for TLS cannot be used.
+    #[error("{0}")]
+    Tls(String),
+    /// Credentials would go where everybody on the way can read them.
+    #[error("a token is not sent over plaintext: use https://, or --insecure-token")]
+    Plaintext,
     /// No connection could be made.
     #[error("cannot connect: {}", root_cause(.0))]
     Connect(#[source] Status),
@@ -51,9 +58,15 @@ impl Error {
                 Code::Unavailable => true,
                 // A user's limit passes, and the server says when. A full disk does not.
                 Code::ResourceExhausted => self.retry_delay().is_some(),
+                // Credentials that can have a new token have it for the next attempt.
+                Code::Unauthenticated => self.is_token_expired(),
                 _ => false,
             },
-            Error::Endpoint { .. } | Error::Protocol(_) | Error::Source(_) => false,
+            Error::Endpoint { .. }
+            | Error::Tls(_)
+            | Error::Plaintext
+            | Error::Protocol(_)
+            | Error::Source(_) => false,
         }
     }
 
@@ -61,6 +74,12 @@ impl Error {
     pub fn reason(&self) -> Option<String> {
         let Error::Status(status) = self else { return None };
         status.get_details_error_info().map(|info| info.reason)
+    }
+
+    /// Whether the server ended the call because its token has expired.
+    pub fn is_token_expired(&self) -> bool {
+        matches!(self, Error::Status(status) if status.code() == Code::Unauthenticated)
+            && self.reason().as_deref() == Some(reason::TOKEN_EXPIRED)
     }
 
     /// Whether a deadline passed, here or at the server.
@@ -88,7 +107,7 @@ impl From<Status> for Error {
         let failed_to_connect = |cause: &(dyn std::error::Error + 'static)| {
             cause.is::<ConnectError>() || cause.is::<tonic::ConnectError>()
         };
-        if causes(&status).any(failed_to_connect) {
+        if causes(&status).any(failed_to_connect) || wants_tls(&status) {
             return Error::Connect(status);
         }
         match status.code() {
@@ -146,14 +165,23 @@ fn causes(status: &Status) -> impl Iterator<Item = &(dyn std::error::Error + 'st
 
 /// The innermost cause: "Connection refused" rather than "h2 protocol error".
 fn root_cause(status: &Status) -> String {
+    if wants_tls(status) {
+        return "the server speaks TLS on this port: use https://".to_owned();
+    }
     causes(status).last().map_or_else(|| status.message().into(), ToString::to_string)
+}
+
+/// Whether a server has ended a connection because it is not encrypted.
+fn wants_tls(status: &Status) -> bool {
+    let mut reasons =
+        causes(status).filter_map(|cause| cause.downcast_ref::<h2::Error>()?.reason());
+    reasons.any(|reason| reason == h2::Reason::INADEQUATE_SECURITY)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use quartet::reason;
     use tonic_types::ErrorDetails;
 
     use super::*;

@@ -11,6 +11,8 @@
 //! dropping the stream ends the call, and nothing runs in the background. Each checks the order that the server
 //! promised and ends with [`Error::Protocol`] if it does not hold.
 //!
+//! [`connect`](connect()) makes the connection, [`tls`] encrypts it, [`credentials`] say who calls.
+//!
 //! [`command`] holds the four binaries, in a form that another program can run as well.
 //!
 //! # The channel
@@ -22,8 +24,10 @@
 pub mod chain;
 mod channel;
 pub mod connect;
+pub mod credentials;
 pub mod dial;
 pub mod target;
+pub mod tls;
 pub mod transport;
 
 mod resolve;

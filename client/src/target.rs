@@ -2,7 +2,7 @@
 //!
 //! | target | addresses |
 //! |---|---|
-//! | `http://HOST:PORT`, `dns:///HOST:PORT`, `HOST:PORT` | all that the name has, looked up again after failures |
+//! | `http://HOST:PORT`, `https://HOST:PORT`, `dns:///HOST:PORT`, `HOST:PORT` | all that the name has, looked up again after failures |
 //! | `ipv4:A:P,B:P`, `ipv6:[A]:P,[B]:P` | those |
 //! | `unix:PATH`, `unix:///PATH` | that socket |
 //! | `file:PATH` | those in the file, one a line, read again whenever it changes (an addition of this client) |
@@ -62,6 +62,12 @@ impl Target {
     /// Whether it was written as `https://`.
     pub fn is_secure(&self) -> bool {
         self.scheme == Scheme::HTTPS
+    }
+
+    /// Whether it is on this machine, behind a socket of the file system.
+    pub(crate) fn is_local(&self) -> bool {
+        let local = |address: &Address| matches!(address, Address::Unix(_));
+        matches!(&self.place, Place::These(addresses) if addresses.iter().all(local))
     }
 
     pub(crate) fn scheme(&self) -> &Scheme {

@@ -573,3 +573,34 @@ async fn a_feed_ends_with_0_when_interrupted_while_it_waits_for_a_line() {
     process.interrupt();
     assert_eq!(code(&process.end().await), 0);
 }
+
+#[tokio::test]
+async fn a_token_is_never_said_and_never_sent_in_plaintext_unless_somebody_says_so() {
+    const SECRET: &str = "eyJzdWIiOiIxIn0";
+    let server = Fake::start().await;
+    for binary in ALL {
+        let call = |more: &[&str]| {
+            let mut command = Command::new(binary);
+            command.args(["--endpoint", &server.url(), "--token", SECRET]).args(more);
+            if binary == UNARY {
+                command.args(["--user-id", "1"]);
+            }
+            command.env("RUST_LOG", "trace").stdin(Stdio::null());
+            command
+        };
+        let refused = call(&[]).output().unwrap();
+        let stderr = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{binary}: {stderr}");
+        assert!(stderr.contains("a token is not sent over plaintext"), "{binary}: {stderr}");
+        let said = within(tokio::task::spawn_blocking({
+            let mut command = call(&["--insecure-token", "--timeout", "500ms"]);
+            move || command.output().unwrap()
+        }));
+        let said = said.await.unwrap();
+        for text in [&said.stdout, &said.stderr, &refused.stderr] {
+            assert!(!String::from_utf8_lossy(text).contains(SECRET), "{binary}");
+        }
+        let stderr = String::from_utf8_lossy(&said.stderr);
+        assert!(stderr.contains("TRACE"), "{binary} says much");
+    }
+}

@@ -85,9 +85,9 @@ struct Known {
 
 impl Authors {
     /// Asks the User service behind this channel.
-    pub fn new(users: Channel) -> Self {
+    pub fn new(users: impl Into<Channel>) -> Self {
         Self(Arc::new(Inner {
-            users: UserServiceClient::new(users),
+            users: UserServiceClient::new(users.into()),
             known: Mutex::default(),
             calls: Mutex::default(),
             tasks: TaskTracker::new(),

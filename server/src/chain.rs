@@ -14,7 +14,10 @@ use http::{Request, Response};
 use tonic::{Status, body::Body, service::Routes};
 use tower::{Service, ServiceBuilder, ServiceExt as _};
 
-use crate::connection::{HttpService, RequestBody};
+use crate::{
+    auth::{Auth, authentication, authorization},
+    connection::{HttpService, RequestBody},
+};
 use call::Observers;
 use limits::Limits;
 
@@ -61,6 +64,8 @@ where
 pub struct Chain {
     /// Who is told of calls.
     pub observers: Arc<Observers>,
+    /// How callers are known, if they have to be.
+    pub auth: Option<Auth>,
     /// How many calls a user may make.
     pub limits: Limits,
     /// Whether to leave out what no call needs: for measuring what it costs.
@@ -72,7 +77,9 @@ impl Chain {
     // ANCHOR: chain
     pub fn around(&self, routes: Routes) -> HttpService {
         if self.bare {
-            return boxed(recover::around(deadline::around(reasons::around(routes))));
+            let guarded = authorization::around(reasons::around(routes), self.auth.is_some());
+            let guarded = authentication::around(guarded, self.auth.clone());
+            return boxed(recover::around(deadline::around(guarded)));
         }
         let chain = ServiceBuilder::new()
             // Outermost, so that whatever is answered says which call it was, also after a panic.
@@ -83,9 +90,12 @@ impl Chain {
             .layer_fn(|service| call::around(service, self.observers.clone()))
             // Time runs from here on: for whoever is slow below, handlers and checks alike.
             .layer_fn(deadline::around)
-            // Here stand authentication, then authorization: who calls, and whether it may.
+            // Who calls. Nobody behind this sees a token, and no call outlives its own.
+            .layer_fn(|service| authentication::around(service, self.auth.clone()))
             // Once that is known, the access log shall have it, however the call ends.
             .layer_fn(call::name_caller)
+            // Whether they may. What no rule lets in is nobody's.
+            .layer_fn(|service| authorization::around(service, self.auth.is_some()))
             // Only calls that would be served count against their user.
             .layer_fn(|service| limits::around(service, self.limits.clone()));
         // Innermost, so that all others see what tonic itself says with a reason.

@@ -7,11 +7,16 @@ use clap::{
     error::ErrorKind, parser::ValueSource,
 };
 
+use quartet_client::{credentials::TokenSource, tls::TlsFlags as ClientTls};
+
 use crate::{
+    auth::AuthFlags,
+    certs::{Certs, Mint},
     chain::limits::CallLimits,
     connection::Settings,
     keepalive::{EnforcementPolicy, ServerParameters},
     probe::Probe,
+    tls::TlsFlags,
 };
 
 /// The server of Quartet: an ordered log of posts behind the four gRPC RPC kinds.
@@ -43,6 +48,10 @@ pub struct Cli {
 pub enum Command {
     /// Ask a server how it is.
     Health(Probe),
+    /// Make certificates and keys to try TLS and tokens with.
+    Certs(Certs),
+    /// Make a token to try authentication with.
+    Token(Mint),
 }
 
 const EXAMPLES: &str = "\
@@ -54,6 +63,10 @@ Examples:
                                           the same as two microservices, without sample posts
 
   server health --watch                   how a server is, now and whenever it changes
+
+  server certs certs/                     certificates and keys for this machine
+  server --tls-cert certs/server.pem --tls-key certs/server.key
+                                          the server with TLS: clients add --ca certs/ca.pem
 
 Then, in another terminal:
   server-streaming --follow               every post, and new ones as they come
@@ -129,9 +142,27 @@ pub struct Config {
     #[arg(long, value_name = "URL", help_heading = POST)]
     pub user_endpoint: Option<String>,
 
+    /// How that connection is encrypted.
+    #[command(flatten)]
+    pub user_tls: UserTls,
+
+    /// A file with the token that the Post service calls the User service with. It is read for every call.
+    ///
+    /// The Post service calls as itself: its callers' tokens stay with it.
+    #[arg(long, value_name = "FILE", requires = "user_endpoint", help_heading = POST)]
+    pub user_token_file: Option<PathBuf>,
+
     /// Leave an empty log empty.
     #[arg(long, help_heading = POST)]
     pub no_seed: bool,
+
+    /// How connections are encrypted.
+    #[command(flatten)]
+    pub tls: TlsFlags,
+
+    /// Who may call.
+    #[command(flatten)]
+    pub auth: AuthFlags,
 
     /// When connections end, and how dead ones are found.
     #[command(flatten)]
@@ -170,6 +201,34 @@ pub struct Config {
     pub drain_timeout: Duration,
 }
 
+/// How the Post service reaches a User service with an `https://` endpoint.
+#[derive(Debug, Clone, Default, Args)]
+pub struct UserTls {
+    /// Trust a User service with a certificate of this CA (PEM); without it, those that the system trusts.
+    #[arg(long, value_name = "FILE", requires = "user_endpoint", help_heading = POST)]
+    pub user_ca: Option<PathBuf>,
+
+    /// Show this certificate to the User service (PEM).
+    #[arg(long, value_name = "FILE", requires = "user_key", requires = "user_endpoint", help_heading = POST)]
+    pub user_cert: Option<PathBuf>,
+
+    /// The key of that certificate (PEM).
+    #[arg(long, value_name = "FILE", requires = "user_cert", help_heading = POST)]
+    pub user_key: Option<PathBuf>,
+
+    /// The name that the User service's certificate must have, if it is not that of the endpoint.
+    #[arg(long, value_name = "NAME", requires = "user_endpoint", help_heading = POST)]
+    pub user_server_name: Option<String>,
+}
+
+impl UserTls {
+    /// As a client has it.
+    pub fn client(&self) -> ClientTls {
+        let Self { user_ca, user_cert, user_key, user_server_name } = self.clone();
+        ClientTls { ca: user_ca, cert: user_cert, key: user_key, server_name: user_server_name }
+    }
+}
+
 /// A service that a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Role {
@@ -189,7 +248,11 @@ impl Config {
             ephemeral: true,
             read_only: false,
             user_endpoint: None,
+            user_tls: UserTls::default(),
+            user_token_file: None,
             no_seed: true,
+            tls: TlsFlags::default(),
+            auth: AuthFlags::default(),
             keepalive: ServerParameters::default(),
             call_limits: CallLimits::default(),
             metrics: None,
@@ -202,10 +265,15 @@ impl Config {
         }
     }
 
-    /// How connections behave.
+    /// How connections behave; whether they are encrypted is for whoever has opened the files.
     pub fn connections(&self) -> Settings {
         let Self { keepalive, enforcement, frames, max_connections, drain_timeout, .. } = *self;
-        Settings { keepalive, enforcement, frames, max_connections, drain_timeout }
+        Settings { tls: None, keepalive, enforcement, frames, max_connections, drain_timeout }
+    }
+
+    /// How the Post service says to the User service who it is, besides its certificate.
+    pub fn user_token(&self) -> Option<TokenSource> {
+        self.user_token_file.clone().map(TokenSource::File)
     }
 
     /// Whether this process runs a service.

@@ -23,7 +23,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
     net::{TcpListener, TcpStream},
     sync::mpsc,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::util::BoxCloneSyncService;
@@ -34,6 +34,7 @@ use crate::{
     error,
     gauge::Gauge,
     keepalive::{EnforcementPolicy, ServerParameters},
+    tls::Tls,
 };
 pub use exchange::{RequestBody, STALL};
 pub use lane::{Lane, Messages};
@@ -53,6 +54,8 @@ mod woken;
 /// Connections whose handshake is not done, in all and from one address.
 const UNFINISHED: usize = 1024;
 const UNFINISHED_PER_ADDRESS: usize = 64;
+/// How long a peer may take for TLS, its preface and its SETTINGS.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The pause after an accept that failed, so that a lack of file descriptors does not become a busy loop: doubled each
 /// time, as in grpc-go.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(5);
@@ -127,8 +130,10 @@ pub type HttpService =
     BoxCloneSyncService<http::Request<RequestBody>, http::Response<tonic::body::Body>, Infallible>;
 
 /// How connections behave.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
+    /// How they are encrypted, if they are.
+    pub tls: Option<Tls>,
     /// When they end.
     pub keepalive: ServerParameters,
     /// How often peers may ping.
@@ -183,7 +188,7 @@ pub async fn serve(
     accept(&mut listener, &context, &cores).await;
     drop(listener);
     tasks.close();
-    let limit = settings.drain_timeout;
+    let limit = context.settings.drain_timeout;
     if timeout(limit, tasks.wait()).await.is_err() {
         tracing::warn!(tasks = tasks.len(), "still busy after {limit:?}; cutting");
         context.cut.cancel();
@@ -198,7 +203,7 @@ async fn accept<L: Listener>(listener: &mut L, context: &Context, cores: &Cores)
         match accepted {
             Ok(Some(io)) => {
                 pause = ACCEPT_PAUSE;
-                let peer = Peer { address: L::address(&io) };
+                let peer = Peer { address: L::address(&io), certified: None };
                 if let Some((open, unfinished)) = doors.admit(&peer) {
                     let held = (open, context.gauges.connections.hold());
                     let connection = serve_one(io, L::adopt, peer, context.clone(), unfinished);
@@ -223,11 +228,20 @@ async fn accept<L: Listener>(listener: &mut L, context: &Context, cores: &Cores)
 async fn serve_one<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     io: IO,
     adopt: fn(IO) -> io::Result<IO>,
-    peer: Peer,
+    mut peer: Peer,
     context: Context,
     unfinished: Place<IpAddr>,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    Ok(lifecycle::serve(adopt(io)?, peer, context, unfinished).await?)
+    let (io, until) = (adopt(io)?, Instant::now() + HANDSHAKE);
+    let Some(tls) = context.settings.tls.clone() else {
+        return Ok(lifecycle::serve(io, peer, context, unfinished, until).await?);
+    };
+    let drain = context.drain.clone();
+    let handshake = timeout_at(until, tls.accept(io));
+    let Some(Ok(accepted)) = drain.run_until_cancelled(handshake).await else { return Ok(()) };
+    let (io, certified) = accepted?;
+    peer.certified = certified;
+    Ok(lifecycle::serve(io, peer, context, unfinished, until).await?)
 }
 
 /// Who may come in.

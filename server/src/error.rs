@@ -11,6 +11,7 @@ use http_body::Frame;
 use quartet::{
     limits,
     reason::{self, DOMAIN},
+    wire,
 };
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _, pb};
@@ -21,6 +22,8 @@ use crate::log::LogError;
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Violations that a status lists. With the message it stays under 8 KiB, which peers accept as trailers.
 const LISTED_VIOLATIONS: usize = 16;
+/// Characters of a method's name that are echoed: callers choose it, and a status stays small.
+const METHOD_CHARS: usize = 256;
 
 /// A status with a reason.
 pub fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
@@ -48,7 +51,7 @@ pub fn retryable_after(
 pub fn invalid(reason: &str, violations: Vec<FieldViolation>) -> Status {
     let all: Vec<String> =
         violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
-    let message = quartet::wire::truncate(&all.join("; "), 1024).to_owned();
+    let message = wire::truncate(&all.join("; "), 1024).to_owned();
     let mut errors = ErrorDetails::new();
     errors.set_bad_request(violations.into_iter().take(LISTED_VIOLATIONS).collect::<Vec<_>>());
     details(Code::InvalidArgument, reason, message, errors)
@@ -124,6 +127,45 @@ pub fn max_age() -> Status {
         reason::MAX_AGE,
         "the connection has reached its age; resume from the last position",
     )
+}
+
+/// A call without anything that says who makes it.
+pub fn credentials_missing() -> Status {
+    let message =
+        "this server wants to know who calls: send a token, or a certificate that names a user";
+    status(Code::Unauthenticated, reason::CREDENTIALS_MISSING, message)
+}
+
+/// A token that cannot be trusted. Why is for the log: whoever tries to forge one shall not learn how far it came.
+pub fn token_invalid() -> Status {
+    status(Code::Unauthenticated, reason::TOKEN_INVALID, "the token is not valid here")
+}
+
+/// A token that was good. A stream goes on from its last position with a new one.
+pub fn token_expired() -> Status {
+    status(
+        Code::Unauthenticated,
+        reason::TOKEN_EXPIRED,
+        "the token has expired; go on with a new one",
+    )
+}
+
+/// A call that its caller may not make.
+pub fn scope_missing(scope: &str) -> Status {
+    let message = format!("this call needs the scope {scope}");
+    status(Code::PermissionDenied, reason::SCOPE_MISSING, message)
+}
+
+/// A post in the name of somebody else.
+pub fn other_user() -> Status {
+    let message = "user_id: is not the caller; leave it empty to write as who you are";
+    status(Code::PermissionDenied, reason::OTHER_USER, message)
+}
+
+/// A method that this server does not have, or has for nobody.
+pub fn unknown_method(method: &str) -> Status {
+    let message = format!("this server has no method {}", wire::truncate(method, METHOD_CHARS));
+    status(Code::Unimplemented, reason::UNKNOWN_METHOD, message)
 }
 
 /// A bug: the caller learns that it was one, the log learns which.

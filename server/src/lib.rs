@@ -6,7 +6,8 @@
 //! - [`server`]: puts the parts together, and takes them apart again.
 //! - [`connection`]: accept, speak HTTP/2, drain; [`keepalive`]: how long connections live, how often peers may ping.
 //! - [`chain`]: what every call passes on its way to a handler: panics, deadlines, the access log, limits.
-//! - [`caller`]: who calls; [`metrics`] and [`traces`]: what is told of calls, and to whom.
+//! - [`metrics`] and [`traces`]: what is told of calls, and to whom.
+//! - [`tls`]: encryption; [`auth`]: who calls, and what they may do; [`reload`]: what is made from files; [`certs`] makes them.
 //! - [`health`]: whether the services take calls; [`probe`] asks; `reflection` tells tools what can be called.
 //! - [`service`]: the Post service, one file per RPC kind; [`users`]: the User service.
 //! - [`validate`] and [`error`]: from requests to values, from errors to statuses.
@@ -18,8 +19,9 @@
 //! - [`log`]: the ordered log itself, in memory and on disk.
 
 mod admission;
+pub mod auth;
 pub mod authors;
-pub mod caller;
+pub mod certs;
 pub mod chain;
 pub mod config;
 pub mod connection;
@@ -35,10 +37,12 @@ pub mod log;
 pub mod metrics;
 pub mod probe;
 mod reflection;
+pub mod reload;
 pub mod seed;
 pub mod server;
 pub mod service;
 mod signal;
+pub mod tls;
 pub mod traces;
 pub mod users;
 pub mod validate;

@@ -11,8 +11,11 @@ use quartet::health::v1::{
     health_client::HealthClient,
 };
 use quartet_client::{
-    Error, connect,
+    Channel, Error,
+    connect::ClientParameters,
+    credentials::TokenFlags,
     resume::{Disconnected, Resume},
+    tls::TlsFlags,
 };
 use tokio::time::{sleep, timeout};
 use tonic::{Status, Streaming};
@@ -23,7 +26,7 @@ use tonic::{Status, Streaming};
 /// minute.
 #[derive(Debug, Clone, Args)]
 pub struct Probe {
-    /// The server: http://HOST:PORT or unix:PATH
+    /// The server: http://HOST:PORT, https://HOST:PORT or unix:PATH
     #[arg(long, value_name = "URL", default_value = quartet_client::connect::DEFAULT_ENDPOINT)]
     pub endpoint: String,
 
@@ -38,18 +41,26 @@ pub struct Probe {
     /// Stay, and say it again whenever it changes.
     #[arg(long)]
     pub watch: bool,
+
+    /// How the connection is encrypted.
+    #[command(flatten)]
+    pub tls: TlsFlags,
+
+    /// Who asks, if health is not open to all.
+    #[command(flatten)]
+    pub token: TokenFlags,
 }
 
 /// Why it cannot be said how a server is.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// The call failed.
-    #[error("cannot ask {endpoint}")]
+    #[error("cannot ask {endpoint}: {error}")]
     Call {
         /// Who was asked.
         endpoint: String,
-        /// Why.
-        source: Error,
+        /// Why. Not a source: it says itself what its causes are.
+        error: Error,
     },
     /// What it said cannot be printed.
     #[error("cannot write to stdout")]
@@ -57,14 +68,22 @@ pub enum ProbeError {
 }
 
 impl Probe {
+    fn connect(&self) -> Result<Channel, Error> {
+        let channel = ClientParameters::default().connect(&self.endpoint, &self.tls)?;
+        match self.token.credentials() {
+            Some(credentials) => channel.with_credentials(credentials),
+            None => Ok(channel),
+        }
+    }
+
     /// Asks, prints each answer as a line, and returns whether it was SERVING.
     ///
     /// # Errors
     /// [`ProbeError`].
     pub async fn run(&self, out: &mut impl Write) -> Result<bool, ProbeError> {
-        let failed = |source| ProbeError::Call { endpoint: self.endpoint.clone(), source };
+        let failed = |error| ProbeError::Call { endpoint: self.endpoint.clone(), error };
         let refused = |status: Status| failed(status.into());
-        let channel = connect(&self.endpoint).map_err(failed)?;
+        let channel = self.connect().map_err(failed)?;
         let mut resume = Resume::of(&channel, "/grpc.health.v1.Health/Watch");
         let mut client = HealthClient::new(channel);
         let request = HealthCheckRequest { service: self.service.clone() };

@@ -16,7 +16,7 @@ use quartet::{
     user::v1::user_service_server::UserServiceServer,
 };
 use quartet_client::{
-    Builder, Channel, backoff::Exponential, connect::parse, dial::Address, target::Target,
+    Builder, Channel, backoff::Exponential, connect, credentials::Credentials, dial::Address,
     transport::BoxedIo,
 };
 use tokio::{io::DuplexStream, sync::mpsc, task::JoinHandle};
@@ -25,6 +25,7 @@ use tonic::service::Routes;
 use tower::{ServiceExt as _, service_fn};
 
 use crate::{
+    auth::Auth,
     authors::Authors,
     chain::{Chain, call::Observers, limits::Limits},
     config::{Config, Role},
@@ -41,8 +42,11 @@ use crate::{
         memory::MemoryLog,
     },
     metrics::{CallMetrics, Metrics, endpoint::MetricsEndpoint},
-    reflection, seed,
+    reflection,
+    reload::{FileError, Reloader},
+    seed,
     service::{Posts, frames::Frames},
+    tls::Tls,
     users::{Users, UsersError},
 };
 
@@ -66,6 +70,9 @@ pub enum ServerError {
         #[source]
         error: io::Error,
     },
+    /// A file for TLS or tokens cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The log cannot be opened.
     #[error("cannot open the post log")]
     Open(#[from] OpenError),
@@ -94,6 +101,8 @@ pub struct Server {
     posts: Option<Posts>,
     /// Connections from the Post service to the User service of this process.
     pipe: mpsc::Receiver<DuplexStream>,
+    security: Security,
+    reloader: Reloader,
     drain: CancellationToken,
     gauges: Gauges,
     health: Health,
@@ -101,6 +110,38 @@ pub struct Server {
     chain: Chain,
     /// Where metrics can be asked for.
     metrics: Option<(MetricsEndpoint, Arc<Metrics>)>,
+}
+
+/// Who is let in, and how.
+#[derive(Debug, Clone, Default)]
+struct Security {
+    tls: Option<Tls>,
+    auth: Option<Auth>,
+}
+
+impl Security {
+    fn open(config: &Config) -> Result<Self, FileError> {
+        let tls = Tls::open(&config.tls)?;
+        let auth = Auth::open(&config.auth, config.tls.client_ca.is_some())?;
+        Ok(Self { tls, auth })
+    }
+
+    /// What looks after the files.
+    fn reloader(&self) -> Reloader {
+        let mut reloader = Reloader::default();
+        self.tls.iter().for_each(|tls| reloader.add(tls.reloaded()));
+        self.auth.iter().filter_map(Auth::keys).for_each(|keys| reloader.add(keys));
+        reloader
+    }
+
+    /// What whoever reads the log should know.
+    fn tell(&self) {
+        match (&self.tls, &self.auth) {
+            (_, None) => tracing::info!("no authentication: everybody may call everything"),
+            (None, Some(_)) => tracing::warn!("tokens are asked for, and travel in plaintext"),
+            (Some(_), Some(_)) => {}
+        }
+    }
 }
 
 impl Server {
@@ -112,6 +153,7 @@ impl Server {
 
     /// The same for connections that run on these cores.
     pub async fn open_on(cores: Cores, config: Config) -> Result<Self, ServerError> {
+        let security = Security::open(&config)?;
         let endpoint = metrics_endpoint(&config).await?;
         let log_metrics = LogMetrics::default();
         let (connector, pipe) = mpsc::channel(1);
@@ -122,7 +164,7 @@ impl Server {
         };
         let posts = if config.runs(Role::Post) {
             let channel = match (&config.user_endpoint, &users) {
-                (Some(url), _) => user_channel(parse(url)?).build(),
+                (Some(url), _) => user_channel(url, &config)?,
                 (None, Some(_)) => pipe_channel(connector)?,
                 (None, None) => return Err(ServerError::NoUserService),
             };
@@ -134,7 +176,10 @@ impl Server {
         } else {
             None
         };
-        let server = Self { cores, ..Self::of(config, users, posts, pipe) };
+        let reloader = security.reloader();
+        let server = Self::of(config, users, posts, pipe);
+        let chain = Chain { auth: security.auth.clone(), ..server.chain };
+        let server = Self { cores, security, reloader, chain, ..server };
         Ok(match endpoint {
             Some(endpoint) => server.with_metrics(endpoint, &log_metrics),
             None => server,
@@ -162,9 +207,24 @@ impl Server {
         let gauges = Gauges { cursors: cursors.unwrap_or_default(), ..Gauges::default() };
         let drain = CancellationToken::new();
         let cores = Cores::default();
+        let security = Security::default();
+        let reloader = Reloader::default();
         let limits = Limits::new(config.call_limits);
         let chain = Chain { limits, bare: config.bare, ..Chain::default() };
-        Self { config, users, posts, pipe, drain, gauges, health, cores, chain, metrics: None }
+        Self {
+            config,
+            users,
+            posts,
+            pipe,
+            security,
+            reloader,
+            drain,
+            gauges,
+            health,
+            cores,
+            chain,
+            metrics: None,
+        }
     }
 
     /// A Post service alone, over what a test or a simulation brings: a log that is open, the way to a User service, and
@@ -189,6 +249,11 @@ impl Server {
         self.metrics.as_ref().and_then(|(endpoint, _)| endpoint.address().ok())
     }
 
+    /// Looks after the files of TLS and tokens while the server serves. It can be told to look at once.
+    pub fn reloader(&self) -> &Reloader {
+        &self.reloader
+    }
+
     /// Takes calls until `shutdown` resolves, then drains: streams end resumable, uploads finish, and what is not
     /// done after the drain timeout is cut. When it returns, nothing of the server runs any more.
     pub async fn serve(
@@ -196,10 +261,24 @@ impl Server {
         listener: impl Listener + 'static,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServerError> {
-        let Self { config, users, posts, pipe, drain, gauges, health, cores, chain, metrics } =
-            self;
+        let Self {
+            config,
+            users,
+            posts,
+            pipe,
+            security,
+            reloader,
+            drain,
+            gauges,
+            health,
+            cores,
+            chain,
+            metrics,
+        } = self;
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
+        security.tell();
+        tasks.spawn(reloader.run(stop.clone()));
 
         let dispatchers = posts.iter().flat_map(|posts| posts.dispatchers.iter()).enumerate();
         let dispatchers: Vec<_> = dispatchers
@@ -212,9 +291,15 @@ impl Server {
             // Until all is over: who watches a server wants to see it drain.
             tasks.spawn(endpoint.serve(metrics, stop.clone()));
         }
-        let users_only = chain.around(user_routes(Routes::default(), users.clone()));
-        let settings = config.connections();
-        let inside = Settings { keepalive: ServerParameters::default(), frames: false, ..settings };
+        // Within the process, from a Post service that has looked at its callers.
+        let trusting = Chain { auth: None, ..chain.clone() };
+        let users_only = trusting.around(user_routes(Routes::default(), users.clone()));
+        let settings = Settings { tls: security.tls.clone(), ..config.connections() };
+        let inside = Settings {
+            keepalive: ServerParameters::default(),
+            frames: false,
+            ..config.connections()
+        };
         tasks.spawn(connection::serve(
             pipe,
             users_only,
@@ -255,9 +340,11 @@ pub async fn answer_while<T>(
     config: &Config,
     opening: impl Future<Output = T>,
 ) -> T {
-    let settings = Settings { drain_timeout: STARTED, ..config.connections() };
+    // Files that cannot be used are an error of the opening, which says so.
+    let Ok(Security { tls, auth }) = Security::open(config) else { return opening.await };
+    let settings = Settings { tls, drain_timeout: STARTED, ..config.connections() };
     let (gauges, opened) = (Gauges::default(), CancellationToken::new());
-    let waiting = while_starting(Health::new(services(config)));
+    let waiting = while_starting(Health::new(services(config)), auth);
     let answering =
         connection::serve(listener, waiting, settings, gauges, Cores::default(), opened.clone());
     let opening = async {
@@ -277,7 +364,12 @@ pub async fn serve(
     Server::open(config).await?.serve(listener, shutdown).await
 }
 
-fn posts(log: Arc<dyn PostLog>, users: Channel, clock: fn() -> SystemTime, cores: usize) -> Posts {
+fn posts(
+    log: Arc<dyn PostLog>,
+    users: quartet_client::Channel,
+    clock: fn() -> SystemTime,
+    cores: usize,
+) -> Posts {
     let dispatchers = Dispatchers::new(&log, cores);
     Posts { log, dispatchers, authors: Authors::new(users), frames: Frames::new(cores), clock }
 }
@@ -306,6 +398,15 @@ async fn any_ends(dispatchers: Vec<JoinHandle<()>>) {
     drop(select_all(dispatchers).await);
 }
 
+/// A channel to a User service elsewhere, on which the Post service says who it is itself.
+fn user_channel(url: &str, config: &Config) -> Result<Channel, quartet_client::Error> {
+    let channel = soon_back(connect::builder(url, &config.user_tls.client())?).build();
+    match config.user_token() {
+        Some(source) => channel.with_credentials(Credentials::new(source)),
+        None => Ok(channel),
+    }
+}
+
 /// A channel to the User service of this process, over a pipe in memory: a real gRPC client and a real server.
 fn pipe_channel(connector: mpsc::Sender<DuplexStream>) -> Result<Channel, ServerError> {
     let dial = move |_: Address| {
@@ -316,13 +417,17 @@ fn pipe_channel(connector: mpsc::Sender<DuplexStream>) -> Result<Channel, Server
             Ok(Box::new(client) as BoxedIo)
         }
     };
-    Ok(user_channel(parse("passthrough:///user.in-process")?).dialer(dial).build())
+    let target = connect::parse("passthrough:///user.in-process")?;
+    Ok(soon_back(Channel::builder(target)).dialer(dial).build())
 }
 
 /// A User service that is back shall be noticed soon: until then, posts have no names.
-fn user_channel(target: Target) -> Builder {
-    let backoff = Exponential::new(Duration::from_millis(100), Duration::from_secs(5), 1.6);
-    Channel::builder(target).connect_backoff(backoff)
+fn soon_back(builder: Builder) -> Builder {
+    builder.connect_backoff(Exponential::new(
+        Duration::from_millis(100),
+        Duration::from_secs(5),
+        1.6,
+    ))
 }
 
 /// The names under which health and reflection know what a process runs.
@@ -366,8 +471,8 @@ fn user_routes(routes: Routes, users: Option<Users>) -> Routes {
 }
 
 /// What a server answers before its log is open.
-fn while_starting(health: Health) -> HttpService {
-    let health = Chain::default().around(Routes::new(HealthServer::new(health)));
+fn while_starting(health: Health, auth: Option<Auth>) -> HttpService {
+    let health = Chain { auth, ..Chain::default() }.around(Routes::new(HealthServer::new(health)));
     HttpService::new(service_fn(move |request: http::Request<RequestBody>| {
         let health = health.clone();
         async move {

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
+    auth::{self, Caller},
     authors::Authors,
     connection::{Lane, Stop},
     cursor::{Batch, Cursor},
@@ -78,7 +79,9 @@ impl PostService for Posts {
         &self,
         request: Request<Streaming<UploadMessage>>,
     ) -> Result<Response<UploadPostsResponse>, Status> {
-        client_streaming::upload_posts(self, request.into_inner()).await.map(Response::new)
+        let caller = Caller::of(request.extensions()).cloned();
+        let requests = request.into_inner();
+        client_streaming::upload_posts(self, caller, requests).await.map(Response::new)
     }
 
     type TagFeedStream = BoxStream<'static, Result<FeedMessage, Status>>;
@@ -88,10 +91,12 @@ impl PostService for Posts {
         request: Request<Streaming<TagFeedRequest>>,
     ) -> Result<Response<Self::TagFeedStream>, Status> {
         // The response goes out before a request is read: a client may wait for it before it sends any.
+        let caller = Caller::of(request.extensions()).cloned();
         let stop = Stop::of(request.extensions());
         let live = Live::default();
         let lane = Lane(Arc::new(live.clone()));
-        let stream = bidirectional::tag_feed(self.clone(), request.into_inner(), stop, live);
+        let stream =
+            bidirectional::tag_feed(self.clone(), caller, request.into_inner(), stop, live);
         let mut response: Response<Self::TagFeedStream> = Response::new(Box::pin(stream));
         response.extensions_mut().insert(lane);
         Ok(response)
@@ -105,16 +110,19 @@ enum Submission {
 }
 
 impl Posts {
-    /// Checks a post and encodes it into `room`. An error is not about the post: it ends the call, and the writer may try
-    /// again.
+    /// Checks a post and whose it is, and encodes it into `room`. An error is not about the post: it ends the call, and the
+    /// writer may try again.
     async fn submission(
         &self,
+        caller: Option<&Caller>,
         post: PostRef<'_>,
         room: &mut BytesMut,
     ) -> Result<Submission, Status> {
-        if let Err(refusal) = validate::post(&post) {
-            return Ok(Submission::Refused(refusal));
-        }
+        let own = auth::as_writer(caller, post);
+        let post = match own.and_then(|post| validate::post(&post).map(|()| post)) {
+            Ok(post) => post,
+            Err(refusal) => return Ok(Submission::Refused(refusal)),
+        };
         Ok(match self.authors.get(post.user_id).await? {
             Some(_) => {
                 let create_time = (self.clock)().into();

@@ -135,7 +135,7 @@ async fn one_call_is_one_trace_from_its_client_through_post_to_user() {
     let post = ["--serve", "post", "--ephemeral", "--otlp", &url, "--user-endpoint"];
     let posts = Server::start(&[&post[..], &[&users.endpoint]].concat());
 
-    let channel = Channel::from(connect(&posts.endpoint).unwrap());
+    let channel = connect(&posts.endpoint).unwrap();
     upload(channel.clone().with_trace_context(PARENT.parse().unwrap())).await;
     let mut client = PostServiceClient::new(channel);
     let no_user = ListPostsByUserIdRequest::default();
@@ -179,7 +179,7 @@ async fn a_collector_that_is_not_there_holds_nothing_up() {
     let url = format!("http://{}", nobody.local_addr().unwrap());
     // It takes connections and never answers.
     let server = Server::start(&["--ephemeral", "--otlp", &url]);
-    upload(Channel::from(connect(&server.endpoint).unwrap())).await;
+    upload(connect(&server.endpoint).unwrap()).await;
     let took = server.stop().await;
     assert!(took < Duration::from_secs(10), "{took:?}");
 }

@@ -41,7 +41,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 case "$name $*" in
-    *--listen* | *--endpoint* | *--help* | tour*) ;;
+    *--listen* | *--endpoint* | *--help* | tour* | "server certs"* | "server token"*) ;;
     "server health"*) set -- "$@" --endpoint "http://127.0.0.1:$STAGE_PORT" ;;
     "server "*) set -- --listen "127.0.0.1:$STAGE_PORT" "$@" ;;
     *) set -- --endpoint "http://127.0.0.1:$STAGE_PORT" "$@" ;;
@@ -206,7 +206,9 @@ impl Stage {
     fn learn_ports(&mut self, expected: &[String], printed: &[String]) {
         let port = |line: &String| {
             let says = |what| line.strip_prefix(what);
-            let address = says("listening on http://").or_else(|| says("metrics on http://"))?;
+            let address = says("listening on http://")
+                .or_else(|| says("listening on https://"))
+                .or_else(|| says("metrics on http://"))?;
             let (_, port) = address.trim_end_matches("/metrics").rsplit_once(':')?;
             Some(port.to_owned())
         };

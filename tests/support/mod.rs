@@ -2,6 +2,7 @@
 //!
 //! - [`server`]: a server on a port of its own, or over pipes in memory for tests of time.
 //! - [`calls`]: posts, uploads, lists, and the statuses that refuse them.
+//! - [`certs`]: certificates, keys and tokens.
 //! - [`feed`]: one feed, step by step.
 //! - [`order`]: what a reader received against the log, promise by promise.
 //! - [`proxy`]: a network that can be cut, stalled and slowed.
@@ -16,6 +17,7 @@ use quartet_server::gauge::Gauge;
 use tokio::time::{sleep, timeout};
 
 pub mod calls;
+pub mod certs;
 pub mod fakes;
 pub mod feed;
 pub mod http2;

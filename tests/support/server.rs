@@ -19,6 +19,7 @@ use quartet_server::{
     connection::{self, Gauges, HttpService, Listener},
     cores::Cores,
     log::PostLog,
+    reload::Reloader,
     server::{Server, ServerError},
 };
 use tempfile::TempDir;
@@ -34,6 +35,7 @@ pub struct TestServer {
     served: JoinHandle<Result<(), ServerError>>,
     gauges: Gauges,
     metrics: Option<SocketAddr>,
+    reloader: Reloader,
     _data: Option<TempDir>,
 }
 
@@ -90,8 +92,9 @@ impl TestServer {
     fn serve(reach: Reach, listener: impl Listener + 'static, server: Server) -> Self {
         let (stop, gauges) = (CancellationToken::new(), server.gauges().clone());
         let metrics = server.metrics_address();
+        let reloader = server.reloader().clone();
         let served = tokio::task::spawn(server.serve(listener, stop.clone().cancelled_owned()));
-        Self { reach, stop: stop.drop_guard(), served, gauges, metrics, _data: None }
+        Self { reach, stop: stop.drop_guard(), served, gauges, metrics, reloader, _data: None }
     }
 
     /// Where the server listens.
@@ -154,6 +157,11 @@ impl TestServer {
     /// Where its metrics can be asked for.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics
+    }
+
+    /// Looks after the server's files.
+    pub fn reloader(&self) -> &Reloader {
+        &self.reloader
     }
 
     /// A client on a new connection.

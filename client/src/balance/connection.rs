@@ -85,19 +85,33 @@ async fn shake_hands(plan: &Plan, address: &Address) -> io::Result<Open> {
     let (io, mut spoken) = Listening::to(plan.dial.dial(address).await?);
     let handshake = plan.settings.http2(Tasks::default()).handshake(TokioIo::new(io)).await;
     let (sender, connection) = handshake.map_err(io::Error::other)?;
-    let mut closed = Box::pin(async move {
+    let mut connection = Box::pin(connection);
+    tokio::select! {
+        biased;
+        ended = &mut connection => return Err(refused(ended)),
+        spoken = &mut spoken => spoken.map_err(|_| hung_up())?,
+    }
+    let closed = Box::pin(async move {
         // What ended it, each of its streams says as well.
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection ended");
         }
     });
-    tokio::select! {
-        biased;
-        () = &mut closed => return Err(hung_up()),
-        spoken = &mut spoken => spoken.map_err(|_| hung_up())?,
-    }
     let shared = Shared { address: address.clone(), origin: plan.settings.origin.clone() };
     Ok(Open { connection: Connection { sender, shared: Arc::new(shared) }, closed })
+}
+
+/// Why a server ended a connection before it was one. A GOAWAY says so itself.
+fn refused(ended: hyper::Result<()>) -> io::Error {
+    match ended {
+        Err(error) if is_goaway(&error) => io::Error::other(error),
+        _ => hung_up(),
+    }
+}
+
+fn is_goaway(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(h2::Error::is_go_away)
 }
 
 fn hung_up() -> io::Error {

@@ -47,9 +47,9 @@ pub struct Args {
     /// Start with the first post
     #[arg(long, conflicts_with = "after")]
     pub from_oldest: bool,
-    /// Who you are
-    #[arg(long, value_name = "ID", default_value = "1")]
-    pub user_id: String,
+    /// Who you are [default: 1; with a token or a certificate, whom it names]
+    #[arg(long, value_name = "ID")]
+    pub user_id: Option<String>,
     /// What all four take.
     #[command(flatten)]
     pub common: Common,
@@ -98,8 +98,10 @@ pub async fn run(args: Args, io: Io) -> Result<(), Failure> {
         (false, Some(position)) => FeedStart::After(position.clone()),
         (false, None) => FeedStart::Now,
     };
+    // A server that knows its callers fills in who they are.
+    let nobody = if args.common.says_who_calls() { "" } else { "1" };
     let typist = Typist {
-        user_id: args.user_id,
+        user_id: args.user_id.unwrap_or_else(|| nobody.to_owned()),
         tags: args.tags.into_iter().collect(),
         all_tags: args.all_tags,
         talk,

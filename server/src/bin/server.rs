@@ -12,6 +12,7 @@ use quartet_server::{
     cores::{Cores, Threads},
     error::chain,
     probe::Probe,
+    reload::Reloader,
     server::{Server, ServerError, answer_while},
     traces::Traces,
 };
@@ -59,8 +60,17 @@ fn start(cli: Cli) -> Result<bool, Box<dyn Error>> {
             .map_err(|error| format!("--otlp: {error}"))?
     };
     log_to_stderr(cli.config.frames, traces.as_ref());
-    if let Some(Command::Health(probe)) = &cli.command {
-        return runtime.block_on(ask(probe));
+    match &cli.command {
+        Some(Command::Health(probe)) => return runtime.block_on(ask(probe)),
+        Some(Command::Certs(certs)) => {
+            certs.run(&mut std::io::stdout())?;
+            return Ok(true);
+        }
+        Some(Command::Token(mint)) => {
+            writeln!(std::io::stdout(), "{}", mint.token()?)?;
+            return Ok(true);
+        }
+        None => {}
     }
     let threads = Threads::start(cli.threads())?;
     runtime.block_on(async {
@@ -101,11 +111,12 @@ fn log_to_stderr(frames: bool, traces: Option<&Traces>) {
 
 #[allow(clippy::exit)] // a second signal waits for nothing, not even for the runtime
 async fn run(cli: Cli, cores: Cores) -> Result<(), Box<dyn Error>> {
-    let mut signals = Signals::new()?;
+    let (mut signals, hangup) = (Signals::new()?, signal(SignalKind::hangup())?);
     let mut listener = TcpListener::bind(cli.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", cli.listen))?;
     let config = cli.config.clone();
+    let scheme = if config.tls.tls_cert.is_some() { "https" } else { "http" };
     let opening = answer_while(&mut listener, &config, Server::open_on(cores, cli.config));
     let server = tokio::select! {
         server = opening => server?,
@@ -113,16 +124,18 @@ async fn run(cli: Cli, cores: Cores) -> Result<(), Box<dyn Error>> {
     };
     // Whoever started us waits for this line, so it must not stay in a buffer.
     let mut stdout = std::io::stdout();
-    writeln!(stdout, "listening on http://{}", listener.local_addr()?)?;
+    writeln!(stdout, "listening on {scheme}://{}", listener.local_addr()?)?;
     if let Some(address) = server.metrics_address() {
         writeln!(stdout, "metrics on http://{address}/metrics")?;
     }
     stdout.flush()?;
 
     let shutdown = CancellationToken::new();
+    let reloader = server.reloader().clone();
     let serve = server.serve(listener, shutdown.clone().cancelled_owned());
     tokio::select! {
         result = serve => Ok(result?),
+        () = reload(hangup, &reloader) => Ok(()),
         () = async {
             signals.next().await;
             shutdown.cancel();
@@ -134,6 +147,14 @@ async fn run(cli: Cli, cores: Cores) -> Result<(), Box<dyn Error>> {
             std::process::exit(1)
         }
     }
+}
+
+/// Has the files of TLS and tokens looked at on SIGHUP, for ever.
+async fn reload(mut hangup: Signal, reloader: &Reloader) {
+    while hangup.recv().await.is_some() {
+        reloader.look_now();
+    }
+    std::future::pending().await
 }
 
 /// Ctrl-C and SIGTERM.

@@ -26,7 +26,7 @@ use super::{
     request_id::RequestId,
 };
 use crate::{
-    caller::Caller,
+    auth::Caller,
     connection::{Lane, Messages, Peer, RequestBody},
     metrics::CallMetrics,
     traces,

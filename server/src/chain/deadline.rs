@@ -41,7 +41,12 @@ pub fn around(mut service: impl Inner) -> impl Inner {
                     Ok(response) => {
                         let clock = Clock(Some(Box::pin(sleep_until(deadline))));
                         let mut response = Watched::response(response?, clock);
-                        response.extensions_mut().insert(Deadline(deadline));
+                        // A token may end before.
+                        let end = response
+                            .extensions()
+                            .get()
+                            .map_or(deadline, |Deadline(end)| *end.min(&deadline));
+                        response.extensions_mut().insert(Deadline(end));
                         Ok(response)
                     }
                 },

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     admission::{Admission, Place},
-    caller::Caller,
+    auth::Caller,
     connection::{Peer, RequestBody},
     error,
 };
@@ -171,9 +171,9 @@ mod tests {
         let mut call = Extensions::new();
         assert_eq!(User::of(path, &call), None, "a call within the process");
         let address = Some(([10, 0, 0, 1], 4711).into());
-        call.insert(Peer { address });
+        call.insert(Peer { address, certified: None });
         assert_eq!(User::of(path, &call), Some(User::At([10, 0, 0, 1].into())));
-        call.insert(Caller { user_id: "ann".into() });
+        call.insert(Caller { user_id: "ann".into(), scopes: Default::default(), expires: None });
         assert_eq!(User::of(path, &call), Some(User::Named("ann".into())));
         assert_eq!(User::of("/grpc.health.v1.Health/Check", &call), None);
     }

@@ -3,15 +3,11 @@
 
 use futures::FutureExt as _;
 use http::{Request, Response};
-use quartet::{reason, wire};
 use tonic::{Code, Status, body::Body, service::Routes};
 use tower::{Service as _, service_fn};
 
 use super::Inner;
 use crate::{connection::RequestBody, error};
-
-/// Characters of a method's name that are echoed: callers choose it, and a status stays small.
-const METHOD_CHARS: usize = 256;
 
 /// Routes whose statuses all have reasons.
 pub(super) fn around(routes: Routes) -> impl Inner<Body = Body> {
@@ -34,12 +30,7 @@ fn with_reason(method: &str, response: Response<Body>) -> Response<Body> {
     let Some(status) = Status::from_header_map(response.headers()) else { return response };
     match (status.code(), status.message()) {
         // That is how tonic's routes say it.
-        (Code::Unimplemented, "") => unknown_method(method).into_http(),
+        (Code::Unimplemented, "") => error::unknown_method(method).into_http(),
         _ => error::of_request_message(&status).into_http(),
     }
-}
-
-fn unknown_method(method: &str) -> Status {
-    let message = format!("this server has no method {}", wire::truncate(method, METHOD_CHARS));
-    error::status(Code::Unimplemented, reason::UNKNOWN_METHOD, message)
 }

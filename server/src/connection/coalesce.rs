@@ -34,6 +34,8 @@ thread_local! {
 pub(super) struct Coalesce<IO> {
     io: IO,
     waiting: BytesMut,
+    /// Whether what was written may still wait below: TLS holds what its socket does not take.
+    unflushed: bool,
     /// Whether the connection will be polled: it was woken for that, or the socket will do it.
     woken: bool,
     activity: Arc<Activity>,
@@ -41,28 +43,31 @@ pub(super) struct Coalesce<IO> {
 
 impl<IO> Coalesce<IO> {
     pub(super) fn new(io: IO, activity: Arc<Activity>) -> Self {
-        Self { io, waiting: BytesMut::new(), woken: false, activity }
+        Self { io, waiting: BytesMut::new(), unflushed: false, woken: false, activity }
     }
 }
 
 impl<IO: AsyncWrite + Unpin> Coalesce<IO> {
     /// Writes all that waits. While it is pending, the socket wakes the connection.
     fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.woken = true;
+        self.unflushed = true;
         while self.waiting.has_remaining() {
-            self.woken = true;
             let written = Pin::new(&mut self.io).poll_write(cx, &self.waiting);
             match ready!(self.activity.note_write(written))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.waiting.advance(written),
             }
         }
-        self.woken = false;
-        self.activity.note_unwritten(false);
         // An idle connection keeps no buffer: the thread does, for whoever writes next.
         if self.waiting.capacity() > 0 {
             SPARE.set(std::mem::take(&mut self.waiting));
         }
-        Pin::new(&mut self.io).poll_flush(cx)
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        ready!(self.activity.note_write(flushed))?;
+        (self.woken, self.unflushed) = (false, false);
+        self.activity.note_unwritten(false);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -73,7 +78,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Coalesce<IO> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.waiting.has_remaining()
+        if (self.waiting.has_remaining() || self.unflushed)
             && let Poll::Ready(written) = self.poll_write_out(cx)
         {
             written?;
@@ -119,7 +124,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Coalesce<IO> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.waiting.is_empty() {
-            return Pin::new(&mut self.io).poll_flush(cx);
+            let flushed = Pin::new(&mut self.io).poll_flush(cx);
+            return self.activity.note_write(flushed);
         }
         if !self.woken {
             self.woken = true;
@@ -237,5 +243,64 @@ mod tests {
         io.write_all(&[0; CAPACITY]).await.unwrap();
         let more = poll_fn(|cx| Poll::Ready(Pin::new(&mut io).poll_write(cx, b"more"))).await;
         assert!(more.is_pending());
+    }
+
+    /// Takes all that is written and gives it on when it is flushed, as TLS does.
+    struct Holding {
+        held: Vec<u8>,
+        io: DuplexStream,
+    }
+
+    impl AsyncRead for Holding {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.io).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Holding {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.held.extend_from_slice(buf);
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            let Self { held, io } = &mut *self;
+            while !held.is_empty() {
+                let written = ready!(Pin::new(&mut *io).poll_write(cx, held))?;
+                held.drain(..written);
+            }
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.poll_flush(cx)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_below_is_flushed_until_it_is_gone() {
+        let (near, mut far) = duplex(4);
+        let held = Holding { held: Vec::new(), io: near };
+        let mut io = Coalesce::new(held, Arc::new(Activity::default()));
+        io.write_all(b"hello, world").await.unwrap();
+        io.flush().await.unwrap();
+        let mut received = [0; 12];
+        let reading = tokio::time::timeout(std::time::Duration::from_secs(1), async {
+            far.read_exact(&mut received).await.unwrap();
+        });
+        let mut nothing = [0; 1];
+        tokio::select! {
+            all = reading => all.expect("it should all have come"),
+            read = io.read(&mut nothing) => panic!("nobody said anything: {read:?}"),
+        }
+        assert_eq!(&received, b"hello, world");
     }
 }

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::activity::Activity;
-use crate::keepalive::EnforcementPolicy;
+use crate::{keepalive::EnforcementPolicy, tls::HANDSHAKE_RECORD};
 use frames::{FRAMES, Frames, Header, kind};
 use policy::{Policy, Violation};
 
@@ -88,6 +88,11 @@ impl<IO> Guard<IO> {
     fn received(&mut self, bytes: &[u8]) {
         let Self { inbound, policy, activity, last_stream, goaways, tells, .. } = self;
         let now = Instant::now();
+        if activity.reads() == 0 && bytes.first() == Some(&HANDSHAKE_RECORD) {
+            tracing::info!(
+                "a TLS client on a plaintext port: it needs http://, or the server --tls-cert"
+            );
+        }
         activity.read(now);
         let mut verdict = Ok(());
         inbound.scan(bytes, |frame: Header| {

@@ -29,8 +29,6 @@ use super::{
 };
 use crate::admission::Place;
 
-/// How long a peer may take for its preface and its SETTINGS.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a peer without streams may take to answer a GOAWAY, as in grpc-go.
 const GOAWAY_ANSWER: Duration = Duration::from_secs(5);
 /// What streams have for their last words when the grace is over, and connections when the drain is.
@@ -53,17 +51,17 @@ const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 /// What the server buffers for a stream whose connection is slow: about one batch.
 const SEND_BUFFER: usize = 128 * 1024;
 
-/// Serves a connection until it ends. `unfinished` is given back when the handshake is done.
+/// Serves a connection until it ends. `unfinished` is given back when the handshake is done, which may take until then.
 pub(super) async fn serve<IO>(
     io: IO,
     peer: Peer,
     context: Context,
     unfinished: Place<IpAddr>,
+    until: Instant,
 ) -> Result<(), h2::Error>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let until = Instant::now() + HANDSHAKE;
     let activity = Arc::new(Activity::new(Some(unfinished)));
     let Settings { enforcement, frames, .. } = context.settings;
     let io = Coalesce::new(io, activity.clone());

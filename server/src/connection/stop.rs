@@ -11,22 +11,35 @@ use tonic::Status;
 
 use crate::error;
 
-/// What a stream listens to: the server stops, or its connection has grown old. Every request carries one.
+/// What a stream listens to: the server stops, its connection has grown old, or its caller's token has expired. Every
+/// request carries one.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     token: CancellationToken,
     aged: Arc<AtomicBool>,
+    expired: Arc<AtomicBool>,
 }
 
 impl Stop {
     /// For one connection of a server that drains when this is cancelled.
     pub(super) fn new(drain: &CancellationToken) -> Self {
-        Self { token: drain.child_token(), aged: Arc::default() }
+        Self { token: drain.child_token(), ..Self::default() }
     }
 
     /// The connection is too old.
     pub(super) fn age(&self) {
         self.aged.store(!self.token.is_cancelled(), Ordering::Relaxed);
+        self.token.cancel();
+    }
+
+    /// For one stream of the connection, which can be told alone.
+    pub(crate) fn of_stream(&self) -> Self {
+        Self { token: self.token.child_token(), aged: self.aged.clone(), expired: Arc::default() }
+    }
+
+    /// The token of the stream's caller has expired.
+    pub(crate) fn expire(&self) {
+        self.expired.store(!self.token.is_cancelled(), Ordering::Relaxed);
         self.token.cancel();
     }
 
@@ -50,8 +63,14 @@ impl Stop {
         self.token.run_until_cancelled(future).await
     }
 
-    /// How the stream ends then: UNAVAILABLE, because whoever resumes it goes on.
+    /// How the stream ends then: whoever resumes it goes on, at once or with a new token.
     pub fn status(&self) -> Status {
-        if self.aged.load(Ordering::Relaxed) { error::max_age() } else { error::shutdown() }
+        if self.expired.load(Ordering::Relaxed) {
+            error::token_expired()
+        } else if self.aged.load(Ordering::Relaxed) {
+            error::max_age()
+        } else {
+            error::shutdown()
+        }
     }
 }

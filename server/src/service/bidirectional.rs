@@ -32,6 +32,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::{Posts, Reader, Submission, id_taken, live::Live};
 use crate::{
+    auth::Caller,
     connection::Stop,
     cursor::Cursor,
     error,
@@ -43,12 +44,13 @@ use crate::{
 // ANCHOR: tag_feed
 pub(super) fn tag_feed(
     posts: Posts,
+    caller: Option<Caller>,
     requests: Streaming<TagFeedRequest>,
     stop: Stop,
     live: Live,
 ) -> impl Stream<Item = Result<FeedMessage, Status>> {
     try_stream! {
-        let mut feed = Feed::new(posts, requests, stop, live);
+        let mut feed = Feed::new(posts, caller, requests, stop, live);
         let end = loop {
             match feed.event().await {
                 Event::Request(request) => match feed.handle(request) {
@@ -115,6 +117,7 @@ enum End {
 
 struct Feed {
     posts: Posts,
+    caller: Option<Caller>,
     requests: Streaming<TagFeedRequest>,
     stop: Stop,
     /// Where the feed is. Lent while it waits for an event, and only then.
@@ -144,10 +147,17 @@ struct Owed {
 }
 
 impl Feed {
-    fn new(posts: Posts, requests: Streaming<TagFeedRequest>, stop: Stop, live: Live) -> Self {
+    fn new(
+        posts: Posts,
+        caller: Option<Caller>,
+        requests: Streaming<TagFeedRequest>,
+        stop: Stop,
+        live: Live,
+    ) -> Self {
         let reader = posts.reader(Filter::default(), *posts.log.head().borrow());
         Self {
             posts,
+            caller,
             requests,
             stop,
             reader: Some(Box::new(reader)),
@@ -255,7 +265,8 @@ impl Feed {
                 let post = publish
                     .post_message
                     .ok_or_else(|| error::invalid_field("publish.post_message", "is not set"))?;
-                self.publishing = Some(publish_post(self.posts.clone(), post).boxed());
+                self.publishing =
+                    Some(publish_post(self.posts.clone(), self.caller.clone(), post).boxed());
                 Ok(None)
             }
             None => Err(error::invalid_field("payload", "is not set, or unknown to this server")),
@@ -403,10 +414,14 @@ async fn read(reader: Option<&mut Reader>, catch_up: Option<u64>) -> Result<Page
 
 // ANCHOR: publish
 /// Checks a post and gives it its place in the log.
-async fn publish_post(posts: Posts, post: PostMessage) -> Result<Owed, Status> {
+async fn publish_post(
+    posts: Posts,
+    caller: Option<Caller>,
+    post: PostMessage,
+) -> Result<Owed, Status> {
     let message = post.encode_to_vec();
     let sent = PostRef::decode(&message).map_err(wire::undecodable)?;
-    let outcome = match posts.submission(sent, &mut BytesMut::new()).await? {
+    let outcome = match posts.submission(caller.as_ref(), sent, &mut BytesMut::new()).await? {
         Submission::Accepted(post) => Ok(posts.log.append(vec![post]).await?),
         Submission::Refused(status) => Err(status),
     };

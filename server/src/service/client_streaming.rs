@@ -17,6 +17,7 @@ use tonic::{Status, Streaming};
 
 use super::{Posts, Submission, id_taken};
 use crate::{
+    auth::Caller,
     error,
     log::{APPEND_BYTES, APPEND_POSTS, Appending, NewPost, Outcome},
 };
@@ -30,9 +31,10 @@ const ROOM: usize = 64 * 1024;
 // ANCHOR: upload_posts
 pub(super) async fn upload_posts(
     posts: &Posts,
+    caller: Option<Caller>,
     mut requests: Streaming<UploadMessage>,
 ) -> Result<UploadPostsResponse, Status> {
-    let mut upload = Upload::new(posts);
+    let mut upload = Upload::new(posts, caller);
     while let Some(request) = requests.next().await {
         upload.receive(request).await?;
         // Take what else is there already: posts that come together share a trip to the disk.
@@ -48,6 +50,7 @@ pub(super) async fn upload_posts(
 /// An upload in progress.
 struct Upload<'a> {
     posts: &'a Posts,
+    caller: Option<Caller>,
     /// Posts received, refused ones included: the index of the next.
     received: i64,
     finish: Option<UploadFinish>,
@@ -68,13 +71,14 @@ struct Sent<T> {
 }
 
 impl<'a> Upload<'a> {
-    fn new(posts: &'a Posts) -> Self {
+    fn new(posts: &'a Posts, caller: Option<Caller>) -> Self {
         let response = UploadPostsResponse {
             position: Some(posts.position(0)),
             ..UploadPostsResponse::default()
         };
         Self {
             posts,
+            caller,
             received: 0,
             finish: None,
             room: BytesMut::new(),
@@ -117,7 +121,7 @@ impl<'a> Upload<'a> {
         if self.room.capacity() < 2 * message.len() {
             self.room = BytesMut::with_capacity(ROOM.max(2 * message.len()));
         }
-        match self.posts.submission(post, &mut self.room).await? {
+        match self.posts.submission(self.caller.as_ref(), post, &mut self.room).await? {
             Submission::Refused(status) => self.reject(index, post.post_id, &status),
             Submission::Accepted(post) => {
                 self.batch.bytes += post.stored().len();

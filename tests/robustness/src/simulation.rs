@@ -120,7 +120,7 @@ impl Simulation {
             let setting = Setting {
                 seed,
                 recorder: recorder.clone(),
-                connect: Arc::new(connect),
+                connect: Arc::new(move || connect().into()),
                 calm: calm.clone(),
             };
             cuts.insert(group, cut);

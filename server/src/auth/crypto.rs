@@ -1,0 +1,89 @@
+//! The cryptography of tokens: ring, which TLS uses too. `jsonwebtoken` knows everything else about them.
+//!
+//! EdDSA, ES256 and RS256 are verified; EdDSA is signed, for `server token`. Everything else, HMAC too, is refused.
+
+use jsonwebtoken::{
+    Algorithm, DecodingKey, DecodingKeyKind, EncodingKey,
+    crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
+    errors::{ErrorKind, Result},
+    signature::{Error, Signer, Verifier},
+};
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, Ed25519KeyPair, RSA_PKCS1_2048_8192_SHA256,
+    RsaPublicKeyComponents, UnparsedPublicKey,
+};
+
+/// ring, for `jsonwebtoken`.
+static RING: CryptoProvider = CryptoProvider {
+    signer_factory: |algorithm, key| match algorithm {
+        Algorithm::EdDSA => Ok(Box::new(Ed25519::new(key)?)),
+        _ => Err(ErrorKind::UnsupportedAlgorithm.into()),
+    },
+    verifier_factory: |algorithm, key| match algorithm {
+        Algorithm::EdDSA | Algorithm::ES256 | Algorithm::RS256
+            if key.family() == algorithm.family() =>
+        {
+            Ok(Box::new(RingVerifier { algorithm: *algorithm, key: key.clone() }))
+        }
+        _ => Err(ErrorKind::UnsupportedAlgorithm.into()),
+    },
+    // For keys that are turned into a JWK, which nothing here does.
+    key_utils: KeyUtils::new_unimplemented(),
+};
+
+/// Has `jsonwebtoken` use ring, in all of this process.
+pub(crate) fn install() {
+    // It fails if it is there already: it is the same.
+    let _ = RING.install_default();
+}
+
+struct Ed25519(Ed25519KeyPair);
+
+impl Ed25519 {
+    fn new(key: &EncodingKey) -> Result<Self> {
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(key.as_bytes());
+        Ok(Self(pair.map_err(|_| ErrorKind::InvalidEddsaKey)?))
+    }
+}
+
+impl Signer<Vec<u8>> for Ed25519 {
+    fn try_sign(&self, message: &[u8]) -> std::result::Result<Vec<u8>, Error> {
+        Ok(self.0.sign(message).as_ref().to_vec())
+    }
+}
+
+impl JwtSigner for Ed25519 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::EdDSA
+    }
+}
+
+struct RingVerifier {
+    algorithm: Algorithm,
+    key: DecodingKey,
+}
+
+impl Verifier<Vec<u8>> for RingVerifier {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> std::result::Result<(), Error> {
+        let verified = match (self.key.kind(), self.algorithm) {
+            (DecodingKeyKind::SecretOrDer(key), Algorithm::EdDSA) => {
+                UnparsedPublicKey::new(&ED25519, key).verify(message, signature)
+            }
+            (DecodingKeyKind::SecretOrDer(key), Algorithm::ES256) => {
+                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key).verify(message, signature)
+            }
+            (DecodingKeyKind::RsaModulusExponent { n, e }, Algorithm::RS256) => {
+                let key = RsaPublicKeyComponents { n, e };
+                key.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
+            }
+            _ => Err(ring::error::Unspecified),
+        };
+        verified.map_err(|_| Error::new())
+    }
+}
+
+impl JwtVerifier for RingVerifier {
+    fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+}

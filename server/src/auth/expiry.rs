@@ -1,0 +1,86 @@
+//! The end of a call whose token expires.
+//!
+//! A stream is told to end by its [`Stop`], as when the server drains: a feed sends the receipts that it owes and a
+//! bookmark. What has not ended a second later is ended here. A peer that grants no window is not told anything; the
+//! connection resets its stream ([`Deadline`]).
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::Extensions;
+use http_body::Body;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tonic::Status;
+
+use crate::{
+    chain::{
+        body::{Polled, Watch},
+        deadline::Deadline,
+    },
+    connection::Stop,
+    error,
+};
+
+/// What a stream has for its last words.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// When a stream whose caller's token ends at `expires` must be over.
+pub(super) fn deadline(expires: Instant) -> Deadline {
+    Deadline(expires + LAST_WORDS)
+}
+
+/// What ends a response when its caller's token does, if it does.
+pub(super) struct Expiry(Option<Ending>);
+
+struct Ending {
+    /// The one that the stream listens to.
+    stop: Stop,
+    /// Whether the stream was told to end.
+    told: bool,
+    clock: Pin<Box<Sleep>>,
+}
+
+impl Expiry {
+    /// Of a call with these extensions, whose stream will be told by them.
+    pub(super) fn of(call: &mut Extensions, expires: Option<Instant>) -> Self {
+        Self(expires.map(|expires| {
+            let stop = Stop::of(call).of_stream();
+            call.insert(stop.clone());
+            Ending { stop, told: false, clock: Box::pin(sleep_until(expires)) }
+        }))
+    }
+}
+
+impl Ending {
+    /// Tells the stream to end when its token expires. Ready when its time for that is over too.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.clock.as_mut().poll(cx));
+        if !self.told {
+            self.told = true;
+            self.stop.expire();
+            let over = self.clock.deadline() + LAST_WORDS;
+            self.clock.as_mut().reset(over);
+            ready!(self.clock.as_mut().poll(cx));
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Watch for Expiry {
+    fn poll_frame(
+        &mut self,
+        body: Pin<&mut impl Body<Data = Bytes, Error = Status>>,
+        cx: &mut Context<'_>,
+    ) -> Polled {
+        if let Some(ending) = &mut self.0
+            && ending.poll_over(cx).is_ready()
+        {
+            return Poll::Ready(Some(error::trailers(&error::token_expired())));
+        }
+        body.poll_frame(cx)
+    }
+}

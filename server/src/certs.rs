@@ -1,0 +1,272 @@
+//! `server certs` and `server token`: all that TLS, mutual TLS and tokens need, for a first try.
+//!
+//! | file | is |
+//! |---|---|
+//! | `ca.pem`, `ca.key` | a CA of one's own |
+//! | `server.pem`, `server.key` | for `localhost`, `127.0.0.1` and `::1` |
+//! | `client.pem`, `client.key` | for user 1, who may do everything |
+//! | `jwks.json`, `signing.key` | whose tokens to trust, and what makes them |
+//!
+//! Not a CA for production: its key lies beside what it signs, and nothing is ever revoked.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use clap::Args;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, SanType,
+};
+use serde::Serialize;
+
+use crate::{
+    auth::{Scope, crypto, names_of, token::Claims},
+    validate,
+};
+
+/// How long certificates are good: a year and a month, as long as what tries them out may lie around.
+const DAYS: i64 = 398;
+
+/// Make certificates and keys to try TLS and tokens with: a CA, the server's, and one for the client of user 1.
+///
+/// They are for localhost, 127.0.0.1 and ::1. Nothing that is there already is replaced, but with --renew.
+#[derive(Debug, Clone, Args)]
+pub struct Certs {
+    /// Where they go; made if it is not there.
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+
+    /// Make new certificates of the CA that is there, for the server and the client. A server takes them up by itself.
+    #[arg(long)]
+    pub renew: bool,
+
+    /// The user that the client's certificate names.
+    #[arg(long, value_name = "ID", default_value = "1")]
+    pub user_id: String,
+}
+
+/// Make a token to try authentication with, and print it.
+#[derive(Debug, Clone, Args)]
+pub struct Mint {
+    /// The user who calls with it.
+    #[arg(long, value_name = "USER_ID")]
+    pub sub: String,
+
+    /// What they may do with it: users.read, posts.read, posts.write. Can be given several times.
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub scopes: Vec<Scope>,
+
+    /// How long it is good.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
+    pub ttl: Duration,
+
+    /// Who makes it, as the server's --issuer says.
+    #[arg(long, value_name = "NAME", default_value = "quartet")]
+    pub issuer: String,
+
+    /// Whom it is for, as the server's --audience says.
+    #[arg(long, value_name = "NAME", default_value = "quartet")]
+    pub audience: String,
+
+    /// The key that signs it, of `server certs`.
+    #[arg(long, value_name = "FILE", default_value = "certs/signing.key")]
+    pub key: PathBuf,
+}
+
+/// Why there are no certificates or no token.
+#[derive(Debug, thiserror::Error)]
+pub enum CertsError {
+    /// There are some already.
+    #[error("{} is there already; --renew makes new certificates of its CA", .0.display())]
+    Exists(PathBuf),
+    /// A file cannot be written or read.
+    #[error("{}", .0.display())]
+    File(PathBuf, #[source] io::Error),
+    /// A certificate cannot be made.
+    #[error("cannot make a certificate")]
+    Certificate(#[from] rcgen::Error),
+    /// A token cannot be made.
+    #[error("cannot sign a token")]
+    Token(#[from] jsonwebtoken::errors::Error),
+    /// The user's id is none.
+    #[error("{0}")]
+    UserId(String),
+}
+
+impl Certs {
+    /// Makes them, and says what is for what.
+    ///
+    /// # Errors
+    /// [`CertsError`]. Files that were written before stay.
+    pub fn run(&self, out: &mut impl Write) -> Result<(), CertsError> {
+        check_user(&self.user_id)?;
+        let ca = if self.renew { self.read_ca()? } else { self.new_ca()? };
+        let server = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        let mut server = CertificateParams::new(server)?;
+        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.issue("server", server, "Quartet server", &ca)?;
+        let mut client = CertificateParams::default();
+        for name in names_of(&self.user_id, &Scope::ALL) {
+            client.subject_alt_names.push(SanType::URI(name.try_into()?));
+        }
+        client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue("client", client, "Quartet client", &ca)?;
+        if !self.renew {
+            self.signing_key()?;
+        }
+        self.say(out).map_err(|error| CertsError::File("stdout".into(), error))
+    }
+
+    fn say(&self, out: &mut impl Write) -> io::Result<()> {
+        let user = format!("for user {}, with every scope (--cert, --key)", self.user_id);
+        let made = [
+            (
+                "ca.pem, ca.key",
+                "the CA: clients trust servers with it (--ca), servers trust clients (--client-ca)",
+            ),
+            ("server.pem, server.key", "for localhost, 127.0.0.1, ::1 (--tls-cert, --tls-key)"),
+            ("client.pem, client.key", &user),
+            (
+                "jwks.json, signing.key",
+                "for tokens: whom to trust (--jwks), what makes them (server token)",
+            ),
+        ];
+        let made = if self.renew { &made[1..3] } else { &made[..] };
+        let dir = self.dir.display().to_string();
+        let dir = dir.trim_end_matches('/');
+        made.iter().try_for_each(|(files, what)| writeln!(out, "{dir}/{files:22}  {what}"))
+    }
+
+    fn new_ca(&self) -> Result<Issuer<'static, KeyPair>, CertsError> {
+        let file = self.dir.join("ca.pem");
+        if file.exists() {
+            return Err(CertsError::Exists(file));
+        }
+        fs::create_dir_all(&self.dir).map_err(|error| CertsError::File(self.dir.clone(), error))?;
+        let key = KeyPair::generate()?;
+        let params = ca_params(&key);
+        self.write("ca", &params.self_signed(&key)?, &key)?;
+        Ok(Issuer::new(params, key))
+    }
+
+    fn read_ca(&self) -> Result<Issuer<'static, KeyPair>, CertsError> {
+        let file = self.dir.join("ca.key");
+        let pem = fs::read_to_string(&file).map_err(|error| CertsError::File(file, error))?;
+        let key = KeyPair::from_pem(&pem)?;
+        Ok(Issuer::new(ca_params(&key), key))
+    }
+
+    fn issue(
+        &self,
+        file: &str,
+        mut params: CertificateParams,
+        name: &str,
+        ca: &Issuer<'_, KeyPair>,
+    ) -> Result<(), CertsError> {
+        let key = KeyPair::generate()?;
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        validity(&mut params);
+        self.write(file, &params.signed_by(&key, ca)?, &key)
+    }
+
+    fn write(&self, name: &str, cert: &Certificate, key: &KeyPair) -> Result<(), CertsError> {
+        write(&self.dir.join(format!("{name}.pem")), cert.pem().as_bytes(), PUBLIC)?;
+        write(&self.dir.join(format!("{name}.key")), key.serialize_pem().as_bytes(), SECRET)
+    }
+
+    /// The key of tokens, and the set of keys to trust that holds it alone.
+    fn signing_key(&self) -> Result<(), CertsError> {
+        let key = KeyPair::generate_for(&PKCS_ED25519)?;
+        write(&self.dir.join("signing.key"), key.serialize_pem().as_bytes(), SECRET)?;
+        let jwk = serde_json::json!({
+            "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": key_id(&key),
+            "x": URL_SAFE_NO_PAD.encode(key.public_key_raw()),
+        });
+        let jwks = format!("{:#}\n", serde_json::json!({ "keys": [jwk] }));
+        write(&self.dir.join("jwks.json"), jwks.as_bytes(), PUBLIC)
+    }
+}
+
+impl Mint {
+    /// A token, on one line.
+    ///
+    /// # Errors
+    /// [`CertsError`].
+    pub fn token(&self) -> Result<String, CertsError> {
+        check_user(&self.sub)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let scopes: BTreeSet<&str> = self.scopes.iter().map(|scope| scope.name()).collect();
+        let claims = Claims {
+            iss: self.issuer.clone(),
+            aud: self.audience.clone(),
+            sub: self.sub.clone(),
+            scope: scopes.into_iter().collect::<Vec<_>>().join(" "),
+            exp: now.saturating_add(self.ttl).as_millis() as f64 / 1000.0,
+        };
+        sign(&self.key, &claims)
+    }
+}
+
+/// A token that says this, signed with the key of a file.
+///
+/// # Errors
+/// [`CertsError`].
+pub fn sign(file: &Path, claims: &impl Serialize) -> Result<String, CertsError> {
+    crypto::install();
+    let pem = fs::read_to_string(file).map_err(|error| CertsError::File(file.to_owned(), error))?;
+    let key = KeyPair::from_pem(&pem)?;
+    let header = Header { kid: Some(key_id(&key)), ..Header::new(Algorithm::EdDSA) };
+    Ok(encode(&header, claims, &EncodingKey::from_ed_der(key.serialized_der()))?)
+}
+
+fn check_user(user_id: &str) -> Result<(), CertsError> {
+    validate::user_id(user_id).map_err(|status| CertsError::UserId(status.message().to_owned()))
+}
+
+/// A name for a key that changes with it: the beginning of what is public of it.
+fn key_id(key: &KeyPair) -> String {
+    URL_SAFE_NO_PAD.encode(key.public_key_raw()).chars().take(8).collect()
+}
+
+/// What a CA is called follows from its key, so that it can go on from that alone.
+fn ca_params(key: &KeyPair) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, format!("Quartet CA {}", key_id(key)));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    validity(&mut params);
+    params
+}
+
+/// From an hour ago, because clocks differ.
+fn validity(params: &mut CertificateParams) {
+    let now = time::OffsetDateTime::now_utc();
+    params.not_before = now - time::Duration::hours(1);
+    params.not_after = now + time::Duration::days(DAYS);
+}
+
+/// Who may read a file.
+const PUBLIC: u32 = 0o644;
+const SECRET: u32 = 0o600;
+
+/// Writes a file beside its place and moves it there: who reads it meanwhile sees the old one or the new one.
+fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertsError> {
+    let beside = path.with_extension("new");
+    let written = || {
+        let _ = fs::remove_file(&beside);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
+        file.write_all(bytes)?;
+        fs::rename(&beside, path)
+    };
+    written().map_err(|error| CertsError::File(path.to_owned(), error))
+}

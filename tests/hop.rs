@@ -1,0 +1,88 @@
+//! The way from Post to User: encrypted, and called by Post as itself.
+
+use quartet::{post::v1::post_service_client::PostServiceClient, reason};
+use quartet_client::Channel;
+use quartet_server::{
+    auth::Scope,
+    config::{Config, Role, UserTls},
+};
+use tonic::Code;
+
+use crate::support::{
+    TestServer, assert_refused,
+    certs::{Authority, with_token},
+    post, soon, upload_of,
+};
+
+/// A User service that trusts tokens and certificates of this authority.
+async fn user_service(authority: &Authority) -> TestServer {
+    let tls = authority.mutual_tls();
+    let config = Config { serve: vec![Role::User], tls, ..authority.token_config() };
+    TestServer::with(config).await
+}
+
+/// A Post service that asks that one, shows this certificate and has callers with tokens of another authority.
+fn post_service(users: &TestServer, of_users: &Authority, of_callers: &Authority) -> Config {
+    let [ca, cert, key] = ["ca.pem", "client.pem", "client.key"].map(|name| of_users.file(name));
+    Config {
+        serve: vec![Role::Post],
+        user_endpoint: Some(format!("https://{}", users.address())),
+        user_tls: UserTls {
+            user_ca: Some(ca),
+            user_cert: Some(cert),
+            user_key: Some(key),
+            user_server_name: Some("localhost".to_owned()),
+        },
+        ..of_callers.token_config()
+    }
+}
+
+fn caller(server: &TestServer, authority: &Authority) -> Channel {
+    with_token(server.channel(), &authority.token("1", 60))
+}
+
+#[tokio::test]
+async fn post_calls_user_with_its_own_certificate() {
+    let (of_users, of_callers) = (Authority::new(), Authority::new());
+    let users = user_service(&of_users).await;
+    let server = TestServer::with(post_service(&users, &of_users, &of_callers)).await;
+    let mut client = PostServiceClient::new(caller(&server, &of_callers));
+    let stored = soon(client.upload_posts(upload_of([post("a", &[])]))).await.unwrap();
+    assert_eq!(stored.into_inner().created_count, 1);
+}
+
+#[tokio::test]
+async fn post_calls_user_with_its_own_token_and_never_with_its_callers() {
+    let (of_users, of_callers) = (Authority::new(), Authority::new());
+    let users = user_service(&of_users).await;
+    let file = of_users.file("post.token");
+    let config = Config {
+        user_token_file: Some(file.clone()),
+        ..post_service(&users, &of_users, &of_callers)
+    };
+    let server = TestServer::with(config).await;
+    let mut client = PostServiceClient::new(caller(&server, &of_callers));
+
+    // If it sent its caller's token, User would not let it in with that, and not without a token either.
+    for (scopes, let_in) in [(&[][..], false), (&[Scope::UsersRead][..], true)] {
+        std::fs::write(&file, of_users.sign(&of_users.claims("9", scopes, 60))).unwrap();
+        let outcome = soon(client.upload_posts(upload_of([post("a", &[])]))).await;
+        if let_in {
+            assert_eq!(outcome.unwrap().into_inner().created_count, 1);
+        } else {
+            assert_refused(outcome, Code::Unavailable, reason::USER_SERVICE_UNAVAILABLE);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_for_user_is_not_sent_in_plaintext() {
+    let config = Config {
+        serve: vec![Role::Post],
+        user_endpoint: Some("http://127.0.0.1:1".to_owned()),
+        user_token_file: Some("post.token".into()),
+        ..Config::ephemeral()
+    };
+    let error = quartet_server::server::Server::open(config).await.unwrap_err().to_string();
+    assert!(error.contains("a token is not sent over plaintext"), "{error}");
+}

@@ -1,0 +1,227 @@
+//! TLS and mutual TLS: who gets in, what those are told who do not, and certificates that change under load.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use quartet::post::v1::{ListPostsRequest, post_service_client::PostServiceClient};
+use quartet_client::{Channel, Error, tls::TlsFlags as ClientTls};
+use quartet_server::config::Config;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinSet,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{
+        ClientConfig, RootCertStore,
+        crypto::ring,
+        pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+    },
+};
+
+use crate::support::{TestServer, certs::Authority, follow, post, reaches, soon, upload_of};
+
+async fn with_tls(authority: &Authority) -> TestServer {
+    TestServer::with(Config { tls: authority.tls(), ..Config::ephemeral() }).await
+}
+
+async fn with_mutual_tls(authority: &Authority) -> TestServer {
+    TestServer::with(Config { tls: authority.mutual_tls(), ..Config::ephemeral() }).await
+}
+
+async fn call(channel: Channel) -> Result<(), Error> {
+    let mut client = PostServiceClient::new(channel);
+    let mut stream = soon(client.list_posts(ListPostsRequest::default())).await?.into_inner();
+    while soon(stream.message()).await?.is_some() {}
+    Ok(())
+}
+
+async fn refused(channel: Channel) -> String {
+    call(channel).await.expect_err("it should not get in").to_string()
+}
+
+#[tokio::test]
+async fn a_client_that_trusts_the_ca_gets_in_under_every_name_of_the_certificate() {
+    let authority = Authority::new();
+    let server = with_tls(&authority).await;
+    call(server.tls_channel(&authority.client())).await.unwrap();
+    for name in ["localhost", "127.0.0.1", "::1"] {
+        let flags = ClientTls { server_name: Some(name.to_owned()), ..authority.client() };
+        call(server.tls_channel(&flags)).await.unwrap();
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_is_told_why_it_does_not_trust_the_server() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let server = with_tls(&authority).await;
+    let unknown = refused(server.tls_channel(&other.client())).await;
+    assert!(unknown.contains("of no CA that is trusted here: name it with --ca"), "{unknown}");
+    let flags = ClientTls { server_name: Some("example.org".to_owned()), ..authority.client() };
+    let wrong_name = refused(server.tls_channel(&flags)).await;
+    assert!(wrong_name.contains("example.org"), "{wrong_name}");
+}
+
+#[tokio::test]
+async fn plaintext_on_a_tls_port_and_tls_on_a_plaintext_port_are_refused_in_words() {
+    let authority = Authority::new();
+    let encrypted = with_tls(&authority).await;
+    let words = refused(encrypted.plain_channel()).await;
+    assert_eq!(words, "cannot connect: the server speaks TLS on this port: use https://");
+    let plaintext = TestServer::start().await;
+    let words = refused(plaintext.tls_channel(&authority.client())).await;
+    assert_eq!(words, "cannot connect: the server does not speak TLS on this port: use http://");
+}
+
+#[tokio::test]
+async fn mutual_tls_lets_in_only_who_shows_a_certificate_of_the_ca() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let server = with_mutual_tls(&authority).await;
+    call(server.tls_channel(&authority.certified_client())).await.unwrap();
+    let none = refused(server.tls_channel(&authority.client())).await;
+    assert!(none.contains("wants a certificate: show one with --cert and --key"), "{none}");
+    let wrong = refused(server.tls_channel(&authority.client_certified_by(&other))).await;
+    assert!(wrong.contains("does not trust this client's certificate"), "{wrong}");
+    reaches(&server.gauges().connections, 0).await;
+}
+
+/// A connection with TLS on which nobody speaks HTTP/2 yet.
+async fn handshake(
+    server: &TestServer,
+    authority: &Authority,
+    alpn: &[&str],
+) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority.file("ca.pem")).unwrap()).unwrap();
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let tcp = TcpStream::connect(server.address()).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    soon(TlsConnector::from(Arc::new(config)).connect(name, tcp)).await
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_choose_http2_is_told_so() {
+    let authority = Authority::new();
+    let server = with_tls(&authority).await;
+    let error = handshake(&server, &authority, &["http/1.1"]).await.unwrap_err();
+    assert!(error.to_string().contains("NoApplicationProtocol"), "{error}");
+    let mut silent = handshake(&server, &authority, &[]).await.unwrap();
+    let mut answer = Vec::new();
+    soon(silent.read_to_end(&mut answer)).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.ends_with("this server speaks HTTP/2 only: ALPN must name h2"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_is_never_done_ends_after_ten_seconds() {
+    let authority = Authority::new();
+    let config = Config { tls: authority.tls(), ..Config::ephemeral() };
+    let server = TestServer::in_memory_with(config).await;
+    let begun = tokio::time::Instant::now();
+    let mut silent = server.pipe(1024).await;
+    let mut slow = server.pipe(1024).await;
+    slow.write_all(&[0x16, 3, 1]).await.unwrap();
+    for pipe in [&mut silent, &mut slow] {
+        let mut rest = Vec::new();
+        soon(pipe.read_to_end(&mut rest)).await.unwrap();
+    }
+    assert_eq!(begun.elapsed().as_secs(), 10);
+    reaches(&server.gauges().connections, 0).await;
+}
+
+#[tokio::test]
+async fn no_session_is_resumed() {
+    let authority = Authority::new();
+    let server = with_tls(&authority).await;
+    let mut first = handshake(&server, &authority, &["h2"]).await.unwrap();
+    first.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    let mut settings = [0; 9];
+    soon(first.read_exact(&mut settings)).await.unwrap();
+    assert_eq!(first.get_ref().1.tls13_tickets_received(), 0);
+}
+
+#[tokio::test]
+async fn fifty_rotations_under_load_fail_no_call_and_cut_no_stream() {
+    const ROTATIONS: usize = 50;
+    let authority = Arc::new(Authority::new());
+    let server = Arc::new(with_mutual_tls(&authority).await);
+    let channel = || server.tls_channel(&authority.certified_client());
+    let mut followed = PostServiceClient::new(channel());
+    let mut followed = soon(followed.list_posts(follow())).await.unwrap().into_inner();
+
+    let (stop, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut load = JoinSet::new();
+    for worker in 0..4 {
+        let (server, authority) = (server.clone(), authority.clone());
+        let (stop, calls) = (stop.clone(), calls.clone());
+        load.spawn(async move {
+            let lasting = server.tls_channel(&authority.certified_client());
+            while !stop.load(Ordering::Relaxed) {
+                // Half of them on a connection of their own, with whatever certificate the client finds by then.
+                let channel = match worker % 2 {
+                    0 => lasting.clone(),
+                    _ => server.tls_channel(&authority.certified_client()),
+                };
+                let id = format!("w{worker}-{}", calls.fetch_add(1, Ordering::Relaxed));
+                let mut client = PostServiceClient::new(channel);
+                let posts = [post(id, &[])];
+                soon(client.upload_posts(upload_of(posts))).await.map_err(Error::from)?;
+            }
+            Ok::<_, Error>(())
+        });
+    }
+
+    for _ in 0..ROTATIONS {
+        // The files of one change come one after the other: a look between them must not fail anybody.
+        let before = std::fs::read(authority.file("server.pem")).unwrap();
+        authority.renew();
+        assert_ne!(std::fs::read(authority.file("server.pem")).unwrap(), before);
+        server.reloader().look_now();
+        serves_the_new_certificate(&server, &authority).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    for outcome in load.join_all().await {
+        outcome.unwrap();
+    }
+    let calls = calls.load(Ordering::Relaxed);
+    assert!(calls > ROTATIONS, "{calls} calls are no load");
+    let mut seen = 0;
+    while seen < calls {
+        seen += soon(followed.message()).await.unwrap().unwrap().post_messages.len();
+    }
+}
+
+/// Waits until a new connection is shown the certificate that is in the file.
+async fn serves_the_new_certificate(server: &TestServer, authority: &Authority) {
+    let new = CertificateDer::from_pem_file(authority.file("server.pem")).unwrap();
+    soon(async {
+        loop {
+            let tls = handshake(server, authority, &["h2"]).await.unwrap();
+            if tls.get_ref().1.peer_certificates().unwrap()[0] == new {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_used_are_named_and_no_server_starts() {
+    let authority = Authority::new();
+    std::fs::copy(authority.file("client.key"), authority.file("server.key")).unwrap();
+    let config = Config { tls: authority.tls(), ..Config::ephemeral() };
+    let error = quartet_server::server::Server::open(config).await.unwrap_err().to_string();
+    assert!(error.contains("server.key: does not fit the certificate"), "{error}");
+}
