@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt as _;
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
     net::{TcpListener, TcpStream},
@@ -233,15 +234,17 @@ async fn serve_one<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     unfinished: Place<IpAddr>,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let (io, until) = (adopt(io)?, Instant::now() + HANDSHAKE);
+    // Each in a box of its own: a connection in plaintext shall not hold the room that an encrypted one takes, nor either of
+    // them the room of a handshake.
     let Some(tls) = context.settings.tls.clone() else {
-        return Ok(lifecycle::serve(io, peer, context, unfinished, until).await?);
+        return Ok(lifecycle::serve(io, peer, context, unfinished, until).boxed().await?);
     };
     let drain = context.drain.clone();
-    let handshake = timeout_at(until, tls.accept(io));
+    let handshake = timeout_at(until, tls.accept(io).boxed());
     let Some(Ok(accepted)) = drain.run_until_cancelled(handshake).await else { return Ok(()) };
     let (io, certified) = accepted?;
     peer.certified = certified;
-    Ok(lifecycle::serve(io, peer, context, unfinished, until).await?)
+    Ok(lifecycle::serve(io, peer, context, unfinished, until).boxed().await?)
 }
 
 /// Who may come in.
