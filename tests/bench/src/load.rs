@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// The server's address.
     #[arg(long, default_value = "127.0.0.1:9001")]
     address: String,
+    /// The CA of a server that speaks TLS: of `upload` and `list`.
+    #[arg(long)]
+    ca: Option<PathBuf>,
     /// The server's process.
     #[arg(long, default_value_t = std::process::id())]
     pid: u32,

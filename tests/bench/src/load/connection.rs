@@ -1,6 +1,6 @@
 //! A gRPC client that is as fast as the `h2` crate lets it be.
 
-use std::future::poll_fn;
+use std::{future::poll_fn, path::Path};
 
 use bytes::Bytes;
 use h2::{
@@ -8,7 +8,11 @@ use h2::{
     client::{Builder, ResponseFuture, SendRequest},
 };
 use http::{HeaderMap, Request};
-use tokio::{net::TcpStream, task::JoinSet};
+use quartet_client::{
+    dial::{Address, Dialer},
+    tls::{Tls, TlsFlags},
+};
+use tokio::task::JoinSet;
 
 use crate::{
     Result,
@@ -28,9 +32,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) async fn open(address: &str) -> Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
+    /// In plaintext, unless there is a CA whose servers are to be trusted.
+    pub(super) async fn open(address: &str, ca: Option<&Path>) -> Result<Self> {
+        let flags = TlsFlags { ca: ca.map(Path::to_owned), ..TlsFlags::default() };
+        let tls = ca.map(|_| Tls::new("127.0.0.1", &flags)).transpose()?;
+        let stream = Dialer { tls }.dial(&Address::Name(address.to_owned())).await?;
         let mut builder = Builder::new();
         builder.initial_window_size(WINDOW).initial_connection_window_size(WINDOW);
         builder.max_frame_size(FRAME).enable_push(false);

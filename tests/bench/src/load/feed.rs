@@ -36,7 +36,7 @@ const TIME_DIGITS: usize = 20;
 const SAMPLED: u64 = 17;
 
 pub(super) async fn feed(options: &Options) -> Result<Figures> {
-    let publisher = Connection::open(&options.address).await?;
+    let publisher = Connection::open(&options.address, None).await?;
     let arrivals = Arc::new(Arrivals::new()?);
     let mut subscribers = JoinSet::new();
     for connection in 0..options.connections {

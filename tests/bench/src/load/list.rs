@@ -27,7 +27,7 @@ const READ: usize = 256 * 1024;
 
 /// Lists one after the other on one connection.
 pub(super) async fn list(options: &Options) -> Result<Figures> {
-    let connection = Connection::open(&options.address).await?;
+    let connection = Connection::open(&options.address, options.ca.as_deref()).await?;
     // Once before the clock runs: a server that was just started has to ask for the names.
     checked(&connection, options.posts).await?;
     let meter = Meter::start(options.pid)?;

@@ -15,7 +15,7 @@ use crate::{
 const CHUNK: usize = 64 * 1024;
 
 pub(super) async fn upload(options: &Options) -> Result<Figures> {
-    let connection = Connection::open(&options.address).await?;
+    let connection = Connection::open(&options.address, options.ca.as_deref()).await?;
     let meter = Meter::start(options.pid)?;
     let mut call = connection.begin("UploadPosts").await?;
     let (mut chunk, mut bytes) = (Vec::with_capacity(CHUNK * 2), 0);

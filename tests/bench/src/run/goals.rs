@@ -7,8 +7,8 @@ use super::{
     works::{
         ASYNC_STREAM, BARE, BROADCAST, CHAIN_LIST, CLIENT, GRPC_CPP, GRPC_GO, IDLE_CONNECTIONS,
         IDLE_FEEDS, IDLE_MANY, LIST, MPSC4, NATS, ON_DISK, ONE_READER, OUR_CHANNEL, OUR_CLIENT,
-        OURS, OVERHEAD, PACED_100, PACED_1000, RAW_APPEND, RAW_TCP, READERS, READERS_64,
-        SATURATED_1000, STORES, TAG, TAG_ALONE, TAG_AMONG, TONIC, TONIC_CHANNEL, TONIC_CLIENT,
+        OURS, OVER_TLS, OVERHEAD, PACED_100, PACED_1000, RAW_APPEND, RAW_TCP, READERS, READERS_64,
+        SATURATED_1000, STORES, TAG, TAG_ALONE, TAG_AMONG, TLS, TONIC, TONIC_CHANNEL, TONIC_CLIENT,
         Table, UNARY, UPLOAD, WHOLE,
     },
 };
@@ -84,6 +84,7 @@ pub(super) fn goals(results: &Results) -> Vec<Goal> {
         goal("idle", "feeds held at once", AtLeast(100_000.0), figure(&IDLE_MANY, count).map(|it| it.min)),
         goal("the chain, ListPosts", "rate with all of it / without", AtLeast(0.9), ratio(&CHAIN_LIST, WHOLE, BARE, rate)),
         goal("the chain, ListPosts", "CPU with all of it / without", AtMost(1.1), ratio(&CHAIN_LIST, WHOLE, BARE, server_cpu)),
+        goal("TLS", "rate over TLS / in plaintext", AtLeast(0.5), ratio(&TLS, OVER_TLS, OURS, rate)),
         goal("many readers", "rate of 64 / 1", AtLeast(1.6), ratio(&READERS, READERS_64, ONE_READER, rate)),
     ];
     goals

@@ -106,6 +106,7 @@ impl Trial {
         if let Some(server) = &self.server {
             let pid = server.child.id().to_string();
             command.args(["--address", server.address.as_str(), "--pid", pid.as_str()]);
+            command.args(server.ca.iter().flat_map(|ca| ["--ca".as_ref(), ca.as_os_str()]));
         }
         Ok(command)
     }
@@ -134,6 +135,8 @@ fn users() -> String {
 struct Running {
     child: Child,
     address: String,
+    /// Whom the load has to trust.
+    ca: Option<PathBuf>,
     /// Kept open: a server that logs into a closed pipe ends.
     _output: BufReader<PipeReader>,
 }
@@ -154,7 +157,9 @@ impl Running {
         };
         let child = command.spawn()?;
         drop(command); // and with it our end of the pipe: a server that fails closes the last one
-        let mut running = Self { child, address: String::new(), _output: BufReader::new(reader) };
+        let ca = (server == Server::Tls).then(|| data.join("certs/ca.pem"));
+        let output = BufReader::new(reader);
+        let mut running = Self { child, address: String::new(), ca, _output: output };
         running.address = address(&mut running._output)?;
         Ok(running)
     }
@@ -170,7 +175,9 @@ impl Drop for Running {
 
 fn command(server: Server, folders: &Folders, data: &Path) -> Result<Command> {
     let command = match server {
-        Server::Memory | Server::Disk | Server::Bare | Server::Whole => ours(server, folders, data),
+        Server::Memory | Server::Disk | Server::Bare | Server::Whole | Server::Tls => {
+            ours(server, folders, data)?
+        }
         Server::Peer(peer) => {
             let mut command = Command::new(env::current_exe()?);
             command.args(["serve", peer]);
@@ -182,7 +189,7 @@ fn command(server: Server, folders: &Folders, data: &Path) -> Result<Command> {
     Ok(command)
 }
 
-fn ours(server: Server, folders: &Folders, data: &Path) -> Command {
+fn ours(server: Server, folders: &Folders, data: &Path) -> Result<Command> {
     let mut command = Command::new(&folders.server);
     command.args(["--no-seed", "--listen", "127.0.0.1:0", "--users"]);
     command.arg(data.join("users.jsonl"));
@@ -192,6 +199,15 @@ fn ours(server: Server, folders: &Folders, data: &Path) -> Command {
     };
     match server {
         Server::Bare => command.arg("--bare"),
+        Server::Tls => {
+            let certs = data.join("certs");
+            let made = Command::new(&folders.server).arg("certs").arg(&certs).output()?;
+            if !made.status.success() {
+                return Err(String::from_utf8_lossy(&made.stderr).into_owned().into());
+            }
+            let (cert, key) = (certs.join("server.pem"), certs.join("server.key"));
+            command.arg("--tls-cert").arg(cert).arg("--tls-key").arg(key)
+        }
         // Limits that no load meets, so that what is measured is that they are looked at.
         Server::Whole => command.args(["--metrics", "127.0.0.1:0"]).args([
             "--max-calls-per-second",
@@ -201,14 +217,16 @@ fn ours(server: Server, folders: &Folders, data: &Path) -> Command {
         ]),
         _ => &mut command,
     };
-    command
+    Ok(command)
 }
 
 /// Reads what the server says until it says where it listens.
 fn address(output: &mut impl BufRead) -> Result<String> {
     let mut line = String::new();
     while output.read_line(&mut line)? > 0 {
-        let quartet = line.split_once("listening on http://");
+        let quartet = line
+            .split_once("listening on http://")
+            .or_else(|| line.split_once("listening on https://"));
         let nats = line.split_once("Listening for client connections on ");
         if let Some((_, address)) = quartet.or(nats) {
             return Ok(address.trim().to_owned());

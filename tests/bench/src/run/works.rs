@@ -103,6 +103,7 @@ pub(super) const IDLE_MANY: Table =
     table("idle-many", "100,000 idle feeds at once, 100 to a connection", "feeds");
 pub(super) const READERS: Table =
     table("readers", "ListPosts, many readers over 8 connections, posts counted", "posts");
+pub(super) const TLS: Table = table("tls", "ListPosts over TLS 1.3, one stream", "posts");
 pub(super) const CHAIN_LIST: Table =
     table("chain-list", "What the chain costs: ListPosts, one stream", "posts");
 pub(super) const CHAIN_UNARY: Table = table(
@@ -118,6 +119,7 @@ pub(super) const CHAIN_FEED: Table = table(
 
 // The subjects that goals name.
 pub(super) const OURS: &str = "Quartet";
+pub(super) const OVER_TLS: &str = "Quartet, over TLS";
 pub(super) const ON_DISK: &str = "Quartet, from segments";
 pub(super) const BARE: &str = "Quartet, without the chain";
 pub(super) const WHOLE: &str = "Quartet, with all of it";
@@ -155,6 +157,8 @@ pub(super) enum Server {
     Bare,
     /// The same with all that can be had: metrics, limits, and an access log that is written.
     Whole,
+    /// Ours, encrypted.
+    Tls,
     /// Ours, with its log on disk; after it was filled, a new process reads it.
     Disk,
     /// One that is written in Rust.
@@ -228,7 +232,9 @@ impl Case {
 
 pub(super) fn cases(work: Work, scale: &Scale) -> Vec<Case> {
     let mut cases = match work {
-        Work::List => [lists(scale), clients(scale)].into_iter().flatten().collect(),
+        Work::List => {
+            [lists(scale), clients(scale), encrypted(scale)].into_iter().flatten().collect()
+        }
         Work::Unary => [unary(scale), overhead(scale)].into_iter().flatten().collect(),
         Work::Upload => uploads(scale),
         Work::Feed => feeds(scale),
@@ -276,6 +282,14 @@ fn clients(scale: &Scale) -> Vec<Case> {
         case(OUR_CLIENT, "client-list", 1),
         case(TONIC_CLIENT, "tonic-list", 2),
     ]
+}
+
+fn encrypted(scale: &Scale) -> Vec<Case> {
+    let case = |subject, server| {
+        let case = Case::new(&TLS, subject, server, "list").fill(scale.posts);
+        case.with("lists", scale.listed / 2 / scale.posts)
+    };
+    vec![case(OURS, Server::Memory), case(OVER_TLS, Server::Tls)]
 }
 
 fn unary(scale: &Scale) -> Vec<Case> {
