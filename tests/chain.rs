@@ -263,8 +263,7 @@ async fn what_a_client_calls_carries_its_name_its_deadline_and_its_trace() {
             Ok(Status::invalid_argument("no").into_http())
         }
     };
-    let (channel, _served) = serve_routes(HttpService::new(service_fn(refuse)));
-    let plain = quartet_client::Channel::from(channel);
+    let (plain, _served) = serve_routes(HttpService::new(service_fn(refuse)));
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let marked = plain.clone().with_trace_context(trace.parse().unwrap());
     let bounded = plain.clone().with_deadline(Instant::now() + Duration::from_secs(5));

@@ -233,7 +233,7 @@ async fn a_followed_list_goes_on_with_new_tokens_without_a_gap() {
             sleep(Duration::from_millis(20)).await;
         }
     });
-    let channel = Channel::from(server.channel()).with_credentials(credentials).unwrap();
+    let channel = server.channel().with_credentials(credentials).unwrap();
     let events = list_posts(channel, follow());
     let is_cut = |event: &ListEvent| match event {
         ListEvent::Disconnected(cut) => {
@@ -269,7 +269,7 @@ async fn a_feed_goes_on_with_new_tokens_and_every_post_has_its_receipt() {
             sleep(Duration::from_millis(20)).await;
         }
     });
-    let channel = Channel::from(server.channel()).with_credentials(credentials).unwrap();
+    let channel = server.channel().with_credentials(credentials).unwrap();
     let events = tag_feed(channel, FeedStart::Oldest, ReceiverStream::new(body));
     let is_cut = |event: &FeedEvent| match event {
         FeedEvent::Disconnected(cut) => {
@@ -296,7 +296,7 @@ async fn an_upload_that_outlives_its_token_is_sent_again_with_a_new_one() {
     let server = TestServer::with(authority.token_config()).await;
     let (credentials, minting) = short_lived(&authority);
     let mut attempts = 0;
-    let channel = Channel::from(server.channel()).with_credentials(credentials).unwrap();
+    let channel = server.channel().with_credentials(credentials).unwrap();
     let events = upload_posts(channel, || {
         attempts += 1;
         // The first time, the last post takes longer than the token lasts.

@@ -54,7 +54,7 @@ pub mod unary;
 /// The options that all four share.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Common {
-    /// The server: http[s]://HOST:PORT or unix:PATH; or several: dns:///HOST:PORT, ipv4:A:P,B:P
+    /// The server: http(s)://HOST:PORT or unix:PATH; or several: dns:///HOST:PORT, ipv4:A:P,B:P
     ///
     /// file:PATH is a file of addresses, one a line, which is read again when it changes.
     #[arg(long, value_name = "TARGET", default_value = connect::DEFAULT_ENDPOINT, value_parser = endpoint)]

@@ -100,11 +100,10 @@ pub enum FeedEvent {
 /// Those of the RPC that are not resumable, those that [`Resume`] gave up on, and [`Error::Protocol`]. Whether a post
 /// without receipt was stored is then unknown; publishing it again with the same id is safe.
 pub fn tag_feed(
-    channel: impl Into<Channel>,
+    channel: Channel,
     start: FeedStart,
     requests: impl Stream<Item = FeedRequest> + Send,
 ) -> impl Stream<Item = Result<FeedEvent, Error>> + Send {
-    let channel = channel.into();
     try_stream! {
         let mut requests = pin!(requests);
         let mut session = Session::new(start);

@@ -36,7 +36,7 @@ pub enum ListEvent<B = ListPostsResponse> {
 /// # Errors
 /// Those of the RPC that are not resumable, those that [`Resume`] gave up on, and [`Error::Protocol`].
 pub fn list_posts(
-    channel: impl Into<Channel>,
+    channel: Channel,
     request: ListPostsRequest,
 ) -> impl Stream<Item = Result<ListEvent, Error>> + Send {
     read_posts(channel, request)
@@ -48,10 +48,9 @@ pub fn list_posts(
 /// # Errors
 /// As for [`list_posts`].
 pub fn read_posts<B: FromList>(
-    channel: impl Into<Channel>,
+    channel: Channel,
     mut request: ListPostsRequest,
 ) -> impl Stream<Item = Result<ListEvent<B>, Error>> + Send {
-    let channel = channel.into();
     try_stream! {
         let mut order = Order::after(request.resume_after.as_ref());
         let mut resume = Resume::of(&channel, PATH);

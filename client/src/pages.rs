@@ -15,10 +15,9 @@ use crate::{Channel, Error, order::Order};
 /// # Errors
 /// Those of the RPC, and [`Error::Protocol`].
 pub fn list_user_posts(
-    channel: impl Into<Channel>,
+    channel: Channel,
     mut request: ListPostsByUserIdRequest,
 ) -> impl Stream<Item = Result<ListPostsByUserIdResponse, Error>> + Send {
-    let channel = channel.into();
     try_stream! {
         let mut client = PostServiceClient::new(channel);
         let mut order = Order::after(request.resume_after.as_ref());

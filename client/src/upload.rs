@@ -51,10 +51,9 @@ pub type Posts = Pin<Box<dyn Stream<Item = io::Result<PostMessage>> + Send>>;
 /// Those of the RPC that are not resumable, those that [`Resume`] gave up on, and [`Error::Source`] if the posts
 /// cannot be read. Progress is to get further than any attempt before.
 pub fn upload_posts(
-    channel: impl Into<Channel>,
+    channel: Channel,
     mut open: impl FnMut() -> Posts + Send,
 ) -> impl Stream<Item = Result<UploadEvent, Error>> + Send {
-    let channel = channel.into();
     try_stream! {
         let mut resume = Resume::of(&channel, PATH);
         let client = PostServiceClient::new(channel);

@@ -231,12 +231,12 @@ impl Server {
     /// a clock.
     pub fn of_posts(
         log: Arc<dyn PostLog>,
-        users: impl Into<Channel>,
+        users: Channel,
         clock: fn() -> SystemTime,
         config: Config,
     ) -> Self {
         let (_, pipe) = mpsc::channel(1);
-        Self::of(config, None, Some(posts(log, users.into(), clock, 1)), pipe)
+        Self::of(config, None, Some(posts(log, users, clock, 1)), pipe)
     }
 
     /// What is open at this server.

@@ -120,7 +120,7 @@ impl Simulation {
             let setting = Setting {
                 seed,
                 recorder: recorder.clone(),
-                connect: Arc::new(move || connect().into()),
+                connect: Arc::new(connect),
                 calm: calm.clone(),
             };
             cuts.insert(group, cut);
