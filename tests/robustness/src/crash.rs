@@ -30,7 +30,7 @@ use quartet_check::{
     history::{FaultCount, Floor, Post, Run},
     promises::CATCH_UP,
 };
-use quartet_client::{ListEvent, connect, list_posts};
+use quartet_client::{Channel, ListEvent, backoff::Exponential, connect, list_posts};
 use quartet_server::log::{
     PostLog as _,
     embedded::{Access, EmbeddedLog, Options},
@@ -87,6 +87,9 @@ const DUE: Duration = Duration::from_secs(20);
 const COMMITS: RangeInclusive<u64> = 1..=25;
 /// Operations that change the disk when a log opens: create, write, sync, rename and sync the directory.
 const OPENING: RangeInclusive<u64> = 1..=5;
+
+/// Events between the start of a server and its end: fewer prove little, however fast a machine is.
+const BUSY: u64 = 150;
 
 /// What a server logs when its log has failed.
 const FAILED: &str = "the log takes no more posts";
@@ -168,7 +171,12 @@ pub async fn run(plan: &Plan, volume: Volume) -> Result<Outcome, Box<dyn Error>>
     let setting = Setting {
         seed: plan.seed,
         recorder: recorder.clone(),
-        connect: Arc::new(move || connect(&endpoint).expect("invariant: it is a URL")),
+        connect: Arc::new(move || {
+            // Servers are back at once here, and clients shall be, too.
+            let backoff = Exponential::new(Duration::from_millis(100), Duration::from_secs(1), 1.6);
+            let target = connect::parse(&endpoint).expect("invariant: it is a URL");
+            Channel::builder(target).connect_backoff(backoff).build()
+        }),
         calm,
     };
     let clients =
@@ -435,10 +443,15 @@ impl<'a> Driver<'a> {
         self.recorder.progress().ended.get(reason).copied().unwrap_or_default()
     }
 
-    /// Waits until the server acknowledges something new, and a random time more. Returns whether it did.
+    /// Waits until the server acknowledges something new and much has happened, and a random time more. Returns whether it
+    /// did.
     async fn until_busy(&mut self) -> bool {
-        let before = self.recorder.progress().acknowledged;
-        let busy = until(DUE, || self.recorder.progress().acknowledged > before).await;
+        let before = self.recorder.progress();
+        let is_busy = || {
+            let now = self.recorder.progress();
+            now.acknowledged > before.acknowledged && now.events >= before.events + BUSY
+        };
+        let busy = until(DUE, is_busy).await;
         self.sleep_up_to(800).await;
         busy
     }
