@@ -6,7 +6,7 @@
 //!
 //! Not here: what makes a post valid, and how it is stored.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::marker::PhantomData;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::encoding::{self, WireType};
@@ -95,33 +95,45 @@ impl<'a> PostView<'a> {
     }
 }
 
-/// A stored post on its way to a reader.
-#[derive(Debug, Clone)]
-pub struct OutgoingPost {
-    /// The bytes of the log.
-    pub stored: Bytes,
-    /// The user's name; empty for an unknown user.
-    pub author: Arc<str>,
-    /// The place in the log.
-    pub sequence: i64,
+/// Stored posts on their way to a reader, encoded one behind the other as field 1 of a message.
+#[derive(Debug, Clone, Default)]
+pub struct OutgoingPosts {
+    encoded: BytesMut,
+    len: usize,
 }
 
-impl OutgoingPost {
-    fn encoded_len(&self) -> usize {
-        self.stored.len()
-            + string_len(AUTHOR, &self.author)
-            + encoding::int64::encoded_len(SEQUENCE, &self.sequence)
+/// What a post takes beside its stored bytes: keys, lengths, its sequence, and the names of most people.
+const POST_OVERHEAD: usize = 48;
+
+impl OutgoingPosts {
+    /// None yet, with room for so many of so many stored bytes in all.
+    pub fn with_capacity(posts: usize, stored: usize) -> Self {
+        let encoded = BytesMut::with_capacity(stored + posts * POST_OVERHEAD);
+        Self { encoded, len: 0 }
     }
 
-    /// Writes the post as field 1 of a message, in few and large pieces.
-    fn put(&self, buf: &mut impl BufMut) {
-        put_small(buf, |buf| put_delimiter(1, self.encoded_len(), buf));
-        buf.put_slice(&self.stored);
-        if !self.author.is_empty() {
-            put_small(buf, |buf| put_delimiter(AUTHOR, self.author.len(), buf));
-            buf.put_slice(self.author.as_bytes());
-        }
-        put_small(buf, |buf| encoding::int64::encode(SEQUENCE, &self.sequence, buf));
+    /// Adds the bytes of the log with the user's name, which is empty for an unknown user, and the place in the log: in few
+    /// and large pieces.
+    pub fn push(&mut self, stored: &[u8], author: &str, sequence: i64) {
+        let buf = &mut self.encoded;
+        let len = stored.len()
+            + string_len(AUTHOR, author)
+            + encoding::int64::encoded_len(SEQUENCE, &sequence);
+        put_small(buf, |buf| put_delimiter(1, len, buf));
+        buf.put_slice(stored);
+        put_string(AUTHOR, author, buf);
+        put_small(buf, |buf| encoding::int64::encode(SEQUENCE, &sequence, buf));
+        self.len += 1;
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
     }
 }
 
@@ -131,7 +143,7 @@ impl OutgoingPost {
 #[derive(Debug, Clone, Default)]
 pub struct Page {
     /// The posts, in the order of the log.
-    pub posts: Vec<OutgoingPost>,
+    pub posts: OutgoingPosts,
     /// The last sequence that the page covers.
     pub position: LogPosition,
     /// `truncated` or `snapshot_complete`.
@@ -157,14 +169,13 @@ pub trait Encode {
 
 impl Encode for Page {
     fn encoded_len(&self) -> usize {
-        let posts = self.posts.iter().map(|post| delimited_len(1, post.encoded_len()));
-        posts.sum::<usize>()
+        self.posts.encoded.len()
             + encoding::message::encoded_len(2, &self.position)
             + if self.flag { encoding::bool::encoded_len(3, &true) } else { 0 }
     }
 
     fn encode(&self, buf: &mut impl BufMut) {
-        self.posts.iter().for_each(|post| post.put(buf));
+        buf.put_slice(&self.posts.encoded);
         encoding::message::encode(2, &self.position, buf);
         if self.flag {
             encoding::bool::encode(3, &true, buf);

@@ -16,7 +16,7 @@ use quartet::{
         post_service_server::{PostService, PostServiceServer},
         tag_feed_request, tag_feed_response,
     },
-    wire::{FeedMessage, OutgoingPost, Page, UploadMessage, append_create_time, encode_content},
+    wire::{FeedMessage, OutgoingPosts, Page, UploadMessage, append_create_time, encode_content},
 };
 use quartet_client::Channel;
 use tokio::{
@@ -220,11 +220,9 @@ impl FeedCall {
 
     /// A post as it was published, at its place in the log.
     pub async fn send_own_post(&self, post: PostMessage, sequence: i64) {
-        let page = Page {
-            posts: vec![stored(&post, sequence)],
-            position: position(sequence),
-            flag: false,
-        };
+        let mut posts = OutgoingPosts::default();
+        add(&mut posts, &post, sequence);
+        let page = Page { posts, position: position(sequence), flag: false };
         self.answers.send(Ok(FeedMessage::Posts(page))).await.unwrap();
     }
 
@@ -244,7 +242,8 @@ pub fn position(sequence: i64) -> LogPosition {
 
 /// Posts of user 1 with the title "post N" and the tag go.
 pub fn page(sequences: &[i64], end: i64, flag: bool) -> Page {
-    let posts = sequences.iter().copied().map(outgoing).collect();
+    let mut posts = OutgoingPosts::default();
+    sequences.iter().for_each(|sequence| add(&mut posts, &post(*sequence), *sequence));
     Page { posts, position: position(end), flag }
 }
 
@@ -258,15 +257,11 @@ pub fn post(number: i64) -> PostMessage {
     }
 }
 
-fn outgoing(sequence: i64) -> OutgoingPost {
-    stored(&post(sequence), sequence)
-}
-
-fn stored(post: &PostMessage, sequence: i64) -> OutgoingPost {
+fn add(posts: &mut OutgoingPosts, post: &PostMessage, sequence: i64) {
     let (message, mut stored) = (post.encode_to_vec(), BytesMut::new());
     encode_content(&PostRef::decode(&message).unwrap(), &mut stored);
     append_create_time(&mut stored, &Default::default());
-    OutgoingPost { stored: stored.freeze(), author: "Kim".into(), sequence }
+    posts.push(&stored, "Kim", sequence);
 }
 
 struct Service(mpsc::Sender<Call>);

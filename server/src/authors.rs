@@ -18,14 +18,15 @@ use futures::{
     FutureExt as _,
     future::{BoxFuture, Shared, try_join_all},
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use quartet::{
     limits::AUTHOR_CHARS,
     reason,
     user::v1::{GetUserRequest, user_service_client::UserServiceClient},
-    wire,
+    wire::{self, OutgoingPosts},
 };
 use quartet_client::Channel;
+use smol_str::SmolStr;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Request, Status};
@@ -45,7 +46,7 @@ const CALL: Duration = Duration::from_secs(2);
 const KEPT: usize = 100_000;
 
 /// A user's name, or `None` for a user that User does not know.
-pub type Author = Option<Arc<str>>;
+pub type Author = Option<SmolStr>;
 
 /// The User service did not say who somebody is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +70,8 @@ pub struct Authors(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     users: UserServiceClient<Channel>,
-    known: Mutex<HashMap<String, Known>>,
+    /// A short id and a short name stand in the table itself: a look for a name is one look at memory.
+    known: RwLock<HashMap<SmolStr, Known>>,
     /// Calls in flight. They run as tasks: a caller that leaves does not take the answer from the others.
     calls: Mutex<HashMap<String, Call>>,
     tasks: TaskTracker,
@@ -88,7 +90,7 @@ impl Authors {
     pub fn new(users: impl Into<Channel>) -> Self {
         Self(Arc::new(Inner {
             users: UserServiceClient::new(users.into()),
-            known: Mutex::default(),
+            known: RwLock::default(),
             calls: Mutex::default(),
             tasks: TaskTracker::new(),
         }))
@@ -96,7 +98,7 @@ impl Authors {
 
     /// The name of a user. Cancel-safe.
     pub async fn get(&self, user_id: &str) -> Result<Author, UserServiceUnavailable> {
-        let known = self.0.known.lock().get(user_id).cloned();
+        let known = self.0.known.read().get(user_id).cloned();
         match known {
             Some(known) if known.is_fresh() => Ok(known.author),
             // A stale name is better than a wait; a stale "no such user" is not, because it would refuse posts for good.
@@ -108,26 +110,24 @@ impl Authors {
         }
     }
 
-    /// The author of each record, "" for an unknown user. Cancel-safe.
-    pub async fn of(&self, records: &[Record]) -> Result<Vec<Arc<str>>, UserServiceUnavailable> {
-        if let Some(authors) = self.fresh(records) {
-            return Ok(authors);
+    /// Posts with the names of their authors, "" for an unknown user. Cancel-safe.
+    pub async fn join(&self, records: &[Record]) -> Result<OutgoingPosts, UserServiceUnavailable> {
+        if let Some(posts) = self.join_known(records) {
+            return Ok(posts);
         }
         let users: BTreeSet<&str> = records.iter().map(|record| record.view().user_id()).collect();
         let found = try_join_all(users.iter().map(|user_id| self.get(user_id))).await?;
         let found: HashMap<_, _> = users.into_iter().zip(found).collect();
-        let author = |record: &Record| found.get(record.view().user_id())?.clone();
-        Ok(records.iter().map(|record| named(author(record))).collect())
+        let posts = join(records, |user_id| found.get(user_id));
+        Ok(posts.expect("invariant: each of them was asked for"))
     }
 
-    /// The author of each record, if nobody needs to be asked: one look a post, under one lock.
-    fn fresh(&self, records: &[Record]) -> Option<Vec<Arc<str>>> {
-        let (known, now) = (self.0.known.lock(), Instant::now());
-        let author = |record: &Record| {
-            let known = known.get(record.view().user_id())?;
-            (known.fresh_until > now).then(|| named(known.author.clone()))
-        };
-        records.iter().map(author).collect()
+    /// The same, if nobody needs to be asked.
+    fn join_known(&self, records: &[Record]) -> Option<OutgoingPosts> {
+        let (known, now) = (self.0.known.read(), Instant::now());
+        join(records, |user_id| {
+            known.get(user_id).filter(|known| known.fresh_until > now).map(|known| &known.author)
+        })
     }
 
     /// Waits for the calls in flight, at most as long as one may take.
@@ -170,7 +170,7 @@ impl Authors {
         let author = match timeout(CALL, users.get_user(request)).await {
             Ok(Ok(response)) => {
                 let user = response.into_inner().user_message.unwrap_or_default();
-                Ok(Some(Arc::from(wire::truncate(&user.name, AUTHOR_CHARS))))
+                Ok(Some(wire::truncate(&user.name, AUTHOR_CHARS).into()))
             }
             Ok(Err(status)) if status.code() == Code::NotFound => Ok(None),
             Ok(Err(status)) => Err(format!("{:?}: {}", status.code(), status.message())),
@@ -187,8 +187,8 @@ impl Authors {
     }
 
     fn keep(&self, user_id: String, author: Author) -> Author {
-        let mut known = self.0.known.lock();
-        if known.len() >= KEPT && !known.contains_key(&user_id) {
+        let mut known = self.0.known.write();
+        if known.len() >= KEPT && !known.contains_key(&*user_id) {
             // Ids that nobody has go first: whoever makes them up shall not cost others their names.
             known.retain(|_, known| known.author.is_some());
             if known.len() >= KEPT {
@@ -199,20 +199,30 @@ impl Authors {
             }
         }
         let fresh_until = Instant::now() + if author.is_some() { FRESH } else { UNKNOWN_FRESH };
-        known.insert(user_id, Known { author: author.clone(), fresh_until });
+        known.insert(user_id.into(), Known { author: author.clone(), fresh_until });
         author
     }
 
     fn keep_stale(&self, user_id: &str) {
-        if let Some(known) = self.0.known.lock().get_mut(user_id).filter(|k| k.author.is_some()) {
+        if let Some(known) = self.0.known.write().get_mut(user_id).filter(|k| k.author.is_some()) {
             known.fresh_until = Instant::now() + RETRY;
         }
     }
 }
 
-/// What is sent as the name of an author.
-fn named(author: Author) -> Arc<str> {
-    author.unwrap_or_else(|| "".into())
+/// Each post is touched once, for its author and for its bytes: the next one is on its way from memory meanwhile. `None`
+/// if an author is not among these.
+fn join<'a>(
+    records: &[Record],
+    author: impl Fn(&str) -> Option<&'a Author>,
+) -> Option<OutgoingPosts> {
+    let stored = records.iter().map(|record| record.post.len()).sum();
+    let mut posts = OutgoingPosts::with_capacity(records.len(), stored);
+    for record in records {
+        let name = author(record.view().user_id())?.as_deref().unwrap_or_default();
+        posts.push(&record.post, name, record.sequence as i64);
+    }
+    Some(posts)
 }
 
 impl Known {

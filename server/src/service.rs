@@ -13,7 +13,7 @@ use quartet::{
         UploadPostsResponse, post_service_server::PostService,
     },
     reason,
-    wire::{self, FeedMessage, OutgoingPost, Page, UploadMessage},
+    wire::{self, FeedMessage, Page, UploadMessage},
 };
 use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -148,13 +148,8 @@ impl Posts {
 
     /// Joins posts with their authors.
     async fn page(&self, records: Vec<Record>, position: u64, flag: bool) -> Result<Page, Status> {
-        let authors = self.authors.of(&records).await?;
-        let posts = records.into_iter().zip(authors).map(|(record, author)| OutgoingPost {
-            stored: record.post,
-            author,
-            sequence: record.sequence as i64,
-        });
-        Ok(Page { posts: posts.collect(), position: self.position(position), flag })
+        let posts = self.authors.join(&records).await?;
+        Ok(Page { posts, position: self.position(position), flag })
     }
 }
 

@@ -10,12 +10,14 @@ use async_stream::try_stream;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, future, stream::BoxStream};
 use parking_lot::Mutex;
+use prost::Message as _;
 use quartet::{
     post::v1::{
-        ListPostsByUserIdRequest, ListPostsRequest, LogPosition, TagFeedRequest, TagFeedResponse,
-        UploadPostsResponse, post_service_server::PostService, tag_feed_response::Payload,
+        ListPostsByUserIdRequest, ListPostsRequest, ListPostsResponse, LogPosition, PostMessage,
+        TagFeedRequest, TagFeedResponse, UploadPostsResponse, post_service_server::PostService,
+        tag_feed_response::Payload,
     },
-    wire::{FeedMessage, Page, UploadMessage},
+    wire::{self, FeedMessage, OutgoingPosts, Page, UploadMessage},
 };
 use quartet_server::{
     connection::{Lane, Messages},
@@ -142,10 +144,10 @@ impl BuggyPosts {
                 let mut page = page?;
                 self.spoil(&mut page);
                 if take(&mut handed_over) && self.bug == Bug::DoubledAtTheHandOver {
-                    page.posts.splice(0..0, last.take());
+                    change(&mut page, |posts| drop(posts.splice(0..0, last.take())));
                 }
                 handed_over = page.flag;
-                last = page.posts.last().cloned().or(last);
+                last = posts_of(&page).pop().or(last);
                 if self.bug == Bug::SnapshotEndsEarly && !follow {
                     page.flag = true;
                     yield page;
@@ -209,13 +211,15 @@ impl BuggyPosts {
             Bug::PositionIsTheHead => {
                 page.position.sequence = self.posts.log.head().borrow().cast_signed();
             }
-            Bug::LongPostsLeftOut => page.posts.retain(|post| post.stored.len() < LONG),
-            Bug::AuthorOfAnother => {
-                let last = page.posts.last().map(|post| post.author.clone());
-                if let (Some(first), Some(last)) = (page.posts.first_mut(), last) {
+            Bug::LongPostsLeftOut => {
+                change(page, |posts| posts.retain(|post| post.encoded_len() < LONG))
+            }
+            Bug::AuthorOfAnother => change(page, |posts| {
+                let last = posts.last().map(|post| post.author.clone());
+                if let (Some(first), Some(last)) = (posts.first_mut(), last) {
                     first.author = last;
                 }
-            }
+            }),
             _ => {}
         }
     }
@@ -224,6 +228,21 @@ impl BuggyPosts {
         if self.bug == Bug::StreamFallsSilent && sent == TALKATIVE {
             future::pending::<()>().await;
         }
+    }
+}
+
+fn posts_of(page: &Page) -> Vec<PostMessage> {
+    let message = wire::frame(page).split_off(5); // what follows the prefix
+    ListPostsResponse::decode(message).expect("invariant: it was encoded here").post_messages
+}
+
+fn change(page: &mut Page, change: impl FnOnce(&mut Vec<PostMessage>)) {
+    let mut posts = posts_of(page);
+    change(&mut posts);
+    page.posts = OutgoingPosts::default();
+    for mut post in posts {
+        let (author, sequence) = (take(&mut post.author), take(&mut post.sequence));
+        page.posts.push(&post.encode_to_vec(), &author, sequence);
     }
 }
 
