@@ -111,11 +111,14 @@ impl Authors {
     }
 
     /// Posts with the names of their authors, "" for an unknown user. Cancel-safe.
-    pub async fn join(&self, records: &[Record]) -> Result<OutgoingPosts, UserServiceUnavailable> {
-        if let Some(posts) = self.join_known(records) {
+    pub async fn join<'a>(
+        &self,
+        records: impl Iterator<Item = &'a Record> + Clone,
+    ) -> Result<OutgoingPosts, UserServiceUnavailable> {
+        if let Some(posts) = self.join_known(records.clone()) {
             return Ok(posts);
         }
-        let users: BTreeSet<&str> = records.iter().map(|record| record.view().user_id()).collect();
+        let users: BTreeSet<&str> = records.clone().map(|record| record.view().user_id()).collect();
         let found = try_join_all(users.iter().map(|user_id| self.get(user_id))).await?;
         let found: HashMap<_, _> = users.into_iter().zip(found).collect();
         let posts = join(records, |user_id| found.get(user_id));
@@ -123,7 +126,10 @@ impl Authors {
     }
 
     /// The same, if nobody needs to be asked.
-    fn join_known(&self, records: &[Record]) -> Option<OutgoingPosts> {
+    fn join_known<'a>(
+        &self,
+        records: impl Iterator<Item = &'a Record> + Clone,
+    ) -> Option<OutgoingPosts> {
         let (known, now) = (self.0.known.read(), Instant::now());
         join(records, |user_id| {
             known.get(user_id).filter(|known| known.fresh_until > now).map(|known| &known.author)
@@ -212,12 +218,13 @@ impl Authors {
 
 /// Each post is touched once, for its author and for its bytes: the next one is on its way from memory meanwhile. `None`
 /// if an author is not among these.
-fn join<'a>(
-    records: &[Record],
-    author: impl Fn(&str) -> Option<&'a Author>,
+fn join<'a, 'n>(
+    records: impl Iterator<Item = &'a Record> + Clone,
+    author: impl Fn(&str) -> Option<&'n Author>,
 ) -> Option<OutgoingPosts> {
-    let stored = records.iter().map(|record| record.post.len()).sum();
-    let mut posts = OutgoingPosts::with_capacity(records.len(), stored);
+    let (count, stored) =
+        records.clone().fold((0, 0), |(n, bytes), record| (n + 1, bytes + record.post.len()));
+    let mut posts = OutgoingPosts::with_capacity(count, stored);
     for record in records {
         let name = author(record.view().user_id())?.as_deref().unwrap_or_default();
         posts.push(&record.post, name, record.sequence as i64);

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::{
     dispatcher::{Dispatcher, News, Registration},
     filter::Filter,
-    log::{Limit, LogError, PostLog, Record},
+    log::{Limit, LogError, PostLog, Record, Records},
 };
 
 /// A reader that takes every post reads one message's worth.
@@ -98,25 +98,34 @@ impl Cursor {
     ///
     /// A batch is empty if [`SKIPPED_POSTS`] were passed over, or if nothing up to `until` matches.
     pub async fn replay(&self, until: u64) -> Result<Batch, LogError> {
-        let limit = if self.filter.is_all() { READ_ALL } else { READ_SOME };
+        if !self.filter.is_all() {
+            return self.replay_matching(until).await;
+        }
+        let mut records = self.log.read(self.position, READ_ALL).await?;
+        records.truncate(until);
+        let position = records.last().map_or(self.position, |last| last.sequence);
+        Ok(Batch { records, position })
+    }
+
+    async fn replay_matching(&self, until: u64) -> Result<Batch, LogError> {
         let enough = until.min(self.position.saturating_add(SKIPPED_POSTS));
-        let mut batch = Batch { position: self.position, ..Batch::default() };
-        while batch.position < enough && !batch.full {
-            let records = match self.log.read(batch.position, limit).await {
+        let mut found = Matching { position: self.position, ..Matching::default() };
+        while found.position < enough && !found.full {
+            let records = match self.log.read(found.position, READ_SOME).await {
                 // What precedes the failure goes out first; the next batch meets it again.
-                Err(_) if batch.position > self.position => break,
+                Err(_) if found.position > self.position => break,
                 records => records?,
             };
             if records.is_empty() {
                 break; // `until` is beyond the head.
             }
-            for record in records.into_iter().take_while(|record| record.sequence <= until) {
-                if !batch.examine(record, &self.filter) {
+            for record in records.iter().take_while(|record| record.sequence <= until) {
+                if !found.examine(record, &self.filter) {
                     break;
                 }
             }
         }
-        Ok(batch)
+        Ok(Batch { records: found.records.into(), position: found.position })
     }
 
     /// Waits for posts that match and reads the next batch of them. It does not move past them.
@@ -180,17 +189,23 @@ impl Cursor {
 #[derive(Debug, Default)]
 pub struct Batch {
     /// The posts, in the order of the log.
-    pub records: Vec<Record>,
+    pub records: Records,
     /// The last sequence examined, matching or not.
     pub position: u64,
+}
+
+/// The matching ones of the posts that were examined.
+#[derive(Default)]
+struct Matching {
+    records: Vec<Record>,
+    position: u64,
     bytes: usize,
     full: bool,
 }
 
-impl Batch {
+impl Matching {
     /// Takes in the next record of the log, or says that it matches but does not fit any more.
-    fn examine(&mut self, record: Record, filter: &Filter) -> bool {
-        let sequence = record.sequence;
+    fn examine(&mut self, record: &Record, filter: &Filter) -> bool {
         if filter.matches(record.view()) {
             self.bytes += record.post.len();
             self.full = self.records.len() == BATCH_POSTS
@@ -198,9 +213,9 @@ impl Batch {
             if self.full {
                 return false;
             }
-            self.records.push(record);
+            self.records.push(record.clone());
         }
-        self.position = sequence;
+        self.position = record.sequence;
         true
     }
 }
@@ -283,6 +298,6 @@ mod tests {
         let batch = cursor.replay(7).await.unwrap();
         assert_eq!((batch.records.len(), batch.position), (7, 7));
         cursor.advance(&batch);
-        assert_eq!(cursor.follow().await.unwrap().records[0].sequence, 8);
+        assert_eq!(cursor.follow().await.unwrap().records.last().unwrap().sequence, 10);
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     cores::Cores,
     filter::{Filter, Tags},
     gauge::{Gauge, Held},
-    log::{Limit, PostLog, Record},
+    log::{Limit, PostLog, Record, Records},
     signal::Signal,
 };
 
@@ -124,10 +124,10 @@ impl Dispatcher {
         }
     }
 
-    fn tell(&self, records: &[Record]) {
+    fn tell(&self, records: &Records) {
         let Some(last) = records.last() else { return };
         let mut interests = self.interests.lock();
-        for record in records {
+        for record in records.iter() {
             interests.tell(record);
         }
         self.examined.store(last.sequence, Ordering::Release);

@@ -27,12 +27,14 @@ pub mod embedded;
 pub mod memory;
 
 pub use metrics::LogMetrics;
+pub use records::{Limit, Record, Records};
 
 mod blocks;
 #[cfg(test)]
 mod conformance;
 mod index;
 mod metrics;
+mod records;
 mod recovery;
 mod ring;
 mod segment;
@@ -58,7 +60,7 @@ pub trait PostLog: Send + Sync + std::fmt::Debug + 'static {
 
     /// Reads posts with a sequence greater than `after`, in order, within `limit`: at least one unless `after` is the
     /// head, and perhaps fewer than the limit allows.
-    async fn read(&self, after: u64, limit: Limit) -> Result<Vec<Record>, LogError>;
+    async fn read(&self, after: u64, limit: Limit) -> Result<Records, LogError>;
 
     /// Reads the posts of one user with a sequence greater than `after`, in order, through an index.
     async fn read_user(
@@ -83,22 +85,6 @@ pub trait PostLog: Send + Sync + std::fmt::Debug + 'static {
 pub const APPEND_POSTS: usize = 512;
 /// Bytes of content that a single append may hold (one post alone may not exceed it).
 pub const APPEND_BYTES: usize = 1024 * 1024;
-
-/// A stored post.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// Its place in the log, from 1.
-    pub sequence: u64,
-    /// Its bytes, as `quartet::wire` describes them.
-    pub post: Bytes,
-}
-
-impl Record {
-    /// A borrowed look at the post.
-    pub fn view(&self) -> wire::PostView<'_> {
-        wire::PostView(&self.post)
-    }
-}
 
 /// A valid post that waits for its place.
 #[derive(Debug, Clone)]
@@ -186,36 +172,6 @@ impl Future for Appending {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // A promise that is dropped unkept means that the writer is gone.
         Poll::Ready(ready!(Pin::new(&mut self.0).poll(cx)).unwrap_or(Err(LogError::Closed)))
-    }
-}
-
-/// How much one read may return. The first post is returned whatever its size.
-#[derive(Debug, Clone, Copy)]
-pub struct Limit {
-    /// Posts.
-    pub posts: usize,
-    /// Bytes of stored posts.
-    pub bytes: usize,
-}
-
-impl Limit {
-    /// Whether another record might fit.
-    fn has_room(self, records: &[Record]) -> bool {
-        let bytes: usize = records.iter().map(|record| record.post.len()).sum();
-        records.len() < self.posts && bytes < self.bytes
-    }
-
-    /// Takes records while they fit.
-    pub fn take(self, records: impl Iterator<Item = Record>) -> Vec<Record> {
-        let mut bytes = 0;
-        records
-            .take(self.posts)
-            .take_while(|record| {
-                let first = bytes == 0;
-                bytes += record.post.len();
-                first || bytes <= self.bytes
-            })
-            .collect()
     }
 }
 

@@ -147,8 +147,13 @@ impl Posts {
     }
 
     /// Joins posts with their authors.
-    async fn page(&self, records: Vec<Record>, position: u64, flag: bool) -> Result<Page, Status> {
-        let posts = self.authors.join(&records).await?;
+    async fn page<'a>(
+        &self,
+        records: impl Iterator<Item = &'a Record> + Clone,
+        position: u64,
+        flag: bool,
+    ) -> Result<Page, Status> {
+        let posts = self.authors.join(records).await?;
         Ok(Page { posts, position: self.position(position), flag })
     }
 }
@@ -188,10 +193,9 @@ impl Reader {
         self.hand_over(batch).await
     }
 
-    async fn hand_over(&mut self, mut batch: Batch) -> Result<Page, Status> {
-        let records = std::mem::take(&mut batch.records);
+    async fn hand_over(&mut self, batch: Batch) -> Result<Page, Status> {
         // In a box: a stream that waits for posts shall not hold the room for handing them over.
-        let page = self.posts.page(records, batch.position, false).boxed().await?;
+        let page = self.posts.page(batch.records.iter(), batch.position, false).boxed().await?;
         self.cursor.advance(&batch);
         Ok(page)
     }
@@ -224,7 +228,7 @@ impl Reader {
             self.cursor.pass(&batch);
             return Ok(None);
         }
-        let page = self.posts.page(batch.records, batch.position, false).await?;
+        let page = self.posts.page(batch.records.iter(), batch.position, false).await?;
         let bytes = wire::frame(&FeedMessage::Posts(page));
         let frame = Frame { bytes, position: batch.position };
         self.posts.frames.keep(self.cursor.filter(), self.cursor.position(), frame.clone());

@@ -13,7 +13,7 @@ use quartet_client::Channel;
 use quartet_server::{
     connection::HttpService,
     log::{
-        Appending, Limit, LogError, NewPost, Outcome, PostLog, Record, UserPage, memory::MemoryLog,
+        Appending, Limit, LogError, NewPost, Outcome, PostLog, Records, UserPage, memory::MemoryLog,
     },
 };
 use tokio::{
@@ -185,7 +185,7 @@ impl PostLog for FakeLog {
         self.memory.append(posts).await
     }
 
-    async fn read(&self, after: u64, limit: Limit) -> Result<Vec<Record>, LogError> {
+    async fn read(&self, after: u64, limit: Limit) -> Result<Records, LogError> {
         let broken = self.state.lock().unwrap().read.clone();
         match broken {
             Some(error) => Err(error),

@@ -12,7 +12,7 @@ use std::{collections::VecDeque, fmt, ops::RangeInclusive, sync::Arc};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
-use super::{LogError, Record, disk::DiskFile};
+use super::{LogError, disk::DiskFile, records::Block};
 
 /// Bytes of a segment that make a block: four pages. Larger ones make no replay faster, and a server that many read at
 /// many places would read more than they want.
@@ -22,9 +22,6 @@ const KEPT: usize = 64;
 
 /// Files that are kept open.
 const OPEN: usize = 64;
-
-/// The posts of a block.
-pub(super) type Block = Arc<[Record]>;
 
 /// The blocks that were wanted last.
 #[derive(Default)]
@@ -96,7 +93,7 @@ mod tests {
     use bytes::Bytes;
     use futures::future::join_all;
 
-    use super::*;
+    use super::{super::Record, *};
 
     fn block(first: u64) -> Block {
         [Record { sequence: first, post: Bytes::new() }].into()

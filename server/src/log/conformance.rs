@@ -48,13 +48,13 @@ pub(super) async fn read_all(log: &dyn PostLog) -> Vec<Record> {
         let limit = Limit { posts: 7, bytes: 400 };
         let page = log.read(records.len() as u64, limit).await.unwrap();
         assert!(!page.is_empty(), "a read before the head {head} returned nothing");
-        records.extend(page);
+        records.extend(page.iter().cloned());
     }
     records
 }
 
-fn ids(records: &[Record]) -> Vec<String> {
-    records.iter().map(|record| record.view().post_id().to_owned()).collect()
+fn ids<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<String> {
+    records.into_iter().map(|record| record.view().post_id().to_owned()).collect()
 }
 
 /// Nothing in this suite takes long; what does not end is a failure.
@@ -171,19 +171,19 @@ async fn posts_are_stored_whether_or_not_anybody_waits(log: Arc<dyn PostLog>) {
 async fn a_read_stays_within_its_limit_but_for_the_first_post(log: Arc<dyn PostLog>) {
     append(&*log, (0..10).map(|n| post(&format!("p{n}"))).collect()).await;
     let three = Limit { posts: 3, bytes: usize::MAX };
-    assert_eq!(ids(&log.read(4, three).await.unwrap()), ["p4", "p5", "p6"]);
+    assert_eq!(ids(log.read(4, three).await.unwrap().iter()), ["p4", "p5", "p6"]);
     let one_byte = Limit { posts: 3, bytes: 1 };
-    assert_eq!(ids(&log.read(4, one_byte).await.unwrap()), ["p4"]);
+    assert_eq!(ids(log.read(4, one_byte).await.unwrap().iter()), ["p4"]);
     let bytes = 3 * post("p0").stored().len();
     let page = log.read(4, Limit { posts: usize::MAX, bytes }).await.unwrap();
     assert!((1..=3).contains(&page.len()));
 }
 
 async fn a_read_at_or_past_the_head_is_empty(log: Arc<dyn PostLog>) {
-    assert_eq!(log.read(0, ALL).await.unwrap(), []);
+    assert!(log.read(0, ALL).await.unwrap().is_empty());
     append(&*log, vec![post("a")]).await;
-    assert_eq!(log.read(1, ALL).await.unwrap(), []);
-    assert_eq!(log.read(u64::MAX, ALL).await.unwrap(), []);
+    assert!(log.read(1, ALL).await.unwrap().is_empty());
+    assert!(log.read(u64::MAX, ALL).await.unwrap().is_empty());
 }
 
 async fn a_user_s_posts_come_in_pages_that_miss_nothing(log: Arc<dyn PostLog>) {

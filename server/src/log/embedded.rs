@@ -24,12 +24,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Appending, Limit, LogError, LogMetrics, NewPost, PostLog, Record, UserPage,
-    blocks::{Block, Blocks, Files},
+    Appending, Limit, LogError, LogMetrics, NewPost, PostLog, Record, Records, UserPage,
+    blocks::{Blocks, Files},
     disk::{self, Disk, DiskFile, LockGuard, RealDisk},
     gather,
     index::{self, Index, Run},
     metrics::Source,
+    records::Block,
     recovery::{Recovered, recover},
     ring::Ring,
     segment,
@@ -168,12 +169,12 @@ impl EmbeddedLog {
         self.shared.failure.borrow().clone().unwrap_or(LogError::Closed)
     }
 
-    /// Reads posts from this one on: out of memory, or out of the block that it is in. None if there is none.
-    async fn read_from(&self, first: u64, limit: Limit) -> Result<Vec<Record>, LogError> {
+    /// Posts from this one on, and where in them it is: those in memory, or the block that it is in. None if there is none.
+    async fn read_from(&self, first: u64, limit: Limit) -> Result<(Block, usize), LogError> {
         let newest = self.shared.posts.read().newest(first, limit);
         if let Some(records) = newest {
             self.shared.metrics.read(Source::Ring);
-            return Ok(records);
+            return Ok((records.into(), 0));
         }
         let posts = self.shared.posts.read().index.block(first);
         let skipped = (first - posts.start()) as usize;
@@ -185,11 +186,11 @@ impl EmbeddedLog {
         let block = self.shared.blocks.get(posts.clone(), load).await;
         self.shared.metrics.read(from);
         match block {
-            Ok(block) => Ok(limit.take(block[skipped..].iter().cloned())),
+            Ok(block) => Ok((block, skipped)),
             // What else is in a damaged block can be read as far as its records are whole.
             Err(LogError::Damaged { .. }) => {
                 let found = self.shared.posts.read().on_disk(first, limit);
-                self.fetch(found).await
+                Ok((self.fetch(found).await?.into(), 0))
             }
             Err(error) => Err(error),
         }
@@ -253,20 +254,18 @@ impl PostLog for EmbeddedLog {
         Ok(appending)
     }
 
-    async fn read(&self, after: u64, limit: Limit) -> Result<Vec<Record>, LogError> {
-        let mut records = self.read_from(after.saturating_add(1), limit).await?;
-        // A block may end before the limit is reached.
-        while let Some(last) = records.last().filter(|_| limit.has_room(&records)) {
-            let before = records.len();
-            match self.read_from(last.sequence + 1, limit).await {
-                Ok(more) => records = limit.take(records.into_iter().chain(more)),
-                Err(_) => break, // Whoever reads on meets it.
-            }
-            if records.len() == before {
-                break;
+    async fn read(&self, after: u64, limit: Limit) -> Result<Records, LogError> {
+        let mut records = Records::default();
+        loop {
+            let next = records.last().map_or(after, |last| last.sequence).saturating_add(1);
+            match self.read_from(next, limit).await {
+                // A block may end before the limit is reached.
+                Ok((block, start)) if start < block.len() && records.add(&block, start, limit) => {}
+                // Whoever reads on meets the error.
+                Err(error) if records.is_empty() => return Err(error),
+                _ => return Ok(records),
             }
         }
-        Ok(records)
     }
 
     async fn read_user(

@@ -8,7 +8,8 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::{
-    Appending, Limit, LogError, NewPost, Outcome, PostLog, Record, UserPage, gather, new_log_id,
+    Appending, Limit, LogError, NewPost, Outcome, PostLog, Record, Records, UserPage, gather,
+    new_log_id, records::Block,
 };
 
 /// A [`PostLog`] without a disk.
@@ -19,10 +20,11 @@ pub struct MemoryLog {
     posts: RwLock<Posts>,
 }
 
-/// A post of sequence `n` stands at `records[n - 1]`.
+/// What was appended together is a block.
 #[derive(Debug, Default)]
 struct Posts {
-    records: Vec<Record>,
+    blocks: Vec<Block>,
+    last: u64,
     by_id: HashMap<String, u64>,
     by_user: HashMap<String, Vec<u64>>,
 }
@@ -54,18 +56,24 @@ impl PostLog for MemoryLog {
         gather(&mut posts);
         let (promise, appending) = Appending::new();
         let mut log = self.posts.write();
-        let outcomes = posts.into_iter().map(|post| log.append(post)).collect();
+        let outcomes = log.append(posts);
         // Under the lock: heads are published in the order of the appends.
-        self.head.send_replace(log.records.len() as u64);
+        self.head.send_replace(log.last);
         // Nobody may be waiting any more; the posts are stored all the same.
         let _ = promise.send(Ok(outcomes));
         Ok(appending)
     }
 
-    async fn read(&self, after: u64, limit: Limit) -> Result<Vec<Record>, LogError> {
-        let log = self.posts.read();
-        let start = (after as usize).min(log.records.len());
-        Ok(limit.take(log.records[start..].iter().cloned()))
+    async fn read(&self, after: u64, limit: Limit) -> Result<Records, LogError> {
+        let (log, mut records) = (self.posts.read(), Records::default());
+        let (first, mut start) = log.place(after.saturating_add(1));
+        for block in &log.blocks[first..] {
+            if !records.add(block, start, limit) {
+                break;
+            }
+            start = 0;
+        }
+        Ok(records)
     }
 
     async fn read_user(
@@ -77,9 +85,8 @@ impl PostLog for MemoryLog {
         let log = self.posts.read();
         let sequences = log.by_user.get(user_id).map(Vec::as_slice).unwrap_or_default();
         let start = sequences.partition_point(|sequence| *sequence <= after);
-        let records =
-            limit.take(sequences[start..].iter().map(|n| log.records[*n as usize - 1].clone()));
-        Ok(UserPage::new(records, sequences.len() - start, log.records.len() as u64))
+        let records = limit.take(sequences[start..].iter().map(|n| log.get(*n).clone()));
+        Ok(UserPage::new(records, sequences.len() - start, log.last))
     }
 
     async fn close(&self) -> Result<(), LogError> {
@@ -88,18 +95,45 @@ impl PostLog for MemoryLog {
 }
 
 impl Posts {
-    fn append(&mut self, post: NewPost) -> Outcome {
+    fn append(&mut self, posts: Vec<NewPost>) -> Vec<Outcome> {
+        let mut block = Vec::with_capacity(posts.len());
+        let outcomes = posts.into_iter().map(|post| self.take_in(post, &mut block)).collect();
+        if !block.is_empty() {
+            self.blocks.push(block.into());
+        }
+        outcomes
+    }
+
+    /// Finds out what becomes of a post behind those of this block.
+    fn take_in(&mut self, post: NewPost, block: &mut Vec<Record>) -> Outcome {
         if let Some(sequence) = self.by_id.get(post.post_id()) {
-            let original = &self.records[*sequence as usize - 1];
+            let before = self.last - block.len() as u64;
+            let original = match sequence.checked_sub(before + 1) {
+                Some(at) => &block[at as usize],
+                None => self.get(*sequence),
+            };
             return match post.same_content(&original.post) {
                 true => Outcome::Duplicate(*sequence),
                 false => Outcome::IdTaken,
             };
         }
-        let sequence = self.records.len() as u64 + 1;
-        self.records.push(Record { sequence, post: post.stored().clone() });
-        self.by_id.insert(post.post_id().to_owned(), sequence);
-        self.by_user.entry(post.user_id().to_owned()).or_default().push(sequence);
-        Outcome::Created(sequence)
+        self.last += 1;
+        block.push(Record { sequence: self.last, post: post.stored().clone() });
+        self.by_id.insert(post.post_id().to_owned(), self.last);
+        self.by_user.entry(post.user_id().to_owned()).or_default().push(self.last);
+        Outcome::Created(self.last)
+    }
+
+    fn get(&self, sequence: u64) -> &Record {
+        let (block, at) = self.place(sequence);
+        &self.blocks[block][at]
+    }
+
+    /// The block of a post, and where in it the post is. Past the end, if there is no such post.
+    fn place(&self, sequence: u64) -> (usize, usize) {
+        let ends_before = |block: &Block| block.last().is_none_or(|last| last.sequence < sequence);
+        let at = self.blocks.partition_point(ends_before);
+        let first = self.blocks.get(at).map_or(sequence, |block| block[0].sequence);
+        (at, (sequence - first) as usize)
     }
 }

@@ -28,7 +28,7 @@ impl Post for Posts {
     async fn list_posts(&self, _: Request<ListPostsRequest>) -> Result<Response<Page>, Status> {
         let records = self.everything().await?;
         let head = records.last().map_or(0, |record| record.sequence);
-        let page = self.page(records, head, false).await?;
+        let page = self.page(records.iter(), head, false).await?;
         if page.encoded_len() > PAGE_BYTES {
             return Err(too_large(head)); // with its authors
         }
@@ -45,11 +45,11 @@ impl Posts {
             && after < head
         {
             let more = self.log.read(after, Limit { posts: PAGE_POSTS, bytes: PAGE_BYTES }).await?;
-            bytes += more.iter().map(|record| record.post.len()).sum::<usize>();
+            bytes += more.bytes();
             if bytes > PAGE_BYTES {
                 return Err(too_large(head));
             }
-            records.extend(more);
+            records.extend(more.iter().cloned());
         }
         Ok(records)
     }

@@ -27,6 +27,6 @@ pub(super) async fn list_posts_by_user_id(
 
     let UserPage { records, position, more } =
         posts.log.read_user(&request.user_id, after, PAGE).await?;
-    posts.page(records, position, more).await
+    posts.page(records.iter(), position, more).await
 }
 // ANCHOR_END: unary

@@ -21,7 +21,7 @@ pub(crate) async fn posts(log: &dyn PostLog) -> Result<Vec<Post>, Box<dyn Error>
         if records.is_empty() {
             return Ok(posts);
         }
-        for record in records {
+        for record in records.iter() {
             let post = PostMessage::decode(&record.post[..])?;
             let sequence = record.sequence.cast_signed();
             posts.push(Post::from(&PostMessage { sequence, ..post }));

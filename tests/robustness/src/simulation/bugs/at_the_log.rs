@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 use quartet_server::log::{
-    Appending, Limit, LogError, NewPost, Outcome, PostLog, Record, UserPage,
+    Appending, Limit, LogError, NewPost, Outcome, PostLog, Records, UserPage,
     embedded::{Identity, hash_id},
 };
 use tokio::sync::watch;
@@ -110,7 +110,7 @@ impl PostLog for BuggyLog {
         }
     }
 
-    async fn read(&self, after: u64, limit: Limit) -> Result<Vec<Record>, LogError> {
+    async fn read(&self, after: u64, limit: Limit) -> Result<Records, LogError> {
         let after = match self.bug {
             Bug::DroppedWhenTheRingLaps => after.max(self.head_now().saturating_sub(24)),
             _ => after,

@@ -1,0 +1,180 @@
+//! What a read returns: posts that stay where the log has them.
+
+use std::{ops::Range, sync::Arc};
+
+use bytes::Bytes;
+use quartet::wire;
+
+/// A stored post.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its place in the log, from 1.
+    pub sequence: u64,
+    /// Its bytes, as `quartet::wire` describes them.
+    pub post: Bytes,
+}
+
+impl Record {
+    /// A borrowed look at the post.
+    pub fn view(&self) -> wire::PostView<'_> {
+        wire::PostView(&self.post)
+    }
+}
+
+/// Posts that a log keeps together, and hands out together: a page of them is a few pieces of blocks, however many posts
+/// it has.
+pub(super) type Block = Arc<[Record]>;
+
+/// Posts in the order of the log.
+#[derive(Debug, Clone, Default)]
+pub struct Records {
+    pieces: Vec<(Block, Range<usize>)>,
+    len: usize,
+    bytes: usize,
+}
+
+impl Records {
+    /// The posts.
+    pub fn iter(&self) -> impl Iterator<Item = &Record> + Clone {
+        self.pieces.iter().flat_map(|(block, range)| &block[range.clone()])
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The newest.
+    pub fn last(&self) -> Option<&Record> {
+        let (block, range) = self.pieces.last()?;
+        block[range.clone()].last()
+    }
+
+    /// The bytes of the posts.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds what follows in a block, from its post `start` on, while all fits into the limit; returns whether more might.
+    pub(super) fn add(&mut self, block: &Block, start: usize, limit: Limit) -> bool {
+        let fitting = block[start..].iter().take_while(|record| {
+            let fits = limit.allows(self.len + 1, self.bytes + record.post.len());
+            if fits {
+                self.len += 1;
+                self.bytes += record.post.len();
+            }
+            fits
+        });
+        let end = start + fitting.count();
+        if end > start {
+            self.pieces.push((block.clone(), start..end));
+        }
+        end == block.len() && self.len < limit.posts && self.bytes < limit.bytes
+    }
+
+    /// Leaves out what comes after this sequence.
+    pub(crate) fn truncate(&mut self, until: u64) {
+        while let Some((block, range)) = self.pieces.last_mut() {
+            let kept = block[range.clone()].partition_point(|record| record.sequence <= until);
+            let gone = &block[range.start + kept..range.end];
+            self.len -= gone.len();
+            self.bytes -= gone.iter().map(|record| record.post.len()).sum::<usize>();
+            range.end = range.start + kept;
+            if kept > 0 {
+                break;
+            }
+            self.pieces.pop();
+        }
+    }
+}
+
+impl From<Vec<Record>> for Records {
+    fn from(records: Vec<Record>) -> Self {
+        let mut all = Self::default();
+        all.add(&records.into(), 0, Limit { posts: usize::MAX, bytes: usize::MAX });
+        all
+    }
+}
+
+impl PartialEq for Records {
+    /// The same posts, however they are kept.
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+/// How much one read may return. The first post is returned whatever its size.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    /// Posts.
+    pub posts: usize,
+    /// Bytes of stored posts.
+    pub bytes: usize,
+}
+
+impl Limit {
+    /// Takes records while they fit.
+    pub fn take(self, records: impl Iterator<Item = Record>) -> Vec<Record> {
+        let (mut posts, mut bytes) = (0, 0);
+        records
+            .take_while(|record| {
+                posts += 1;
+                bytes += record.post.len();
+                self.allows(posts, bytes)
+            })
+            .collect()
+    }
+
+    /// Whether a read may return so many posts of so many bytes in all.
+    fn allows(self, posts: usize, bytes: usize) -> bool {
+        posts <= self.posts && (posts == 1 || bytes <= self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Limit = Limit { posts: usize::MAX, bytes: usize::MAX };
+
+    fn block(sequences: Range<u64>) -> Block {
+        sequences.map(|sequence| Record { sequence, post: vec![0; 10].into() }).collect()
+    }
+
+    fn sequences(records: &Records) -> Vec<u64> {
+        let sequences: Vec<_> = records.iter().map(|record| record.sequence).collect();
+        assert_eq!((records.len(), records.bytes()), (sequences.len(), sequences.len() * 10));
+        assert_eq!(records.last().map(|record| record.sequence), sequences.last().copied());
+        sequences
+    }
+
+    #[test]
+    fn pieces_of_blocks_are_one_row_of_posts_within_the_limit() {
+        for limit in [Limit { posts: 5, ..ALL }, Limit { bytes: 55, ..ALL }] {
+            let mut records = Records::default();
+            assert!(records.add(&block(1..4), 1, limit));
+            assert!(!records.add(&block(4..9), 0, limit));
+            assert_eq!(sequences(&records), [2, 3, 4, 5, 6]);
+        }
+        let mut first = Records::default();
+        assert!(!first.add(&block(1..4), 0, Limit { bytes: 1, ..ALL }));
+        assert_eq!(sequences(&first), [1], "whatever its size");
+        let mut none = Records::default();
+        assert!(!none.add(&block(1..4), 0, Limit { posts: 0, ..ALL }) && none.is_empty());
+    }
+
+    #[test]
+    fn what_comes_after_a_sequence_is_left_out() {
+        for (until, left) in [(9, 5), (5, 5), (4, 4), (3, 3), (1, 1), (0, 0)] {
+            let mut records = Records::default();
+            assert!(records.add(&block(1..4), 0, ALL) && records.add(&block(4..6), 0, ALL));
+            records.truncate(until);
+            assert_eq!(sequences(&records), (1..=left).collect::<Vec<_>>());
+        }
+    }
+}
