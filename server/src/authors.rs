@@ -8,7 +8,7 @@
 //! again.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
@@ -63,18 +63,26 @@ impl From<UserServiceUnavailable> for Status {
     }
 }
 
-/// The names that are known, and the calls for those that are not.
+/// The names that are known to the readers of one log, and the calls for those that are not.
 #[derive(Debug, Clone)]
 pub struct Authors(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     users: UserServiceClient<Channel>,
-    /// A short id and a short name stand in the table itself: a look for a name is one look at memory.
-    known: RwLock<HashMap<SmolStr, Known>>,
+    names: RwLock<Names>,
     /// Calls in flight. They run as tasks: a caller that leaves does not take the answer from the others.
     calls: Mutex<HashMap<String, Call>>,
     tasks: TaskTracker,
+}
+
+/// Short ids and short names stand in the tables themselves: a look for a name is one look at memory.
+#[derive(Debug, Default)]
+struct Names {
+    /// What User said.
+    of_id: HashMap<SmolStr, Known>,
+    /// The same by the log's numbers of writers, for who was read of: pages are joined without a look for an id.
+    of_number: Vec<Option<Known>>,
 }
 
 type Call = Shared<BoxFuture<'static, Result<Author, UserServiceUnavailable>>>;
@@ -90,7 +98,7 @@ impl Authors {
     pub fn new(users: impl Into<Channel>) -> Self {
         Self(Arc::new(Inner {
             users: UserServiceClient::new(users.into()),
-            known: RwLock::default(),
+            names: RwLock::default(),
             calls: Mutex::default(),
             tasks: TaskTracker::new(),
         }))
@@ -98,7 +106,7 @@ impl Authors {
 
     /// The name of a user. Cancel-safe.
     pub async fn get(&self, user_id: &str) -> Result<Author, UserServiceUnavailable> {
-        let known = self.0.known.read().get(user_id).cloned();
+        let known = self.0.names.read().of_id.get(user_id).cloned();
         match known {
             Some(known) if known.is_fresh() => Ok(known.author),
             // A stale name is better than a wait; a stale "no such user" is not, because it would refuse posts for good.
@@ -118,21 +126,24 @@ impl Authors {
         if let Some(posts) = self.join_known(records.clone()) {
             return Ok(posts);
         }
-        let users: BTreeSet<&str> = records.clone().map(|record| record.view().user_id()).collect();
-        let found = try_join_all(users.iter().map(|user_id| self.get(user_id))).await?;
-        let found: HashMap<_, _> = users.into_iter().zip(found).collect();
-        let posts = join(records, |user_id| found.get(user_id));
+        let users: BTreeMap<_, _> =
+            records.clone().map(|record| (record.user, record.view().user_id())).collect();
+        let found = try_join_all(users.values().map(|user_id| self.get(user_id))).await?;
+        self.0.names.write().number(&users);
+        let found: HashMap<_, _> = users.into_keys().zip(found).collect();
+        let posts = join(records, |user| found.get(&user));
         Ok(posts.expect("invariant: each of them was asked for"))
     }
 
-    /// The same, if nobody needs to be asked.
+    /// The same, if all names are at hand.
     fn join_known<'a>(
         &self,
         records: impl Iterator<Item = &'a Record> + Clone,
     ) -> Option<OutgoingPosts> {
-        let (known, now) = (self.0.known.read(), Instant::now());
-        join(records, |user_id| {
-            known.get(user_id).filter(|known| known.fresh_until > now).map(|known| &known.author)
+        let (names, now) = (self.0.names.read(), Instant::now());
+        join(records, |user| {
+            let known = names.of_number.get(user as usize)?.as_ref()?;
+            (known.fresh_until > now).then_some(&known.author)
         })
     }
 
@@ -193,7 +204,7 @@ impl Authors {
     }
 
     fn keep(&self, user_id: String, author: Author) -> Author {
-        let mut known = self.0.known.write();
+        let known = &mut self.0.names.write().of_id;
         if known.len() >= KEPT && !known.contains_key(&*user_id) {
             // Ids that nobody has go first: whoever makes them up shall not cost others their names.
             known.retain(|_, known| known.author.is_some());
@@ -210,26 +221,40 @@ impl Authors {
     }
 
     fn keep_stale(&self, user_id: &str) {
-        if let Some(known) = self.0.known.write().get_mut(user_id).filter(|k| k.author.is_some()) {
+        if let Some(known) =
+            self.0.names.write().of_id.get_mut(user_id).filter(|k| k.author.is_some())
+        {
             known.fresh_until = Instant::now() + RETRY;
         }
     }
 }
 
-/// Each post is touched once, for its author and for its bytes: the next one is on its way from memory meanwhile. `None`
-/// if an author is not among these.
+/// Each post is touched once, when it is copied. `None` if an author is not among these.
 fn join<'a, 'n>(
     records: impl Iterator<Item = &'a Record> + Clone,
-    author: impl Fn(&str) -> Option<&'n Author>,
+    author: impl Fn(u32) -> Option<&'n Author>,
 ) -> Option<OutgoingPosts> {
     let (count, stored) =
         records.clone().fold((0, 0), |(n, bytes), record| (n + 1, bytes + record.post.len()));
     let mut posts = OutgoingPosts::with_capacity(count, stored);
     for record in records {
-        let name = author(record.view().user_id())?.as_deref().unwrap_or_default();
+        let name = author(record.user)?.as_deref().unwrap_or_default();
         posts.push(&record.post, name, record.sequence as i64);
     }
     Some(posts)
+}
+
+impl Names {
+    /// Notes whose numbers these are.
+    fn number(&mut self, users: &BTreeMap<u32, &str>) {
+        for (number, user_id) in users.range(..KEPT as u32) {
+            let number = *number as usize;
+            if self.of_number.len() <= number {
+                self.of_number.resize(number + 1, None);
+            }
+            self.of_number[number] = self.of_id.get(*user_id).cloned();
+        }
+    }
 }
 
 impl Known {

@@ -96,7 +96,7 @@ mod tests {
     use super::{super::Record, *};
 
     fn block(first: u64) -> Block {
-        [Record { sequence: first, post: Bytes::new() }].into()
+        [Record { sequence: first, user: 0, post: Bytes::new() }].into()
     }
 
     #[tokio::test]

@@ -28,7 +28,7 @@ use super::{
     blocks::{Blocks, Files},
     disk::{self, Disk, DiskFile, LockGuard, RealDisk},
     gather,
-    index::{self, Index, Run},
+    index::{self, Entry, Index, Run},
     metrics::Source,
     records::Block,
     recovery::{Recovered, recover},
@@ -385,7 +385,13 @@ impl Posts {
     fn newest(&self, first: u64, limit: Limit) -> Option<Vec<Record>> {
         let last = self.index.last();
         let here = first > last || self.ring.holds(first);
-        here.then(|| limit.take((first..=last).map(|sequence| self.ring.get(sequence))))
+        here.then(|| limit.take((first..=last).map(|sequence| self.record(sequence))))
+    }
+
+    /// A post that is in memory.
+    fn record(&self, sequence: u64) -> Record {
+        let (user, post) = (self.index.user(sequence), self.ring.get(sequence).clone());
+        Record { sequence, user, post }
     }
 
     /// Where posts from this one on stand.
@@ -400,7 +406,7 @@ impl Posts {
             Some(first) if !self.ring.holds(*first) => {
                 Found::OnDisk(self.index.runs(sequences, limit))
             }
-            _ => Found::InMemory(limit.take(sequences.map(|sequence| self.ring.get(sequence)))),
+            _ => Found::InMemory(limit.take(sequences.map(|sequence| self.record(sequence)))),
         }
     }
 }
@@ -430,7 +436,7 @@ fn read_run(
     run: &Run,
     read: ReadAt,
 ) -> Result<Vec<Record>, LogError> {
-    let mut records = Vec::with_capacity(run.offsets.len());
+    let mut records = Vec::with_capacity(run.records.len());
     decode_run(run, &read_bytes(file, run, read)?, &mut records)?;
     Ok(records)
 }
@@ -443,7 +449,7 @@ fn open_segment(disk: &dyn Disk, base: u64) -> Result<Arc<dyn DiskFile>, LogErro
 }
 
 fn read_bytes(file: &(dyn DiskFile + 'static), run: &Run, read: ReadAt) -> Result<Bytes, LogError> {
-    let start = run.offsets[0];
+    let start = run.records[0].start;
     let mut bytes = vec![0; (run.end - start) as usize];
     read(file, &mut bytes, u64::from(start)).map_err(|error| not_whole(run.base, start, error))?;
     Ok(bytes.into())
@@ -451,11 +457,11 @@ fn read_bytes(file: &(dyn DiskFile + 'static), run: &Run, read: ReadAt) -> Resul
 
 /// Finds the posts in the bytes of a run, up to the first that is damaged.
 fn decode_run(run: &Run, bytes: &Bytes, records: &mut Vec<Record>) -> Result<(), LogError> {
-    for (sequence, offset) in (run.first..).zip(&run.offsets) {
-        let at = (offset - run.offsets[0]) as usize;
+    for (sequence, Entry { start, user }) in (run.first..).zip(run.records.iter().copied()) {
+        let at = (start - run.records[0].start) as usize;
         let post = segment::decode_record(&bytes[at..], sequence)
-            .ok_or_else(|| damaged(run.base, *offset, segment::BAD_RECORD.to_owned()))?;
-        records.push(Record { sequence, post: bytes.slice(at + post.start..at + post.end) });
+            .ok_or_else(|| damaged(run.base, start, segment::BAD_RECORD.to_owned()))?;
+        records.push(Record { sequence, user, post: bytes.slice(at + post.start..at + post.end) });
     }
     Ok(())
 }

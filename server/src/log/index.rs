@@ -22,15 +22,25 @@ const READ_BYTES: usize = 1024 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Index {
     segments: Vec<Segment>,
-    users: HashMap<String, Vec<u32>, RandomState>,
+    /// The numbers of the users.
+    users: HashMap<String, u32, RandomState>,
+    /// The sequences of their posts.
+    posts: Vec<Vec<u32>>,
+}
+
+/// Where a record starts in its file, and the number of its post's writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) start: u32,
+    pub(super) user: u32,
 }
 
 /// A segment that holds posts.
 #[derive(Debug)]
 struct Segment {
     base: u64,
-    /// Where the records start, in the order of their sequences.
-    offsets: Vec<u32>,
+    /// Its records, in the order of their sequences.
+    records: Vec<Entry>,
     /// Where the last record ends.
     end: u32,
 }
@@ -42,8 +52,8 @@ pub(super) struct Run {
     pub(super) base: u64,
     /// The sequence of the first post.
     pub(super) first: u64,
-    /// Where the records start in the file.
-    pub(super) offsets: Vec<u32>,
+    /// Its records.
+    pub(super) records: Vec<Entry>,
     /// Where they end. Between two records may stand the header of a batch.
     pub(super) end: u32,
 }
@@ -51,18 +61,30 @@ pub(super) struct Run {
 impl Index {
     /// Takes the next post in: its record stands at `place` of the segment that starts with sequence `base`.
     pub(super) fn push(&mut self, base: u64, place: Range<u64>, user_id: &str) {
-        let sequence = self.last() + 1;
-        self.segment(base).push(narrow(place.start), narrow(place.end));
-        self.users.entry_ref(user_id).or_default().push(narrow(sequence));
+        let (sequence, user) = (self.last() + 1, self.number(user_id));
+        self.posts[user as usize].push(narrow(sequence));
+        let segment = self.segment(base);
+        segment.records.push(Entry { start: narrow(place.start), user });
+        segment.end = narrow(place.end);
+    }
+
+    /// The number of a user, who gets the next one with the first post.
+    fn number(&mut self, user_id: &str) -> u32 {
+        let next = self.posts.len() as u32;
+        let number = *self.users.entry_ref(user_id).or_insert(next);
+        if number == next {
+            self.posts.push(Vec::new());
+        }
+        number
     }
 
     /// The newest segment, which is begun if it is another one than before.
     fn segment(&mut self, base: u64) -> &mut Segment {
         if self.segments.last().is_none_or(|newest| newest.base != base) {
             if let Some(full) = self.segments.last_mut() {
-                full.offsets.shrink_to_fit();
+                full.records.shrink_to_fit();
             }
-            self.segments.push(Segment { base, offsets: Vec::new(), end: 0 });
+            self.segments.push(Segment { base, records: Vec::new(), end: 0 });
         }
         self.segments.last_mut().expect("invariant: it was begun above")
     }
@@ -74,7 +96,8 @@ impl Index {
 
     /// The sequences of a user's posts after `after`.
     pub(super) fn of_user(&self, user_id: &str, after: u64) -> &[u32] {
-        let sequences = self.users.get(user_id).map(Vec::as_slice).unwrap_or_default();
+        let Some(user) = self.users.get(user_id) else { return &[] };
+        let sequences = &self.posts[*user as usize];
         &sequences[sequences.partition_point(|sequence| u64::from(*sequence) <= after)..]
     }
 
@@ -82,19 +105,14 @@ impl Index {
     pub(super) fn runs(&self, sequences: impl Iterator<Item = u64>, limit: Limit) -> Vec<Run> {
         let (mut runs, mut bytes) = (Vec::<Run>::new(), 0);
         for sequence in sequences.take(limit.posts) {
-            let (base, place) = self.place(sequence);
-            bytes += place.len();
+            let (base, entry, end) = self.place(sequence);
+            bytes += (end - entry.start) as usize;
             if bytes > limit.bytes.min(READ_BYTES) && !runs.is_empty() {
                 break;
             }
             match runs.last_mut() {
-                Some(run) if run.base == base && run.next() == sequence => run.extend(place),
-                _ => runs.push(Run {
-                    base,
-                    first: sequence,
-                    offsets: vec![place.start],
-                    end: place.end,
-                }),
+                Some(run) if run.base == base && run.next() == sequence => run.extend(entry, end),
+                _ => runs.push(Run { base, first: sequence, records: vec![entry], end }),
             }
         }
         runs
@@ -103,11 +121,11 @@ impl Index {
     /// The posts of the block that a stored post is in.
     pub(super) fn block(&self, sequence: u64) -> RangeInclusive<u64> {
         let segment = self.segment_of(sequence);
-        let number = segment.offsets[(sequence - segment.base) as usize] / BLOCK_BYTES;
+        let number = segment.records[(sequence - segment.base) as usize].start / BLOCK_BYTES;
         // How many records start before this block, and before the next.
         let before = |number: u32| {
             let start = number.saturating_mul(BLOCK_BYTES);
-            segment.offsets.partition_point(|offset| *offset < start) as u64
+            segment.records.partition_point(|record| record.start < start) as u64
         };
         segment.base + before(number)..=segment.base + before(number + 1) - 1
     }
@@ -117,34 +135,34 @@ impl Index {
         &self.segments[after - 1]
     }
 
-    /// The segment of a stored post, and the bytes up to the record that follows it there.
-    fn place(&self, sequence: u64) -> (u64, Range<u32>) {
+    /// The number of a stored post's writer.
+    pub(super) fn user(&self, sequence: u64) -> u32 {
+        self.place(sequence).1.user
+    }
+
+    /// The segment of a stored post, its record, and where the one that follows it there starts.
+    fn place(&self, sequence: u64) -> (u64, Entry, u32) {
         let segment = self.segment_of(sequence);
         let n = (sequence - segment.base) as usize;
-        let end = segment.offsets.get(n + 1).copied().unwrap_or(segment.end);
-        (segment.base, segment.offsets[n]..end)
+        let end = segment.records.get(n + 1).map_or(segment.end, |next| next.start);
+        (segment.base, segment.records[n], end)
     }
 }
 
 impl Segment {
-    fn push(&mut self, start: u32, end: u32) {
-        self.offsets.push(start);
-        self.end = end;
-    }
-
     fn last(&self) -> u64 {
-        self.base + self.offsets.len() as u64 - 1
+        self.base + self.records.len() as u64 - 1
     }
 }
 
 impl Run {
     fn next(&self) -> u64 {
-        self.first + self.offsets.len() as u64
+        self.first + self.records.len() as u64
     }
 
-    fn extend(&mut self, place: Range<u32>) {
-        self.offsets.push(place.start);
-        self.end = place.end;
+    fn extend(&mut self, record: Entry, end: u32) {
+        self.records.push(record);
+        self.end = end;
     }
 }
 

@@ -26,7 +26,10 @@ struct Posts {
     blocks: Vec<Block>,
     last: u64,
     by_id: HashMap<String, u64>,
-    by_user: HashMap<String, Vec<u64>>,
+    /// The numbers of the users.
+    users: HashMap<String, u32>,
+    /// The sequences of their posts.
+    by_user: Vec<Vec<u64>>,
 }
 
 impl MemoryLog {
@@ -83,7 +86,8 @@ impl PostLog for MemoryLog {
         limit: Limit,
     ) -> Result<UserPage, LogError> {
         let log = self.posts.read();
-        let sequences = log.by_user.get(user_id).map(Vec::as_slice).unwrap_or_default();
+        let number = log.users.get(user_id);
+        let sequences = number.map_or(&[][..], |number| &log.by_user[*number as usize]);
         let start = sequences.partition_point(|sequence| *sequence <= after);
         let records = limit.take(sequences[start..].iter().map(|n| log.get(*n).clone()));
         Ok(UserPage::new(records, sequences.len() - start, log.last))
@@ -118,10 +122,22 @@ impl Posts {
             };
         }
         self.last += 1;
-        block.push(Record { sequence: self.last, post: post.stored().clone() });
+        let user = self.number(post.user_id());
+        block.push(Record { sequence: self.last, user, post: post.stored().clone() });
         self.by_id.insert(post.post_id().to_owned(), self.last);
-        self.by_user.entry(post.user_id().to_owned()).or_default().push(self.last);
+        self.by_user[user as usize].push(self.last);
         Outcome::Created(self.last)
+    }
+
+    /// The number of a user, who gets the next one with the first post.
+    fn number(&mut self, user_id: &str) -> u32 {
+        if let Some(number) = self.users.get(user_id) {
+            return *number;
+        }
+        let number = self.by_user.len() as u32;
+        self.users.insert(user_id.to_owned(), number);
+        self.by_user.push(Vec::new());
+        number
     }
 
     fn get(&self, sequence: u64) -> &Record {

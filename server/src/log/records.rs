@@ -10,6 +10,8 @@ use quartet::wire;
 pub struct Record {
     /// Its place in the log, from 1.
     pub sequence: u64,
+    /// The log's number for its writer: 0, 1, 2 … in the order of their first posts. Another log may number otherwise.
+    pub user: u32,
     /// Its bytes, as `quartet::wire` describes them.
     pub post: Bytes,
 }
@@ -143,7 +145,7 @@ mod tests {
     const ALL: Limit = Limit { posts: usize::MAX, bytes: usize::MAX };
 
     fn block(sequences: Range<u64>) -> Block {
-        sequences.map(|sequence| Record { sequence, post: vec![0; 10].into() }).collect()
+        sequences.map(|sequence| Record { sequence, user: 0, post: vec![0; 10].into() }).collect()
     }
 
     fn sequences(records: &Records) -> Vec<u64> {

@@ -4,8 +4,6 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::Record;
-
 /// What a ring holds at most.
 #[derive(Debug, Clone, Copy)]
 pub struct RingLimits {
@@ -62,9 +60,8 @@ impl Ring {
     }
 
     /// The post of a sequence that the ring [holds](Ring::holds).
-    pub(super) fn get(&self, sequence: u64) -> Record {
-        let post = self.posts[(sequence - self.first) as usize].clone();
-        Record { sequence, post }
+    pub(super) fn get(&self, sequence: u64) -> &Bytes {
+        &self.posts[(sequence - self.first) as usize]
     }
 }
 
@@ -84,7 +81,7 @@ mod tests {
             }
             let held: Vec<_> = (0..10).filter(|sequence| ring.holds(*sequence)).collect();
             assert_eq!(held, [6, 7, 8]);
-            assert_eq!(ring.get(6).post, vec![6; 10]);
+            assert_eq!(ring.get(6), &vec![6; 10]);
         }
     }
 
