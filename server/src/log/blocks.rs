@@ -14,11 +14,11 @@ use tokio::sync::OnceCell;
 
 use super::{LogError, disk::DiskFile, records::Block};
 
-/// Bytes of a segment that make a block: as many as a page of posts has. They are in the processor's cache when they are
-/// sent; of blocks of 256 KiB, they no longer were.
-pub(super) const BLOCK_BYTES: u32 = 64 * 1024;
+/// Bytes of a segment that make a block: four pages. Larger ones make no replay faster, and a server that many read at
+/// many places would read more than they want.
+pub(super) const BLOCK_BYTES: u32 = 256 * 1024;
 /// Blocks that are kept: 16 MiB, which is one segment.
-const KEPT: usize = 256;
+const KEPT: usize = 64;
 
 /// Files that are kept open.
 const OPEN: usize = 64;
