@@ -99,7 +99,6 @@ impl<'a> PostView<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct OutgoingPosts {
     encoded: BytesMut,
-    len: usize,
 }
 
 /// What a post takes beside its stored bytes: keys, lengths, its sequence, and the names of most people.
@@ -108,8 +107,7 @@ const POST_OVERHEAD: usize = 48;
 impl OutgoingPosts {
     /// None yet, with room for so many of so many stored bytes in all.
     pub fn with_capacity(posts: usize, stored: usize) -> Self {
-        let encoded = BytesMut::with_capacity(stored + posts * POST_OVERHEAD);
-        Self { encoded, len: 0 }
+        Self { encoded: BytesMut::with_capacity(stored + posts * POST_OVERHEAD) }
     }
 
     /// Adds the bytes of the log with the user's name, which is empty for an unknown user, and the place in the log: in few
@@ -123,17 +121,11 @@ impl OutgoingPosts {
         buf.put_slice(stored);
         put_string(AUTHOR, author, buf);
         put_small(buf, |buf| encoding::int64::encode(SEQUENCE, &sequence, buf));
-        self.len += 1;
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.len
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.encoded.is_empty()
     }
 }
 
