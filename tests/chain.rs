@@ -231,7 +231,7 @@ fn serve_as(user_id: &'static str, chain: &Chain) -> (Client, JoinHandle<()>) {
             scopes: Default::default(),
             expires: None,
         });
-        chained.clone().oneshot(request)
+        chained.call(request)
     }));
     let (channel, served) = serve_routes(service);
     (Client::new(channel), served)

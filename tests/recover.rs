@@ -13,9 +13,9 @@ use quartet::{
     wire::{FeedMessage, Page, UploadMessage},
 };
 use quartet_client::Channel;
-use quartet_server::chain::Chain;
+use quartet_server::{chain::Chain, routes::Routes};
 use tokio::{sync::mpsc, task::JoinHandle};
-use tonic::{Code, Request, Response, Status, Streaming, service::Routes};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::support::{
     Client, Feed, assert_refused, listed, page, posts, server::serve_routes, soon, until_end,

@@ -1,7 +1,7 @@
 //! The chain: what every call passes on its way to a handler, whatever its kind.
 //!
 //! A layer is a function from a service to a service that does a little more. It has its say at three moments: when the
-//! request's head comes, when the response's head goes, and at each frame of the response's body ([`body::Watched`]). The
+//! request's head comes, when the response's head goes, and at each frame of the response's body ([`watch::Watch`]). The
 //! layers are one type for the compiler, nested and not boxed, so that a message passes all of them for a few
 //! comparisons; the whole is boxed once.
 //!
@@ -11,18 +11,18 @@ use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tonic::{Status, body::Body, service::Routes};
+use tonic::{Status, body::Body};
 use tower::{Service, ServiceBuilder, ServiceExt as _};
 
 use crate::{
     auth::{Auth, authentication, authorization},
     connection::{HttpService, RequestBody},
+    routes::Routes,
 };
 use call::Observers;
 use limits::Limits;
 
 mod access_log;
-pub mod body;
 pub mod call;
 pub mod deadline;
 pub mod framing;
@@ -31,6 +31,7 @@ pub mod methods;
 mod reasons;
 pub mod recover;
 pub mod request_id;
+pub mod watch;
 
 /// What a layer stands around: the layers below it, and in the end the routes. It is always ready: a server has no queue
 /// before its handlers.
@@ -39,7 +40,7 @@ pub trait Inner:
         Request<RequestBody>,
         Response = Response<Self::Body>,
         Error = Infallible,
-        Future: Send + 'static,
+        Future: Send + Unpin + 'static,
     > + Clone
     + Send
     + Sync
@@ -53,7 +54,7 @@ impl<S, B> Inner for S
 where
     S: Service<Request<RequestBody>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + Sync + 'static,
-    S::Future: Send + 'static,
+    S::Future: Send + Unpin + 'static,
     B: http_body::Body<Data = Bytes, Error = Status> + Send + Unpin + 'static,
 {
     type Body = B;

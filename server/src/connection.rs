@@ -1,6 +1,6 @@
 //! Connections: accept, speak HTTP/2, drain.
 //!
-//! This is a server of our own over h2 and tonic's routes. tonic's unsets the limits that keep a peer from costing more
+//! This is a server of our own over h2. tonic's unsets the limits that keep a peer from costing more
 //! than it should, cannot end idle or old connections as gRPC servers do, and waits without end for its connections when
 //! it stops; hyper's, below it, does not look at a stream whose peer grants no window. It is generic over the I/O: TCP,
 //! the in-memory pipe between Post and User, and whatever a test brings.
@@ -13,13 +13,14 @@
 use std::{
     convert::Infallible,
     error::Error,
-    io,
+    fmt, io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 
 use futures::FutureExt as _;
+use http::{Request, Response};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
     net::{TcpListener, TcpStream},
@@ -27,7 +28,8 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::util::BoxCloneSyncService;
+use tonic::body::Body;
+use tower::Service;
 
 use crate::{
     admission::{Admission, Place},
@@ -35,6 +37,7 @@ use crate::{
     error,
     gauge::Gauge,
     keepalive::{EnforcementPolicy, ServerParameters},
+    routes::Answer,
     tls::Tls,
 };
 pub use exchange::{RequestBody, STALL};
@@ -126,9 +129,32 @@ impl Listener for mpsc::Receiver<DuplexStream> {
     }
 }
 
-/// What answers requests: tonic's routes, and what stands around them.
-pub type HttpService =
-    BoxCloneSyncService<http::Request<RequestBody>, http::Response<tonic::body::Body>, Infallible>;
+/// What answers requests: routes, and what stands around them. Clones share it.
+#[derive(Clone)]
+pub struct HttpService(Arc<dyn Fn(Request<RequestBody>) -> Answer + Send + Sync>);
+
+impl HttpService {
+    /// A service of which each call gets a clone.
+    pub fn new<S>(service: S) -> Self
+    where
+        S: Service<Request<RequestBody>, Response = Response<Body>, Error = Infallible>,
+        S: Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        Self(Arc::new(move |request| service.clone().call(request).boxed()))
+    }
+
+    /// The answer to a request.
+    pub fn call(&self, request: Request<RequestBody>) -> Answer {
+        self.0(request)
+    }
+}
+
+impl fmt::Debug for HttpService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpService").finish_non_exhaustive()
+    }
+}
 
 /// How connections behave.
 #[derive(Debug, Clone)]

@@ -6,6 +6,7 @@
 //! - [`server`]: puts the parts together, and takes them apart again.
 //! - [`connection`]: accept, speak HTTP/2, drain; [`keepalive`]: how long connections live, how often peers may ping.
 //! - [`chain`]: what every call passes on its way to a handler: panics, deadlines, the access log, limits.
+//! - [`routes`]: which service answers.
 //! - [`metrics`] and [`traces`]: what is told of calls, and to whom.
 //! - [`tls`]: encryption; [`auth`]: who calls, and what they may do; [`reload`]: what is made from files; [`certs`] makes them.
 //! - [`health`]: whether the services take calls; [`probe`] asks; `reflection` tells tools what can be called.
@@ -38,6 +39,7 @@ pub mod metrics;
 pub mod probe;
 mod reflection;
 pub mod reload;
+pub mod routes;
 pub mod seed;
 pub mod server;
 pub mod service;

@@ -11,11 +11,15 @@ use std::{
 use futures::StreamExt as _;
 use http::{Request, Response};
 use http_body_util::{BodyStream, StreamBody};
-use tonic::{body::Body, server::NamedService, service::Routes};
+use tonic::{body::Body, server::NamedService};
 use tonic_reflection::server::{Builder, Error};
 use tower::Service;
 
-use crate::{connection::Stop, health};
+use crate::{
+    connection::{RequestBody, Stop},
+    health,
+    routes::Routes,
+};
 
 /// Adds both versions of reflection, which describe these services.
 pub(crate) fn describe(routes: Routes, services: &[&'static str]) -> Result<Routes, Error> {
@@ -37,7 +41,7 @@ impl<S: NamedService> NamedService for UntilStop<S> {
     const NAME: &'static str = S::NAME;
 }
 
-impl<S> Service<Request<Body>> for UntilStop<S>
+impl<S> Service<Request<RequestBody>> for UntilStop<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
@@ -49,7 +53,7 @@ where
         self.0.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Body>) -> S::Future {
+    fn call(&mut self, request: Request<RequestBody>) -> S::Future {
         let stop = Stop::of(request.extensions());
         self.0.call(request.map(|body| {
             let stopped = async move { stop.due().await };

@@ -21,8 +21,7 @@ use quartet_client::{
 };
 use tokio::{io::DuplexStream, sync::mpsc, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::service::Routes;
-use tower::{ServiceExt as _, service_fn};
+use tower::service_fn;
 
 use crate::{
     auth::Auth,
@@ -44,6 +43,7 @@ use crate::{
     metrics::{CallMetrics, Metrics, endpoint::MetricsEndpoint},
     reflection,
     reload::{FileError, Reloader},
+    routes::Routes,
     seed,
     service::{Posts, frames::Frames},
     tls::Tls,
@@ -477,7 +477,7 @@ fn while_starting(health: Health, auth: Option<Auth>) -> HttpService {
         let health = health.clone();
         async move {
             if request.uri().path().starts_with("/grpc.health.v1.Health/") {
-                return health.oneshot(request).await;
+                return health.call(request).await;
             }
             Ok(error::starting().into_http())
         }

@@ -25,10 +25,11 @@ use quartet_server::{
     config::Config,
     connection::{self, Gauges},
     cores::Cores,
+    routes::Routes,
 };
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, service::Routes};
+use tonic::{Request, Response, Status};
 
 /// Longer than anything here takes.
 const SOON: Duration = Duration::from_secs(30);

@@ -3,8 +3,8 @@
 //! A token decides if there is one, because somebody chose to send it with this call; else the certificate of the
 //! connection. The token is taken out of the request: nothing behind this layer can log it or send it on.
 
+use futures::TryFutureExt as _;
 use http::{HeaderMap, Request, header::AUTHORIZATION};
-use tokio::time::timeout_at;
 use tonic::Status;
 use tower::service_fn;
 
@@ -14,7 +14,7 @@ use super::{
     token::Refusal,
 };
 use crate::{
-    chain::{Inner, body::Watched},
+    chain::{Inner, watch::answer},
     connection::{Peer, RequestBody},
     error,
 };
@@ -28,26 +28,15 @@ pub fn around(mut service: impl Inner, auth: Option<Auth>) -> impl Inner {
         let begun = caller.map(|caller| {
             let expires = caller.as_ref().and_then(|caller| caller.expires);
             let expiry = Expiry::of(request.extensions_mut(), expires);
-            (caller, expires, expiry, service.call(request))
+            let below = service.call(request).map_ok(move |mut response| {
+                let extensions = response.extensions_mut();
+                expires.map(|expires| extensions.insert(expiry::deadline(expires)));
+                caller.map(|caller| extensions.insert(caller));
+                response
+            });
+            (below, expiry)
         });
-        async move {
-            let (caller, expires, expiry, answer) = match begun {
-                Ok(begun) => begun,
-                Err(refusal) => return Ok(refusal.into_http()),
-            };
-            let answer = match expires {
-                None => answer.await,
-                Some(expires) => match timeout_at(expires, answer).await {
-                    Ok(answer) => answer,
-                    Err(_) => return Ok(error::token_expired().into_http()),
-                },
-            };
-            let mut response = Watched::response(answer?, expiry);
-            let extensions = response.extensions_mut();
-            expires.map(|expires| extensions.insert(expiry::deadline(expires)));
-            caller.map(|caller| extensions.insert(caller));
-            Ok(response)
-        }
+        answer(begun)
     })
 }
 // ANCHOR_END: authentication

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     chain::{
         Inner,
-        body::{Hold, Watched},
+        watch::{Hold, answer},
     },
     connection::RequestBody,
     error,
@@ -72,13 +72,7 @@ pub(super) fn is_open(auth: &Auth, path: &str) -> bool {
 pub fn around(mut service: impl Inner, callers_are_known: bool) -> impl Inner {
     service_fn(move |request: Request<RequestBody>| {
         let may = if callers_are_known { authorize(&request) } else { Ok(()) };
-        let begun = may.map(|()| service.call(request));
-        async move {
-            match begun {
-                Ok(answer) => Ok(Watched::response(answer.await?, Hold(()))),
-                Err(refusal) => Ok(refusal.into_http()),
-            }
-        }
+        answer(may.map(|()| (service.call(request), Hold(()))))
     })
 }
 

@@ -5,21 +5,22 @@
 //! connection resets its stream ([`Deadline`]).
 
 use std::{
+    convert::Infallible,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::Extensions;
+use http::{Extensions, Response};
 use http_body::Body;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 
 use crate::{
     chain::{
-        body::{Polled, Watch},
         deadline::Deadline,
+        watch::{Polled, Watch},
     },
     connection::Stop,
     error,
@@ -71,6 +72,19 @@ impl Ending {
 }
 
 impl Watch for Expiry {
+    fn poll_response<B>(
+        &mut self,
+        below: Pin<&mut impl Future<Output = Result<Response<B>, Infallible>>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<B>, Status>> {
+        if let Poll::Ready(Ok(response)) = below.poll(cx) {
+            return Poll::Ready(Ok(response));
+        }
+        let Some(ending) = &mut self.0 else { return Poll::Pending };
+        ready!(ending.clock.as_mut().poll(cx));
+        Poll::Ready(Err(error::token_expired()))
+    }
+
     fn poll_frame(
         &mut self,
         body: Pin<&mut impl Body<Data = Bytes, Error = Status>>,

@@ -4,26 +4,27 @@
 //! more. Then its line goes to the access log and its figures to the metrics.
 
 use std::{
+    convert::Infallible,
     pin::Pin,
     sync::{Arc, OnceLock},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Request, Response, uri::PathAndQuery};
 use http_body::Body;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tower::service_fn;
-use tracing::{Instrument as _, Span};
+use tracing::Span;
 
 use super::{
     Inner, access_log,
-    body::{Polled, Watch, Watched},
     framing::{Count, Framing},
     methods,
     request_id::RequestId,
+    watch::{Polled, Watch, answer},
 };
 use crate::{
     auth::Caller,
@@ -46,18 +47,9 @@ pub fn around(mut service: impl Inner, observers: Arc<Observers>) -> impl Inner 
         request.extensions_mut().insert(call.clone());
         request.body_mut().watch(call.clone());
         let span = call.span.clone();
-        let mut open = Open::new(call);
-        let answer = span.in_scope(|| service.call(request)).instrument(span);
-        async move {
-            let mut response = answer.await?;
-            open.note_status(response.headers());
-            if let Some(lane) = response.extensions_mut().remove::<Lane>() {
-                // What goes past the body is counted as well.
-                let lane = CountedLane { lane, call: open.call.clone() };
-                response.extensions_mut().insert(Lane(Arc::new(lane)));
-            }
-            Ok(Watched::response(response, open))
-        }
+        let open = Open::new(call);
+        let below = span.in_scope(|| service.call(request));
+        answer(Ok((below, open)))
     })
 }
 
@@ -203,7 +195,7 @@ struct Open {
     call: Arc<Call>,
     framing: Framing,
     end: Option<End>,
-    /// Whether the body below is being polled: it is not any more when this is dropped, unless it panicked.
+    /// Whether what is below is being polled: it is not any more when this is dropped, unless it panicked.
     polling: bool,
 }
 
@@ -215,17 +207,38 @@ impl Open {
     fn note_status(&mut self, headers: &HeaderMap) {
         self.end = End::of(headers);
     }
+
+    /// Does this for the call. Whoever is dropped meanwhile is dropped by a panic.
+    fn within<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        self.polling = true;
+        let polled = self.call.span.in_scope(poll);
+        self.polling = false;
+        polled
+    }
 }
 
 impl Watch for Open {
+    fn poll_response<B>(
+        &mut self,
+        below: Pin<&mut impl Future<Output = Result<Response<B>, Infallible>>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<B>, Status>> {
+        let Ok(mut response) = ready!(self.within(|| below.poll(cx)));
+        self.note_status(response.headers());
+        if let Some(lane) = response.extensions_mut().remove::<Lane>() {
+            // What goes past the body is counted as well.
+            let lane = CountedLane { lane, call: self.call.clone() };
+            response.extensions_mut().insert(Lane(Arc::new(lane)));
+        }
+        Poll::Ready(Ok(response))
+    }
+
     fn poll_frame(
         &mut self,
         body: Pin<&mut impl Body<Data = Bytes, Error = Status>>,
         cx: &mut Context<'_>,
     ) -> Polled {
-        self.polling = true;
-        let polled = self.call.span.in_scope(|| body.poll_frame(cx));
-        self.polling = false;
+        let polled = self.within(|| body.poll_frame(cx));
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             match (frame.data_ref(), frame.trailers_ref()) {
                 (Some(data), _) => self.call.note_sent(&mut self.framing, data),

@@ -7,22 +7,23 @@
 //! Not here: a client that grants no window. Its stream is not polled; the connection resets it at the [`Deadline`].
 
 use std::{
+    convert::Infallible,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request};
+use http::{Extensions, HeaderMap, Request, Response};
 use http_body::Body;
 use quartet::reason;
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{Code, Status};
 use tower::service_fn;
 
 use super::{
     Inner,
-    body::{Polled, Watch, Watched},
+    watch::{Polled, Watch, answer},
 };
 use crate::{connection::RequestBody, error};
 
@@ -31,27 +32,7 @@ use crate::{connection::RequestBody, error};
 pub fn around(mut service: impl Inner) -> impl Inner {
     service_fn(move |request: Request<RequestBody>| {
         let deadline = deadline_of(request.headers());
-        let begun = deadline.map(|deadline| (deadline, service.call(request)));
-        async move {
-            match begun {
-                Err(status) => Ok(status.into_http()),
-                Ok((None, answer)) => Ok(Watched::response(answer.await?, Clock(None))),
-                Ok((Some(deadline), answer)) => match timeout_at(deadline, answer).await {
-                    Err(_) => Ok(exceeded().into_http()),
-                    Ok(response) => {
-                        let clock = Clock(Some(Box::pin(sleep_until(deadline))));
-                        let mut response = Watched::response(response?, clock);
-                        // A token may end before.
-                        let end = response
-                            .extensions()
-                            .get()
-                            .map_or(deadline, |Deadline(end)| *end.min(&deadline));
-                        response.extensions_mut().insert(Deadline(end));
-                        Ok(response)
-                    }
-                },
-            }
-        }
+        answer(deadline.map(|deadline| (service.call(request), Clock::of(deadline))))
     })
 }
 
@@ -63,20 +44,49 @@ pub struct Deadline(pub Instant);
 struct Clock(Option<Pin<Box<Sleep>>>);
 
 impl Watch for Clock {
+    fn poll_response<B>(
+        &mut self,
+        below: Pin<&mut impl Future<Output = Result<Response<B>, Infallible>>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<B>, Status>> {
+        if let Poll::Ready(Ok(mut response)) = below.poll(cx) {
+            self.limit(response.extensions_mut());
+            return Poll::Ready(Ok(response));
+        }
+        ready!(self.poll_ring(cx));
+        Poll::Ready(Err(exceeded()))
+    }
+
     fn poll_frame(
         &mut self,
         body: Pin<&mut impl Body<Data = Bytes, Error = Status>>,
         cx: &mut Context<'_>,
     ) -> Polled {
-        if let Some(clock) = &mut self.0
-            && clock.as_mut().poll(cx).is_ready()
-        {
+        if self.poll_ring(cx).is_ready() {
             return Poll::Ready(Some(error::trailers(&exceeded())));
         }
         body.poll_frame(cx)
     }
 }
 // ANCHOR_END: deadline
+
+impl Clock {
+    fn of(deadline: Option<Instant>) -> Self {
+        Self(deadline.map(|deadline| Box::pin(sleep_until(deadline))))
+    }
+
+    fn poll_ring(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().map_or(Poll::Pending, |clock| clock.as_mut().poll(cx))
+    }
+
+    /// Says in a response when its stream must have ended. A token may end before.
+    fn limit(&self, response: &mut Extensions) {
+        let Some(clock) = &self.0 else { return };
+        let token = response.get().map(|Deadline(end)| *end);
+        let end = token.into_iter().fold(clock.deadline(), Instant::min);
+        response.insert(Deadline(end));
+    }
+}
 
 fn deadline_of(headers: &HeaderMap) -> Result<Option<Instant>, Status> {
     Ok(timeout_of(headers)?.map(|timeout| Instant::now() + timeout))

@@ -21,9 +21,8 @@ use tonic::{Code, Status};
 use tower::service_fn;
 
 use super::{
-    Inner,
-    body::{Hold, Watched},
-    methods,
+    Inner, methods,
+    watch::{Hold, answer},
 };
 use crate::{
     admission::{Admission, Place},
@@ -54,13 +53,7 @@ pub struct CallLimits {
 // ANCHOR: limits
 pub fn around(mut service: impl Inner, limits: Limits) -> impl Inner {
     service_fn(move |request: Request<RequestBody>| {
-        let begun = limits.admit(&request).map(|place| (place, service.call(request)));
-        async move {
-            match begun {
-                Ok((place, answer)) => Ok(Watched::response(answer.await?, Hold(place))),
-                Err(status) => Ok(status.into_http()),
-            }
-        }
+        answer(limits.admit(&request).map(|place| (service.call(request), Hold(place))))
     })
 }
 // ANCHOR_END: limits

@@ -1,22 +1,22 @@
 //! The layer that gives a reason to the statuses that tonic makes before a handler runs: of unknown methods and of
 //! requests that it cannot read.
 
-use futures::FutureExt as _;
-use http::{Request, Response};
-use tonic::{Code, Status, body::Body, service::Routes};
-use tower::{Service as _, service_fn};
+use std::sync::Arc;
 
-use super::Inner;
-use crate::{connection::RequestBody, error};
+use futures::TryFutureExt as _;
+use http::{Request, Response};
+use tonic::{Code, Status, body::Body};
+use tower::service_fn;
+
+use super::{Inner, call::Name};
+use crate::{connection::RequestBody, error, routes::Routes};
 
 /// Routes whose statuses all have reasons.
 pub(super) fn around(routes: Routes) -> impl Inner<Body = Body> {
-    let mut routes = routes.prepare();
+    let routes = Arc::new(routes);
     service_fn(move |request: Request<RequestBody>| {
-        let uri = request.uri().clone();
-        let answer = routes.call(request);
-        // In a box: the compiler keeps what a future waits for twice, and every layer above would double it.
-        async move { Ok(with_reason(uri.path(), answer.await?)) }.boxed()
+        let name = Name::of(&request);
+        routes.call(request).map_ok(move |response| with_reason(name.method(), response))
     })
 }
 

@@ -5,22 +5,22 @@
 
 use std::{
     any::Any,
+    convert::Infallible,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use futures::FutureExt as _;
-use http::Request;
+use http::{Request, Response};
 use http_body::Body;
 use tonic::Status;
 use tower::service_fn;
 
 use super::{
     Inner,
-    body::{Polled, Watch, Watched},
     call::Name,
+    watch::{Polled, Watch, answer},
 };
 use crate::{connection::RequestBody, error};
 
@@ -30,45 +30,50 @@ pub fn around(mut service: impl Inner) -> impl Inner {
     service_fn(move |request: Request<RequestBody>| {
         let name = Name::of(&request);
         let begun = catch_unwind(AssertUnwindSafe(|| service.call(request)));
-        async move {
-            let answered = match begun {
-                Ok(answer) => AssertUnwindSafe(answer).catch_unwind().await,
-                Err(panic) => Err(panic),
-            };
-            match answered {
-                Ok(response) => Ok(Watched::response(response?, Recover(name))),
-                Err(panic) => {
-                    log_panic(&name, &*panic);
-                    Ok(error::internal().into_http())
-                }
-            }
-        }
+        let recover = Recover(name);
+        answer(match begun {
+            Ok(below) => Ok((below, recover)),
+            Err(panic) => Err(recover.status(&*panic)),
+        })
     })
 }
 
-/// What a panic ends with: INTERNAL in the trailers.
+/// What a panic ends with: INTERNAL, in the trailers once the response has begun.
 struct Recover(Name);
 
 impl Watch for Recover {
+    fn poll_response<B>(
+        &mut self,
+        below: Pin<&mut impl Future<Output = Result<Response<B>, Infallible>>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<B>, Status>> {
+        match catch_unwind(AssertUnwindSafe(|| below.poll(cx))) {
+            Ok(polled) => polled.map_err(|never| match never {}),
+            Err(panic) => Poll::Ready(Err(self.status(&*panic))),
+        }
+    }
+
     fn poll_frame(
         &mut self,
         body: Pin<&mut impl Body<Data = Bytes, Error = Status>>,
         cx: &mut Context<'_>,
     ) -> Polled {
-        catch_unwind(AssertUnwindSafe(|| body.poll_frame(cx))).unwrap_or_else(|panic| {
-            log_panic(&self.0, &*panic);
-            Poll::Ready(Some(error::trailers(&error::internal())))
-        })
+        catch_unwind(AssertUnwindSafe(|| body.poll_frame(cx)))
+            .unwrap_or_else(|panic| Poll::Ready(Some(error::trailers(&self.status(&*panic)))))
     }
 }
 // ANCHOR_END: recover
 
-fn log_panic(name: &Name, panic: &(dyn Any + Send)) {
-    let message = panic
-        .downcast_ref::<&str>()
-        .map(ToString::to_string)
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_default();
-    let (method, request_id) = (name.method(), name.request_id());
-    tracing::error!(method, request_id, message, "a handler panicked");
+impl Recover {
+    /// The caller learns that there is a bug, the log learns which.
+    fn status(&self, panic: &(dyn Any + Send)) -> Status {
+        let message = panic
+            .downcast_ref::<&str>()
+            .map(ToString::to_string)
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        let (method, request_id) = (self.0.method(), self.0.request_id());
+        tracing::error!(method, request_id, message, "a handler panicked");
+        error::internal()
+    }
 }

@@ -3,6 +3,7 @@
 //! A caller that sends one finds it in its own log and in ours; for others one is made. It goes back in the response's
 //! headers. It names, and proves nothing: two calls may have the same.
 
+use futures::TryFutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tower::service_fn;
 
@@ -22,12 +23,10 @@ pub fn around(mut service: impl Inner) -> impl Inner {
     service_fn(move |mut request: http::Request<_>| {
         let id = given(request.headers()).unwrap_or_else(made);
         request.extensions_mut().insert(RequestId(id.clone()));
-        let answer = service.call(request);
-        async move {
-            let mut response = answer.await?;
+        service.call(request).map_ok(move |mut response| {
             response.headers_mut().insert(X_REQUEST_ID, unindexed(id));
-            Ok(response)
-        }
+            response
+        })
     })
 }
 

@@ -26,7 +26,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
-use tower::ServiceExt as _;
 
 use super::{HttpService, Lane, activity::OpenStream, woken::Woken};
 use crate::{
@@ -72,10 +71,10 @@ async fn begin(
         // The caller is gone, and the handler with it: it must not take the end of the request for a good one.
         _ = poll_fn(|cx| respond.poll_reset(cx)) => return None,
         () = cut.cancelled() => error::shutdown().into_http(),
-        response = service.oneshot(request) => match response {
-            Ok(response) => response,
-            Err(never) => match never {},
-        },
+        answered = service.call(request) => {
+            let Ok(response) = answered;
+            response
+        }
     };
     let (mut head, body) = response.into_parts();
     let lane = head.extensions.remove::<Lane>();

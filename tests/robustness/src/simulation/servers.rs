@@ -22,11 +22,11 @@ use quartet_server::{
         disk::MemoryDisk,
         embedded::{EmbeddedLog, Identity, Options, RingLimits},
     },
+    routes::Routes,
     server::Server,
     service::{Posts, frames::Frames},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 use turmoil::net::TcpListener;
 
 use super::{
