@@ -29,7 +29,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
-use tower::{ServiceExt as _, service_fn};
+use tower::service_fn;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::{

@@ -1,10 +1,13 @@
 //! ListPostsByUserId.
 
 use prost::Message as _;
-use quartet::{limits, post::v1::PostMessage};
+use quartet::{
+    limits,
+    post::v1::{ListPostsByUserIdRequest, PostMessage},
+};
 
 use crate::support::{
-    TestServer, after, large_post, page, post, post_ids, posts, read_log, sequence, upload,
+    TestServer, after, large_post, page, post, post_ids, posts, raw, read_log, sequence, upload,
 };
 
 #[tokio::test]
@@ -15,6 +18,29 @@ async fn a_user_without_posts_known_or_not_is_ok_and_empty() {
         let page = page(&mut server.posts(), user_id, None).await.unwrap();
         assert!(page.post_messages.is_empty() && !page.truncated);
         assert_eq!(sequence(&page.position), 1, "nothing up to the head is theirs");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_in_pieces_gets_what_one_in_one_piece_gets() {
+    let server = TestServer::start().await;
+    upload(&mut server.posts(), posts("p", 3, &[])).await.unwrap();
+    let answer = async |chunks| {
+        let path = "/post.v1.PostService/ListPostsByUserId";
+        let (mut headers, data, trailers) = raw::all_of(&server.channel(), path, chunks).await;
+        headers.remove("x-request-id").expect("every call has one");
+        (headers, data, trailers)
+    };
+    let of = |user_id: &str| {
+        ListPostsByUserIdRequest { user_id: user_id.to_owned(), resume_after: None }.encode_to_vec()
+    };
+    for (message, is_ok) in [(of("1"), true), (of("no id"), false), (b"\xff".to_vec(), false)] {
+        let whole = raw::framed(&message);
+        let pieces = vec![whole.slice(..2), whole.slice(2..6), whole.slice(6..)];
+        let answered = answer(vec![whole]).await;
+        assert_eq!(answered, answer(pieces).await, "{message:?}");
+        assert_eq!(answered.2.is_some_and(|it| it["grpc-status"] == "0"), is_ok, "{message:?}");
     }
     server.stop().await;
 }

@@ -15,6 +15,8 @@ use tower::Service;
 
 use crate::connection::RequestBody;
 
+pub mod whole;
+
 /// What comes of a call.
 pub type Answer = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 

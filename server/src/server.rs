@@ -43,7 +43,7 @@ use crate::{
     metrics::{CallMetrics, Metrics, endpoint::MetricsEndpoint},
     reflection,
     reload::{FileError, Reloader},
-    routes::Routes,
+    routes::{Routes, whole::Whole},
     seed,
     service::{Posts, frames::Frames},
     tls::Tls,
@@ -453,11 +453,14 @@ fn routes(
 ) -> Result<Routes, ServerError> {
     let mut routes = user_routes(Routes::default(), users);
     if let Some(posts) = posts {
+        let posts = Arc::new(posts);
+        let service =
+            PostServiceServer::from_arc(posts.clone()).max_decoding_message_size(REQUEST_BYTES);
+        let blog = PostServer::from_arc(posts.clone()).max_decoding_message_size(REQUEST_BYTES);
+        let page = move |request| posts.clone().page_of_user(request);
         routes = routes
-            .add_service(
-                PostServiceServer::new(posts.clone()).max_decoding_message_size(REQUEST_BYTES),
-            )
-            .add_service(PostServer::new(posts).max_decoding_message_size(REQUEST_BYTES));
+            .add_service(Whole::new(service, "/post.v1.PostService/ListPostsByUserId", page))
+            .add_service(blog);
     }
     let health = HealthServer::new(health).max_decoding_message_size(REQUEST_BYTES);
     Ok(reflection::describe(routes.add_service(health), &services(config))?)

@@ -110,6 +110,14 @@ enum Submission {
 }
 
 impl Posts {
+    /// Answers `ListPostsByUserId`.
+    pub async fn page_of_user(
+        self: Arc<Self>,
+        request: ListPostsByUserIdRequest,
+    ) -> Result<Page, Status> {
+        unary::list_posts_by_user_id(&self, request).await
+    }
+
     /// Checks a post and whose it is, and encodes it into `room`. An error is not about the post: it ends the call, and the
     /// writer may try again.
     async fn submission(

@@ -38,6 +38,18 @@ pub async fn status_with(
     ended(answer(channel, path, headers, chunks).await).await
 }
 
+/// All that a call is answered with: headers, the bytes of its messages, trailers.
+pub async fn all_of(
+    channel: &Channel,
+    path: &str,
+    chunks: Vec<Bytes>,
+) -> (HeaderMap, Bytes, Option<HeaderMap>) {
+    let (head, body) = answer(channel, path, HeaderMap::new(), chunks).await.into_parts();
+    let body = soon(body.collect()).await.unwrap();
+    let trailers = body.trailers().cloned();
+    (head.headers, body.to_bytes(), trailers)
+}
+
 /// The headers that a call is answered with.
 pub async fn headers_of(
     channel: &Channel,

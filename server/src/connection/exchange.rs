@@ -10,7 +10,7 @@ use std::{
     future::poll_fn,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -46,7 +46,7 @@ pub(super) fn serve(
     cut: CancellationToken,
     open: (OpenStream, Held),
 ) -> impl Future<Output = ()> + Send {
-    let request = request.map(|stream| RequestBody { stream, data_ended: false, watched: None });
+    let request = request.map(|stream| RequestBody::new(stream));
     // In a box, which goes when the response begins: a stream that is open for long shall not hold what that took.
     let begun = begin(request, respond, service, cut).boxed();
     async move {
@@ -183,12 +183,57 @@ fn poll_lane(lane: Option<&Lane>, cx: &mut Context<'_>) -> Poll<Bytes> {
 #[derive(Debug)]
 pub struct RequestBody {
     stream: RecvStream,
+    /// What has come and was looked at, and is still to be read.
+    seen: Bytes,
     data_ended: bool,
     /// The call that counts what comes, and where it is in its messages.
     watched: Option<(Arc<Call>, Framing)>,
 }
 
 impl RequestBody {
+    fn new(stream: RecvStream) -> Self {
+        Self { stream, seen: Bytes::new(), data_ended: false, watched: None }
+    }
+
+    /// All of the request's data, if it came in one piece, and its end with it. It stays here for whoever reads the body.
+    pub fn whole(&mut self) -> Option<&Bytes> {
+        let mut now = Context::from_waker(Waker::noop());
+        loop {
+            match self.poll_data(&mut now) {
+                Poll::Ready(None) => return Some(&self.seen),
+                Poll::Ready(Some(Ok(data))) if data.is_empty() => {}
+                Poll::Ready(Some(Ok(data))) if self.seen.is_empty() => self.seen = data,
+                Poll::Ready(Some(Ok(data))) => {
+                    self.seen = [&*self.seen, &*data].concat().into();
+                    return None;
+                }
+                // An error stays in the stream.
+                Poll::Ready(Some(Err(_))) | Poll::Pending => return None,
+            }
+        }
+    }
+
+    /// What comes next.
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> {
+        if self.data_ended {
+            return Poll::Ready(None);
+        }
+        let data = match ready!(self.stream.poll_data(cx)) {
+            Some(Ok(data)) => data,
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            None => {
+                self.data_ended = true;
+                return Poll::Ready(None);
+            }
+        };
+        // It is handed on, so there is room for as much more. This fails only if the stream is over.
+        let _ = self.stream.flow_control().release_capacity(data.len());
+        if let Some((call, framing)) = &mut self.watched {
+            call.note_received(framing, &data);
+        }
+        Poll::Ready(Some(Ok(data)))
+    }
+
     /// Has the messages that come counted by their call.
     pub fn watch(&mut self, call: Arc<Call>) {
         self.watched = Some((call, Framing::default()));
@@ -203,19 +248,13 @@ impl http_body::Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if !self.data_ended {
-            match ready!(self.stream.poll_data(cx)) {
-                Some(Ok(data)) => {
-                    // It is handed on, so there is room for as much more. This fails only if the stream is over.
-                    let _ = self.stream.flow_control().release_capacity(data.len());
-                    if let Some((call, framing)) = &mut self.watched {
-                        call.note_received(framing, &data);
-                    }
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
-                }
-                Some(Err(error)) => return Poll::Ready(Some(Err(cut_off(&error)))),
-                None => self.data_ended = true,
-            }
+        if !self.seen.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.seen)))));
+        }
+        match ready!(self.poll_data(cx)) {
+            Some(Ok(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+            Some(Err(error)) => return Poll::Ready(Some(Err(cut_off(&error)))),
+            None => {}
         }
         match ready!(self.stream.poll_trailers(cx)) {
             Ok(trailers) => Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers)))),
@@ -224,7 +263,7 @@ impl http_body::Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.stream.is_end_stream()
+        self.seen.is_empty() && self.stream.is_end_stream()
     }
 }
 
