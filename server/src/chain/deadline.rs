@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, Request, Response};
+use http::{Extensions, HeaderMap, HeaderName, Request, Response};
 use http_body::Body;
 use quartet::reason;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -26,6 +26,9 @@ use super::{
     watch::{Polled, Watch, answer},
 };
 use crate::{connection::RequestBody, error};
+
+/// What says how long a call may take. Names are parsed here once, not for each call.
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// A service whose calls end when the `grpc-timeout` of their request is over.
 // ANCHOR: deadline
@@ -102,7 +105,7 @@ fn exceeded() -> Status {
 
 /// The time that a call may take: up to 8 digits and a unit, as gRPC over HTTP/2 defines `grpc-timeout`.
 fn timeout_of(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
-    let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
+    let Some(value) = headers.get(GRPC_TIMEOUT) else { return Ok(None) };
     let timeout = value.to_str().ok().and_then(parse_timeout);
     timeout.map(Some).ok_or_else(|| error::invalid_field("grpc-timeout", "is not a timeout"))
 }

@@ -17,7 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::CONTENT_TYPE};
 use http_body_util::{BodyExt as _, Full};
 use quartet::{
     limits::REQUEST_BYTES,
@@ -28,6 +28,8 @@ use tower::Service;
 
 use super::Answer;
 use crate::connection::RequestBody;
+
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// A generated service with a shorter way to one of its unary methods.
 #[derive(Clone)]
@@ -60,7 +62,7 @@ impl<S> Whole<S> {
     /// The message of a call that can go the shorter way.
     fn message(&self, request: &mut Request<RequestBody>) -> Option<Bytes> {
         let plain =
-            request.uri().path() == self.path && !request.headers().contains_key("grpc-encoding");
+            request.uri().path() == self.path && !request.headers().contains_key(GRPC_ENCODING);
         plain.then(|| request.body_mut().whole().and_then(unframed)).flatten()
     }
 }
