@@ -46,7 +46,7 @@ pub(super) fn serve(
     cut: CancellationToken,
     open: (OpenStream, Held),
 ) -> impl Future<Output = ()> + Send {
-    let request = request.map(|stream| RequestBody::new(stream));
+    let request = request.map(RequestBody::new);
     // In a box, which goes when the response begins: a stream that is open for long shall not hold what that took.
     let begun = begin(request, respond, service, cut).boxed();
     async move {
