@@ -5,7 +5,7 @@
 
 use std::str::Utf8Error;
 
-use prost::encoding::{WireType, decode_key, decode_varint};
+use prost::encoding::{WireType, decode_varint};
 use prost_types::Timestamp;
 
 use crate::wire::{AUTHOR, BODY, CREATE_TIME, POST_ID, SEQUENCE, TAGS, TITLE, USER_ID};
@@ -40,22 +40,42 @@ pub enum Field<'a> {
 }
 
 /// The fields of a message and their numbers, in their order. Nothing follows an error.
-pub fn fields(message: &[u8]) -> impl Iterator<Item = Result<(u32, Field<'_>), Malformed>> {
-    let mut rest = message;
-    std::iter::from_fn(move || {
-        let field = (!rest.is_empty()).then(|| field(&mut rest))?;
-        if field.is_err() {
-            rest = &[];
-        }
-        Some(field)
-    })
+pub fn fields(message: &[u8]) -> Fields<'_> {
+    Fields { rest: message }
 }
 
-#[inline]
+/// See [`fields`].
+#[derive(Debug, Clone)]
+pub struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<(u32, Field<'a>), Malformed>;
+
+    // Inlined, so that a loop over fields makes no `Field` of what it passes over: half the time of reading a post.
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let field = field(&mut self.rest);
+        if field.is_err() {
+            self.rest = &[];
+        }
+        Some(field)
+    }
+}
+
+#[inline(always)]
 fn field<'a>(rest: &mut &'a [u8]) -> Result<(u32, Field<'a>), Malformed> {
-    let number = |rest: &mut &[u8]| decode_varint(rest).map_err(|_| Malformed("a number"));
-    let (tag, wire_type) = decode_key(rest).map_err(|_| Malformed("the key of a field"))?;
-    let field = match wire_type {
+    let key = u32::try_from(number(rest)?).map_err(|_| Malformed("the key of a field"))?;
+    let tag = key >> 3;
+    if tag == 0 {
+        return Err(Malformed("the key of a field"));
+    }
+    let wire_type = WireType::try_from(u64::from(key & 7));
+    let field = match wire_type.map_err(|_| Malformed("the key of a field"))? {
         WireType::Varint => Field::Number(number(rest)?),
         WireType::LengthDelimited => {
             let length = usize::try_from(number(rest)?).unwrap_or(usize::MAX);
@@ -68,6 +88,17 @@ fn field<'a>(rest: &mut &'a [u8]) -> Result<(u32, Field<'a>), Malformed> {
     Ok((tag, field))
 }
 
+/// Most numbers are keys and lengths, of one byte.
+#[inline(always)]
+fn number(rest: &mut &[u8]) -> Result<u64, Malformed> {
+    if let [byte @ ..0x80, after @ ..] = *rest {
+        *rest = after;
+        return Ok(u64::from(*byte));
+    }
+    decode_varint(rest).map_err(|_| Malformed("a number"))
+}
+
+#[inline]
 fn split<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], Malformed> {
     let (value, after) = rest.split_at_checked(length).ok_or(Malformed("a field is cut off"))?;
     *rest = after;
@@ -110,10 +141,7 @@ impl<'a> PostRef<'a> {
                 (USER_ID, Field::Bytes(text)) => post.user_id = str::from_utf8(text)?,
                 (TAGS, Field::Bytes(text)) => _ = str::from_utf8(text)?,
                 (SEQUENCE, Field::Number(number)) => post.sequence = number as i64,
-                (CREATE_TIME, Field::Bytes(time)) => {
-                    let time = prost::Message::decode(time);
-                    post.create_time = Some(time.map_err(|_| Malformed("a time"))?);
-                }
+                (CREATE_TIME, Field::Bytes(bytes)) => post.create_time = Some(time(bytes)?),
                 (POST_ID..=CREATE_TIME, _) => return Err(Malformed("a field has another type")),
                 _ => {}
             }
@@ -128,4 +156,18 @@ impl<'a> PostRef<'a> {
             _ => None,
         })
     }
+}
+
+/// Reads a `Timestamp`, which prost would with a function for each number.
+fn time(message: &[u8]) -> Result<Timestamp, Malformed> {
+    let mut time = Timestamp::default();
+    for field in fields(message) {
+        match field? {
+            (1, Field::Number(seconds)) => time.seconds = seconds as i64,
+            (2, Field::Number(nanos)) => time.nanos = nanos as i32,
+            (1 | 2, _) => return Err(Malformed("a time")),
+            _ => {}
+        }
+    }
+    Ok(time)
 }

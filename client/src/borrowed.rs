@@ -3,18 +3,11 @@
 //! A default client spends most of its time on a `String` for every text. [`Batch`] keeps the message as it came, and
 //! [`Batch::posts`] reads the posts where they are.
 
-use std::marker::PhantomData;
-
-use bytes::{Buf as _, Bytes};
-use prost::Message as _;
+use bytes::Bytes;
 use quartet::{
     borrowed::{Field, Malformed, PostRef, fields},
-    post::v1::{ListPostsRequest, ListPostsResponse, LogPosition},
-    wire::WireCodec,
-};
-use tonic::{
-    Code, Status,
-    codec::{Codec, DecodeBuf, Decoder},
+    post::v1::{ListPostsResponse, LogPosition},
+    wire::Decode,
 };
 
 // The field numbers of `ListPostsResponse`.
@@ -25,11 +18,7 @@ const SNAPSHOT_COMPLETE: u32 = 3;
 const SEQUENCE: u32 = 7;
 
 /// What a list is read into: [`ListPostsResponse`], or [`Batch`].
-pub trait FromList: Send + Sync + Sized + 'static {
-    /// How it comes off the wire.
-    #[doc(hidden)]
-    type Codec: Codec<Encode = ListPostsRequest, Decode = Self> + Default + Send + 'static;
-
+pub trait FromList: Decode + Send + Sync + 'static {
     /// The places of its posts in the log.
     fn sequences(&self) -> impl Iterator<Item = i64>;
     /// The last sequence that it covers.
@@ -39,8 +28,6 @@ pub trait FromList: Send + Sync + Sized + 'static {
 }
 
 impl FromList for ListPostsResponse {
-    type Codec = WireCodec<ListPostsRequest, Self>;
-
     fn sequences(&self) -> impl Iterator<Item = i64> {
         self.post_messages.iter().map(|post| post.sequence)
     }
@@ -54,7 +41,7 @@ impl FromList for ListPostsResponse {
     }
 }
 
-/// A `ListPostsResponse` whose posts are still in the bytes that came.
+/// A `ListPostsResponse` whose posts are still in the bytes that came, and which are kept as long as it is.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     message: Bytes,
@@ -74,7 +61,7 @@ impl Batch {
         for field in fields(&message) {
             match field? {
                 (POSITION, Field::Bytes(bytes)) => {
-                    let decoded = LogPosition::decode(bytes);
+                    let decoded = <LogPosition as prost::Message>::decode(bytes);
                     position = Some(decoded.map_err(|_| Malformed("a position"))?);
                 }
                 (SNAPSHOT_COMPLETE, Field::Number(flag)) => snapshot_complete = flag != 0,
@@ -104,18 +91,15 @@ impl Batch {
     }
 }
 
-impl FromList for Batch {
-    type Codec = BatchCodec;
+impl Decode for Batch {
+    fn decode(message: Bytes) -> Result<Self, String> {
+        Batch::decode(message).map_err(|error| error.to_string())
+    }
+}
 
+impl FromList for Batch {
     fn sequences(&self) -> impl Iterator<Item = i64> {
-        self.messages().map(|post| {
-            let sequences = fields(post).filter_map(|field| match field {
-                Ok((SEQUENCE, Field::Number(sequence))) => Some(sequence as i64),
-                _ => None,
-            });
-            // Of a field that comes twice, the last counts.
-            sequences.last().unwrap_or_default()
-        })
+        self.messages().map(sequence)
     }
 
     fn position(&self) -> Option<&LogPosition> {
@@ -127,34 +111,13 @@ impl FromList for Batch {
     }
 }
 
-/// The suite's codec, but for what it decodes.
-#[doc(hidden)]
-#[derive(Debug, Default)]
-pub struct BatchCodec(PhantomData<()>);
-
-impl Codec for BatchCodec {
-    type Encode = ListPostsRequest;
-    type Decode = Batch;
-    type Encoder = WireCodec<ListPostsRequest, ListPostsResponse>;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self::Encoder {
-        WireCodec::default()
+/// The place of a post in the log. Of a field that comes twice, the last counts.
+fn sequence(post: &[u8]) -> i64 {
+    let mut sequence = 0;
+    for field in fields(post) {
+        if let Ok((SEQUENCE, Field::Number(number))) = field {
+            sequence = number as i64;
+        }
     }
-
-    fn decoder(&mut self) -> Self {
-        Self::default()
-    }
-}
-
-impl Decoder for BatchCodec {
-    type Item = Batch;
-    type Error = Status;
-
-    fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<Batch>, Status> {
-        let message = buf.copy_to_bytes(buf.remaining());
-        Batch::decode(message)
-            .map(Some)
-            .map_err(|error| Status::new(Code::Internal, error.to_string()))
-    }
+    sequence
 }

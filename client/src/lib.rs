@@ -49,6 +49,8 @@ pub(crate) const EXPLAIN: &str = "quartet_client::explain";
 mod pages;
 pub use pages::list_user_posts;
 
+mod messages;
+
 mod list;
 pub use list::{ListEvent, list_posts, read_posts};
 

@@ -7,13 +7,13 @@ use std::pin::pin;
 
 use async_stream::try_stream;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, future::ready, stream};
-use http::uri::PathAndQuery;
 use quartet::post::v1::{ListPostsRequest, ListPostsResponse, LogPosition};
-use tonic::{Request, Response, Status, Streaming, client::Grpc};
+use tonic::{Response, Status, Streaming};
 
 use crate::{
     Channel, Error,
     borrowed::FromList,
+    messages,
     order::Order,
     resume::{Disconnected, Resume},
 };
@@ -92,14 +92,13 @@ fn call<B: FromList>(
     channel: Channel,
     request: ListPostsRequest,
 ) -> impl Stream<Item = Result<Option<B>, Status>> + Send {
-    let call = async move {
-        let mut client = Grpc::new(channel);
-        client.ready().await.map_err(|error| Status::from_error(error.into()))?;
-        let path = PathAndQuery::from_static(PATH);
-        let request = Request::new(request);
-        client.server_streaming(request, path, B::Codec::default()).await.map(begun)
-    };
-    stream::once(call).try_flatten()
+    try_stream! {
+        let mut messages = messages::call(channel, PATH, &request).await?;
+        yield None;
+        while let Some(message) = messages.next().await? {
+            yield Some(message);
+        }
+    }
 }
 
 /// The messages of a response, after a `None` for its head.

@@ -24,5 +24,5 @@ mod message_size;
 mod response;
 mod throttle;
 
-pub(crate) use attempts::Caller;
+pub(crate) use attempts::{Caller, code_of_http};
 pub use buffer::DEFAULT_BUFFER_BYTES;

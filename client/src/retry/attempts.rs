@@ -241,10 +241,15 @@ impl Failed {
     }
 }
 
-/// What gRPC makes of an HTTP status without a `grpc-status`: an answer of something that stands before the server.
-fn code_of_http(status: StatusCode) -> Option<Code> {
+/// What gRPC [makes of an HTTP status](https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md) without a
+/// `grpc-status`: an answer of something that stands before the server.
+pub(crate) fn code_of_http(status: StatusCode) -> Option<Code> {
     match status {
         StatusCode::OK => None,
+        StatusCode::BAD_REQUEST => Some(Code::Internal),
+        StatusCode::UNAUTHORIZED => Some(Code::Unauthenticated),
+        StatusCode::FORBIDDEN => Some(Code::PermissionDenied),
+        StatusCode::NOT_FOUND => Some(Code::Unimplemented),
         StatusCode::TOO_MANY_REQUESTS
         | StatusCode::BAD_GATEWAY
         | StatusCode::SERVICE_UNAVAILABLE
