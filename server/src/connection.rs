@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use futures::FutureExt as _;
+use futures::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
@@ -184,8 +184,10 @@ pub struct Gauges {
     pub cursors: Gauge,
 }
 
+/// What ends a connection.
+type Failure = Box<dyn Error + Send + Sync>;
+
 /// What every connection of a listener shares.
-#[derive(Clone)]
 struct Context {
     service: HttpService,
     settings: Settings,
@@ -210,8 +212,7 @@ pub async fn serve(
     drain: CancellationToken,
 ) {
     let (tasks, cut) = (TaskTracker::new(), CancellationToken::new());
-    let context =
-        Context { service, settings, gauges, tasks: tasks.clone(), drain: drain.clone(), cut };
+    let context = Arc::new(Context { service, settings, gauges, tasks: tasks.clone(), drain, cut });
     accept(&mut listener, &context, &cores).await;
     drop(listener);
     tasks.close();
@@ -223,7 +224,7 @@ pub async fn serve(
     }
 }
 
-async fn accept<L: Listener>(listener: &mut L, context: &Context, cores: &Cores) {
+async fn accept<L: Listener>(listener: &mut L, context: &Arc<Context>, cores: &Cores) {
     let doors = Doors::new(context.settings.max_connections);
     let mut pause = ACCEPT_PAUSE;
     while let Some(accepted) = context.drain.run_until_cancelled(listener.accept()).await {
@@ -252,25 +253,42 @@ async fn accept<L: Listener>(listener: &mut L, context: &Context, cores: &Cores)
     }
 }
 
-async fn serve_one<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+/// Serves a connection, where this is polled. In a box: one in plaintext shall not hold the room that an encrypted one takes.
+fn serve_one<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     io: IO,
     adopt: fn(IO) -> io::Result<IO>,
-    mut peer: Peer,
-    context: Context,
+    peer: Peer,
+    context: Arc<Context>,
     unfinished: Place<IpAddr>,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let (io, until) = (adopt(io)?, Instant::now() + HANDSHAKE);
-    // Each in a box of its own: a connection in plaintext shall not hold the room that an encrypted one takes, nor either of
-    // them the room of a handshake.
-    let Some(tls) = context.settings.tls.clone() else {
-        return Ok(lifecycle::serve(io, peer, context, unfinished, until).boxed().await?);
-    };
-    let drain = context.drain.clone();
+) -> BoxFuture<'static, Result<(), Failure>> {
+    let until = Instant::now() + HANDSHAKE;
+    match context.settings.tls.clone() {
+        None => {
+            async move { Ok(lifecycle::serve(adopt(io)?, peer, context, unfinished, until).await?) }
+                .boxed()
+        }
+        Some(tls) => {
+            async move { encrypted(tls, adopt(io)?, peer, context, unfinished, until).await }
+                .boxed()
+        }
+    }
+}
+
+async fn encrypted<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    tls: Tls,
+    io: IO,
+    mut peer: Peer,
+    context: Arc<Context>,
+    unfinished: Place<IpAddr>,
+    until: Instant,
+) -> Result<(), Failure> {
     let handshake = timeout_at(until, tls.accept(io).boxed());
-    let Some(Ok(accepted)) = drain.run_until_cancelled(handshake).await else { return Ok(()) };
+    let Some(Ok(accepted)) = context.drain.run_until_cancelled(handshake).await else {
+        return Ok(());
+    };
     let (io, certified) = accepted?;
     peer.certified = certified;
-    Ok(lifecycle::serve(io, peer, context, unfinished, until).boxed().await?)
+    Ok(lifecycle::serve(io, peer, context, unfinished, until).await?)
 }
 
 /// Who may come in.

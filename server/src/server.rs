@@ -45,7 +45,7 @@ use crate::{
     reload::{FileError, Reloader},
     routes::{Routes, whole::Whole},
     seed,
-    service::{Posts, frames::Frames},
+    service::{Parts, Posts, frames::Frames},
     tls::Tls,
     users::{Users, UsersError},
 };
@@ -371,7 +371,8 @@ fn posts(
     cores: usize,
 ) -> Posts {
     let dispatchers = Dispatchers::new(&log, cores);
-    Posts { log, dispatchers, authors: Authors::new(users), frames: Frames::new(cores), clock }
+    let (authors, frames) = (Authors::new(users), Frames::new(cores));
+    Posts::new(Parts { log, dispatchers, authors, frames, clock })
 }
 
 async fn metrics_endpoint(config: &Config) -> Result<Option<MetricsEndpoint>, ServerError> {

@@ -2,7 +2,7 @@
 //!
 //! Reading order: `unary`, `server_streaming`, `client_streaming`, `bidirectional`; then `blog`, the old names.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{ops::Deref, sync::Arc, time::SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use futures::{FutureExt as _, stream::BoxStream};
@@ -40,9 +40,13 @@ mod live;
 mod server_streaming;
 mod unary;
 
-/// The Post service over a log.
+/// The Post service over a log. Clones share it: every stream holds one.
 #[derive(Debug, Clone)]
-pub struct Posts {
+pub struct Posts(Arc<Parts>);
+
+/// What the Post service works with.
+#[derive(Debug)]
+pub struct Parts {
     /// Where posts are.
     pub log: Arc<dyn PostLog>,
     /// Wakes those who wait for posts.
@@ -53,6 +57,21 @@ pub struct Posts {
     pub frames: Frames,
     /// What time it is, for `create_time`.
     pub clock: fn() -> SystemTime,
+}
+
+impl Posts {
+    /// A service of these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for Posts {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 #[tonic::async_trait]

@@ -50,9 +50,8 @@ pub(super) fn serve(
     // In a box, which goes when the response begins: a stream that is open for long shall not hold what that took.
     let begun = begin(request, respond, service, cut).boxed();
     async move {
-        if let Some((mut respond, mut outgoing, body)) = begun.await
-            && let Err(End::Reset(reason)) = outgoing.send_all(Woken::new(body)).await
-        {
+        let Some((mut respond, mut outgoing, mut body)) = begun.await else { return };
+        if let Err(End::Reset(reason)) = outgoing.send_all(&mut body).await {
             respond.send_reset(reason);
         }
         drop(open);
@@ -65,7 +64,7 @@ async fn begin(
     mut respond: SendResponse<Bytes>,
     service: HttpService,
     cut: CancellationToken,
-) -> Option<(SendResponse<Bytes>, Outgoing, Body)> {
+) -> Option<(SendResponse<Bytes>, Outgoing, Woken<Body>)> {
     let response = tokio::select! {
         biased;
         // The caller is gone, and the handler with it: it must not take the end of the request for a good one.
@@ -82,7 +81,7 @@ async fn begin(
     let ended = body.is_end_stream();
     // It fails only if the stream is over.
     let stream = respond.send_response(Response::from_parts(head, ()), ended).ok()?;
-    (!ended).then_some((respond, Outgoing { stream, deadline, lane }, body))
+    (!ended).then_some((respond, Outgoing { stream, deadline, lane }, Woken::new(body)))
 }
 
 /// Why a response ends before its end.
@@ -107,7 +106,7 @@ struct Outgoing {
 }
 
 impl Outgoing {
-    async fn send_all(&mut self, mut body: Woken<Body>) -> Result<(), End> {
+    async fn send_all(&mut self, body: &mut Woken<Body>) -> Result<(), End> {
         loop {
             self.room(1, &mut None).await?;
             let next = tokio::select! {

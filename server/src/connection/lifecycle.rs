@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use h2::{
     Ping, PingPong, Reason, RecvStream,
     server::{Builder, Connection, SendResponse},
@@ -52,13 +53,34 @@ const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 const SEND_BUFFER: usize = 128 * 1024;
 
 /// Serves a connection until it ends. `unfinished` is given back when the handshake is done, which may take until then.
-pub(super) async fn serve<IO>(
+pub(super) fn serve<IO>(
     io: IO,
     peer: Peer,
-    context: Context,
+    context: Arc<Context>,
     unfinished: Place<IpAddr>,
     until: Instant,
-) -> Result<(), h2::Error>
+) -> impl Future<Output = Result<(), h2::Error>> + Send
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    // In a box, which goes when it is done: a connection shall not hold the room that its handshake took.
+    let begun = begin(io, peer, context, unfinished, until).boxed();
+    async move {
+        match begun.await? {
+            Some(mut connection) => connection.run().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Shakes hands. `None` if that took too long, or the server stops.
+async fn begin<IO>(
+    io: IO,
+    peer: Peer,
+    context: Arc<Context>,
+    unfinished: Place<IpAddr>,
+    until: Instant,
+) -> Result<Option<Box<Lifecycle<IO>>>, h2::Error>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -66,12 +88,12 @@ where
     let Settings { enforcement, frames, .. } = context.settings;
     let io = Coalesce::new(io, activity.clone());
     let guard = Guard::new(io, enforcement, activity.clone()).telling(frames);
-    let drain = context.drain.clone();
     let handshake = timeout_at(until, http2().handshake(guard));
-    let Some(Ok(connection)) = drain.run_until_cancelled(handshake).await else {
-        return Ok(());
+    let Some(Ok(connection)) = context.drain.run_until_cancelled(handshake).await else {
+        return Ok(None);
     };
-    Lifecycle::new(connection?, activity, peer, context, until).run().await
+    // In a box of its own: a future that owns what another one borrows may hold it twice.
+    Ok(Some(Box::new(Lifecycle::new(connection?, activity, peer, context, until))))
 }
 
 /// HTTP/2 as this server speaks it.
@@ -113,7 +135,7 @@ struct Lifecycle<IO> {
     connection: Connection<Guard<Coalesce<IO>>, Bytes>,
     activity: Arc<Activity>,
     peer: Peer,
-    context: Context,
+    context: Arc<Context>,
     /// Tells this connection's streams to end.
     stop: Stop,
     pings: Option<PingPong>,
@@ -132,7 +154,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Lifecycle<IO> {
         mut connection: Connection<Guard<Coalesce<IO>>, Bytes>,
         activity: Arc<Activity>,
         peer: Peer,
-        context: Context,
+        context: Arc<Context>,
         handshake_until: Instant,
     ) -> Self {
         let keepalive = context.settings.keepalive;
@@ -161,7 +183,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Lifecycle<IO> {
         }
     }
 
-    async fn run(mut self) -> Result<(), h2::Error> {
+    async fn run(&mut self) -> Result<(), h2::Error> {
         self.set_alarm();
         let (drain, cut) = (self.context.drain.clone(), self.context.cut.clone());
         loop {
@@ -195,7 +217,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Lifecycle<IO> {
         if !self.timers.contains_key(&Due::Blocked) {
             self.set(Due::Blocked, Instant::now() + STALL);
         }
-        let Context { service, gauges, cut, tasks, .. } = &self.context;
+        let Context { service, gauges, cut, tasks, .. } = &*self.context;
         request.extensions_mut().insert(self.stop.clone());
         request.extensions_mut().insert(self.peer.clone());
         let open = (self.activity.open_stream(), gauges.streams.hold());

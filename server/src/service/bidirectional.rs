@@ -12,9 +12,8 @@ use std::{
     sync::Arc,
 };
 
-use async_stream::try_stream;
 use bytes::BytesMut;
-use futures::{FutureExt as _, Stream, future::BoxFuture};
+use futures::{FutureExt as _, Stream, future::BoxFuture, stream};
 use prost::Message as _;
 use quartet::{
     borrowed::PostRef,
@@ -49,45 +48,59 @@ pub(super) fn tag_feed(
     stop: Stop,
     live: Live,
 ) -> impl Stream<Item = Result<FeedMessage, Status>> {
-    try_stream! {
-        let mut feed = Feed::new(posts, caller, requests, stop, live);
-        let end = loop {
-            match feed.event().await {
-                Event::Request(request) => match feed.handle(request) {
-                    Ok(Some(answer)) => yield feed.send(answer),
-                    Ok(None) => {}
-                    Err(refusal) => break End::Status(refusal),
-                },
-                Event::Receipt(receipt) => yield feed.send(Payload::Receipt(receipt)),
-                Event::Posts(page) => yield feed.send_posts(page),
-                Event::Bookmark { caught_up } => yield feed.bookmark(caught_up),
-                Event::End(end) => break end,
-            }
-        };
+    let feed = Box::new(Feed::new(posts, caller, requests, stop, live));
+    // Not a generator, which would hold all that it makes of a message for as long as it waits for the next.
+    stream::try_unfold(feed, async |mut feed| {
+        let message = feed.next().await?;
+        Ok(message.map(|message| (message, feed)))
+    })
+}
 
-        // However the feed ends, the receipts that it owes come first.
-        while let Some(receipt) = feed.owed_receipt().await {
-            yield feed.send(Payload::Receipt(receipt?));
+impl Feed {
+    /// The next message to the client; `None` after the last.
+    async fn next(&mut self) -> Result<Option<FeedMessage>, Status> {
+        while self.end.is_none() {
+            match self.event().await {
+                Event::Request(request) => match self.handle(request) {
+                    Ok(Some(answer)) => return Ok(Some(self.send(answer))),
+                    Ok(None) => {}
+                    Err(refusal) => self.end = Some(End::Status(refusal)),
+                },
+                Event::Receipt(receipt) => return Ok(Some(self.send(Payload::Receipt(receipt)))),
+                Event::Posts(page) => return Ok(Some(self.send_posts(page))),
+                Event::Bookmark { caught_up } => return Ok(Some(self.bookmark(caught_up))),
+                Event::End(end) => self.end = Some(end),
+            }
         }
-        match end {
-            End::HalfClose => {
-                // No request will follow: everything up to here, and that was all.
-                let head = feed.cursor().head();
-                while let Some(page) = feed.rest(head).await {
-                    yield feed.send_posts(page?);
+        // In a box: a feed that waits shall not hold the room for its end.
+        self.last_words().boxed().await
+    }
+
+    /// What is still said before the end, one message after the other.
+    async fn last_words(&mut self) -> Result<Option<FeedMessage>, Status> {
+        // However the feed ends, the receipts that it owes come first.
+        if let Some(receipt) = self.owed_receipt().await {
+            return Ok(Some(self.send(Payload::Receipt(receipt?))));
+        }
+        match self.end.take() {
+            // No request will follow: everything up to here, and that was all.
+            Some(End::HalfClose { head }) => {
+                let head = head.unwrap_or_else(|| self.cursor().head());
+                if let Some(page) = self.rest(head).await {
+                    self.end = Some(End::HalfClose { head: Some(head) });
+                    return Ok(Some(self.send_posts(page?)));
                 }
                 // Unless the feed has to stop before that: the client resumes elsewhere.
-                let complete = feed.cursor().position() >= head;
-                yield feed.bookmark(complete);
-                if !complete {
-                    Err(feed.stop.status())?;
-                }
+                let complete = self.cursor().position() >= head;
+                self.end = Some(if complete { End::Over } else { End::Status(self.stop.status()) });
+                Ok(Some(self.bookmark(complete)))
             }
-            End::Stop => {
-                yield feed.bookmark(false);
-                Err(feed.stop.status())?;
+            Some(End::Stop) => {
+                self.end = Some(End::Status(self.stop.status()));
+                Ok(Some(self.bookmark(false)))
             }
-            End::Status(status) => Err(status)?,
+            Some(End::Status(status)) => Err(status),
+            Some(End::Over) | None => Ok(None),
         }
     }
 }
@@ -105,19 +118,21 @@ enum Event {
     End(End),
 }
 
-/// Why a feed ends.
+/// Why a feed ends, and what of it is still to be said.
 enum End {
-    /// The client sends no more requests.
-    HalfClose,
+    /// The client sends no more requests: posts up to the head at that time.
+    HalfClose { head: Option<u64> },
     /// The server stops, or the connection has to end.
     Stop,
     /// A request was refused, or something failed.
     Status(Status),
+    /// All is said.
+    Over,
 }
 
 struct Feed {
     posts: Posts,
-    caller: Option<Caller>,
+    caller: Option<Box<Caller>>,
     requests: Streaming<TagFeedRequest>,
     stop: Stop,
     /// Where the feed is. Lent while it waits for an event, and only then.
@@ -138,6 +153,8 @@ struct Feed {
     owed: VecDeque<Owed>,
     /// Rings when the feed may have been silent for [`HEARTBEAT`].
     clock: Pin<Box<Sleep>>,
+    /// Set once it is to end.
+    end: Option<End>,
 }
 
 /// A receipt to come: of a post on its way to the disk, or of one that was refused.
@@ -157,7 +174,7 @@ impl Feed {
         let reader = posts.reader(Filter::default(), *posts.log.head().borrow());
         Self {
             posts,
-            caller,
+            caller: caller.map(Box::new),
             requests,
             stop,
             reader: Some(Box::new(reader)),
@@ -170,6 +187,7 @@ impl Feed {
             publishing: None,
             owed: VecDeque::new(),
             clock: Box::pin(sleep(HEARTBEAT)),
+            end: None,
         }
     }
 
@@ -202,7 +220,7 @@ impl Feed {
                 }
                 request = self.requests.message(), if may_request => match request {
                     Ok(Some(request)) => Ok(Some(Event::Request(request))),
-                    Ok(None) => Ok(Some(Event::End(End::HalfClose))),
+                    Ok(None) => Ok(Some(Event::End(End::HalfClose { head: None }))),
                     Err(status) => Err(error::of_request_message(&status)),
                 },
                 page = read(self.reader.as_deref_mut(), self.catch_up), if self.started => {
@@ -416,12 +434,12 @@ async fn read(reader: Option<&mut Reader>, catch_up: Option<u64>) -> Result<Page
 /// Checks a post and gives it its place in the log.
 async fn publish_post(
     posts: Posts,
-    caller: Option<Caller>,
+    caller: Option<Box<Caller>>,
     post: PostMessage,
 ) -> Result<Owed, Status> {
     let message = post.encode_to_vec();
     let sent = PostRef::decode(&message).map_err(wire::undecodable)?;
-    let outcome = match posts.submission(caller.as_ref(), sent, &mut BytesMut::new()).await? {
+    let outcome = match posts.submission(caller.as_deref(), sent, &mut BytesMut::new()).await? {
         Submission::Accepted(post) => Ok(posts.log.append(vec![post]).await?),
         Submission::Refused(status) => Err(status),
     };

@@ -24,7 +24,7 @@ use quartet_server::{
     },
     routes::Routes,
     server::Server,
-    service::{Posts, frames::Frames},
+    service::{Parts, Posts, frames::Frames},
 };
 use tokio_util::sync::CancellationToken;
 use turmoil::net::TcpListener;
@@ -139,7 +139,8 @@ async fn serve_buggy(
 ) {
     let (dispatchers, authors) = (Dispatchers::new(&log, 1), Authors::new(users));
     let frames = Frames::new(1);
-    let posts = Posts { log, dispatchers: dispatchers.clone(), authors, frames, clock: now };
+    let dispatching = dispatchers.clone();
+    let posts = Posts::new(Parts { log, dispatchers: dispatching, authors, frames, clock: now });
     let routes = Routes::new(PostServiceServer::new(BuggyPosts { posts, bug }));
     let service = Chain::default().around(routes);
     let ended = CancellationToken::new();
