@@ -296,6 +296,9 @@ struct Followers(Vec<(u64, Entry)>);
 
 impl Followers {
     fn insert(&mut self, id: u64, entry: Entry) {
+        if self.0.is_empty() {
+            self.0.reserve_exact(1);
+        }
         let at = self.0.partition_point(|(other, _)| *other < id);
         self.0.insert(at, (id, entry));
     }

@@ -77,6 +77,8 @@ async fn begin(
     };
     let (mut head, body) = response.into_parts();
     let lane = head.extensions.remove::<Lane>();
+    // Its handler learns that it is taken from here on.
+    let _ = poll_lane(lane.as_ref(), &mut Context::from_waker(Waker::noop()));
     let deadline = head.extensions.get::<Deadline>().map(|deadline| deadline.0);
     let ended = body.is_end_stream();
     // It fails only if the stream is over.

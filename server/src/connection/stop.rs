@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use http::Extensions;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tonic::Status;
 
 use crate::error;
@@ -54,8 +54,8 @@ impl Stop {
     }
 
     /// Waits until it is. Cancel-safe.
-    pub async fn due(&self) {
-        self.token.cancelled().await;
+    pub fn due(&self) -> WaitForCancellationFuture<'_> {
+        self.token.cancelled()
     }
 
     /// The result of this, unless it is time to end before. As cancel-safe as the future is.

@@ -7,13 +7,15 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    future::{pending, poll_fn},
     mem::take,
     pin::Pin,
     sync::Arc,
+    task::{Poll, ready},
 };
 
 use bytes::BytesMut;
-use futures::{FutureExt as _, Stream, future::BoxFuture, stream};
+use futures::{FutureExt as _, Stream, StreamExt as _, future::BoxFuture, stream};
 use prost::Message as _;
 use quartet::{
     borrowed::PostRef,
@@ -206,7 +208,7 @@ impl Feed {
                 // In this order, so that nobody starves: posts may come without end, requests stop at 64 owed receipts.
                 biased;
                 () = self.stop.due() => Ok(Some(Event::End(End::Stop))),
-                published = ready(&mut self.publishing), if self.publishing.is_some() => {
+                published = output(&mut self.publishing), if self.publishing.is_some() => {
                     published.map(|owed| {
                         self.owed.push_back(owed);
                         None
@@ -218,10 +220,10 @@ impl Feed {
                     }
                     receipt.map(|receipt| Some(Event::Receipt(receipt)))
                 }
-                request = self.requests.message(), if may_request => match request {
-                    Ok(Some(request)) => Ok(Some(Event::Request(request))),
-                    Ok(None) => Ok(Some(Event::End(End::HalfClose { head: None }))),
-                    Err(status) => Err(error::of_request_message(&status)),
+                request = self.requests.next(), if may_request => match request {
+                    Some(Ok(request)) => Ok(Some(Event::Request(request))),
+                    None => Ok(Some(Event::End(End::HalfClose { head: None }))),
+                    Some(Err(status)) => Err(error::of_request_message(&status)),
                 },
                 page = read(self.reader.as_deref_mut(), self.catch_up), if self.started => {
                     page.map(|page| self.page_event(page))
@@ -371,7 +373,7 @@ impl Feed {
     /// The next receipt of what was published before the end, or `None` if none is owed.
     async fn owed_receipt(&mut self) -> Option<Result<Receipt, Status>> {
         if self.owed.is_empty() && self.publishing.is_some() {
-            match ready(&mut self.publishing).await {
+            match output(&mut self.publishing).await {
                 Ok(owed) => self.owed.push_back(owed),
                 Err(status) => return Some(Err(status)),
             }
@@ -406,27 +408,31 @@ impl Feed {
     }
 }
 
+// What an event waits for. No async functions: those hold what they are called with twice, and each feed holds all of them.
+
 /// Waits until nothing was said for [`HEARTBEAT`]. The clock is set again only when it rings, not with every message.
 /// Cancel-safe.
-async fn silence(clock: &mut Pin<Box<Sleep>>, live: &Live) {
-    loop {
-        let due = live.spoke() + HEARTBEAT;
-        if Instant::now() >= due {
-            return;
+fn silence(clock: &mut Pin<Box<Sleep>>, live: &Live) -> impl Future<Output = ()> {
+    poll_fn(|cx| {
+        loop {
+            let due = live.spoke() + HEARTBEAT;
+            if Instant::now() >= due {
+                return Poll::Ready(());
+            }
+            if clock.is_elapsed() {
+                clock.as_mut().reset(due);
+            }
+            ready!(clock.as_mut().poll(cx));
         }
-        if clock.is_elapsed() {
-            clock.as_mut().reset(due);
-        }
-        clock.as_mut().await;
-    }
+    })
 }
 
 /// Reads up to the head of the first join, then what is new. Never, while the reader is lent.
-async fn read(reader: Option<&mut Reader>, catch_up: Option<u64>) -> Result<Page, Status> {
+fn read(reader: Option<&mut Reader>, catch_up: Option<u64>) -> BoxFuture<'_, Result<Page, Status>> {
     match (reader, catch_up) {
-        (Some(reader), Some(head)) => reader.replay(head).boxed().await,
-        (Some(reader), None) => reader.follow().boxed().await,
-        (None, _) => std::future::pending().await,
+        (Some(reader), Some(head)) => reader.replay(head).boxed(),
+        (Some(reader), None) => reader.follow().boxed(),
+        (None, _) => pending().boxed(),
     }
 }
 
@@ -447,20 +453,20 @@ async fn publish_post(
 }
 
 /// Waits for the oldest receipt, which is due once its post is on disk. Cancel-safe.
-async fn next_receipt(owed: &mut VecDeque<Owed>) -> Result<Receipt, Status> {
-    let Some(Owed { post_id, outcome }) = owed.front_mut() else {
-        return std::future::pending().await;
-    };
-    let receipt = match outcome {
-        Ok(appending) => appended(post_id, appending.await),
-        Err(refusal) => Ok(refused(post_id, refusal)),
-    };
-    match receipt {
-        Ok(_) => drop(owed.pop_front()),
-        // What became of this post is unknown, and receipts come in order: those behind it get none either.
-        Err(_) => owed.clear(),
-    }
-    receipt
+fn next_receipt(owed: &mut VecDeque<Owed>) -> impl Future<Output = Result<Receipt, Status>> {
+    poll_fn(|cx| {
+        let Some(Owed { post_id, outcome }) = owed.front_mut() else { return Poll::Pending };
+        let receipt = match outcome {
+            Ok(appending) => appended(post_id, ready!(appending.poll_unpin(cx))),
+            Err(refusal) => Ok(refused(post_id, refusal)),
+        };
+        match receipt {
+            Ok(_) => drop(owed.pop_front()),
+            // What became of this post is unknown, and receipts come in order: those behind it get none either.
+            Err(_) => owed.clear(),
+        }
+        Poll::Ready(receipt)
+    })
 }
 
 fn appended(post_id: &str, outcomes: Result<Vec<Outcome>, LogError>) -> Result<Receipt, Status> {
@@ -485,13 +491,11 @@ fn refused(post_id: &str, status: &Status) -> Receipt {
 }
 
 /// Waits for the future in the slot and empties it. Cancel-safe.
-async fn ready<T>(slot: &mut Option<BoxFuture<'static, T>>) -> T {
-    match slot {
-        Some(future) => {
-            let output = future.await;
-            *slot = None;
-            output
-        }
-        None => std::future::pending().await,
-    }
+fn output<T>(slot: &mut Option<BoxFuture<'static, T>>) -> impl Future<Output = T> {
+    poll_fn(|cx| {
+        let Some(future) = slot else { return Poll::Pending };
+        let output = ready!(future.poll_unpin(cx));
+        *slot = None;
+        Poll::Ready(output)
+    })
 }

@@ -57,12 +57,11 @@ impl Live {
     }
 
     /// Waits until the lane leaves something to the feed. Cancel-safe.
-    pub(super) async fn left(&self) {
-        let left = |cx: &mut Context<'_>| match self.0.left.take(cx) {
+    pub(super) fn left(&self) -> impl Future<Output = ()> {
+        poll_fn(|cx| match self.0.left.take(cx) {
             true => Poll::Ready(()),
             false => Poll::Pending,
-        };
-        poll_fn(left).await;
+        })
     }
 
     /// Notes that the client is being told something.
