@@ -206,16 +206,22 @@ impl<M: prost::Message> Encode for M {
 
 /// A message with its prefix, as gRPC puts it into DATA frames: uncompressed, then its length.
 pub fn frame(message: &impl Encode) -> Bytes {
-    let len = message.encoded_len();
-    let mut buf = BytesMut::with_capacity(PREFIX_LEN + len);
-    buf.put_u8(0);
-    buf.put_u32(len as u32);
-    message.encode(&mut buf);
+    let mut buf = BytesMut::new();
+    put_frame(message, &mut buf);
     buf.freeze()
 }
 
+/// The same behind what is there already.
+pub fn put_frame(message: &impl Encode, buf: &mut BytesMut) {
+    let len = message.encoded_len();
+    buf.reserve(PREFIX_LEN + len);
+    buf.put_u8(0);
+    buf.put_u32(len as u32);
+    message.encode(buf);
+}
+
 /// Bytes before a message: whether it is compressed, and its length.
-const PREFIX_LEN: usize = 5;
+pub const PREFIX_LEN: usize = 5;
 
 /// What a server can receive. prost messages can be; what stays encoded has an implementation of its own.
 pub trait Decode: Sized {

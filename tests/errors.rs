@@ -271,11 +271,13 @@ async fn a_compressed_request_is_unimplemented_and_not_an_unknown_method() {
         http::HeaderName::from_static("grpc-encoding"),
         HeaderValue::from_static("gzip"),
     )]);
-    let chunks = vec![raw::with_flag(1, b"x")];
-    let status = raw::status_with(&server.channel(), PAGE, gzip, chunks).await;
-    assert!(status.message().contains("gzip"), "{status:?}");
-    assert_eq!(status.metadata().get("grpc-accept-encoding").unwrap(), "identity");
-    assert_refused(Err::<(), _>(status), Code::Unimplemented, reason::UNDECODABLE_MESSAGE);
+    for path in [PAGE, FEED] {
+        let chunks = vec![raw::with_flag(1, b"x")];
+        let status = raw::status_with(&server.channel(), path, gzip.clone(), chunks).await;
+        assert!(status.message().contains("gzip"), "{status:?}");
+        assert_eq!(status.metadata().get("grpc-accept-encoding").unwrap(), "identity");
+        assert_refused(Err::<(), _>(status), Code::Unimplemented, reason::UNDECODABLE_MESSAGE);
+    }
     server.stop().await;
 }
 

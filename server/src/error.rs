@@ -80,7 +80,7 @@ pub fn of_upload_message(index: i64, status: &Status) -> Status {
 pub fn of_request_message(status: &Status) -> Status {
     match status.code() {
         // tonic's word for a message over the limit; other gRPC servers say RESOURCE_EXHAUSTED.
-        Code::OutOfRange => self::status(
+        Code::OutOfRange | Code::ResourceExhausted => self::status(
             Code::ResourceExhausted,
             reason::REQUEST_TOO_LARGE,
             format!("a request message is over {} bytes", limits::REQUEST_BYTES),

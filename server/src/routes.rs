@@ -9,13 +9,17 @@
 use std::{convert::Infallible, fmt};
 
 use futures::{FutureExt as _, future::BoxFuture};
-use http::{Request, Response};
+use http::{HeaderName, Request, Response};
 use tonic::{Status, body::Body, server::NamedService};
 use tower::Service;
 
 use crate::connection::RequestBody;
 
+pub mod direct;
 pub mod whole;
+
+/// How the messages of a request are compressed, if they are.
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// What comes of a call.
 pub type Answer = BoxFuture<'static, Result<Response<Body>, Infallible>>;

@@ -43,7 +43,7 @@ use crate::{
     metrics::{CallMetrics, Metrics, endpoint::MetricsEndpoint},
     reflection,
     reload::{FileError, Reloader},
-    routes::{Routes, whole::Whole},
+    routes::{Routes, direct::Direct, whole::Whole},
     seed,
     service::{Parts, Posts, frames::Frames},
     tls::Tls,
@@ -454,14 +454,15 @@ fn routes(
 ) -> Result<Routes, ServerError> {
     let mut routes = user_routes(Routes::default(), users);
     if let Some(posts) = posts {
-        let posts = Arc::new(posts);
         let service =
-            PostServiceServer::from_arc(posts.clone()).max_decoding_message_size(REQUEST_BYTES);
-        let blog = PostServer::from_arc(posts.clone()).max_decoding_message_size(REQUEST_BYTES);
-        let page = move |request| posts.clone().page_of_user(request);
-        routes = routes
-            .add_service(Whole::new(service, "/post.v1.PostService/ListPostsByUserId", page))
-            .add_service(blog);
+            PostServiceServer::new(posts.clone()).max_decoding_message_size(REQUEST_BYTES);
+        let blog = PostServer::new(posts.clone()).max_decoding_message_size(REQUEST_BYTES);
+        let (pages, feeds) = (posts.clone(), posts);
+        let page = move |request| pages.clone().page_of_user(request);
+        let feed = move |request| feeds.feed(request);
+        let service = Direct::new(service, "/post.v1.PostService/TagFeed", feed);
+        let service = Whole::new(service, "/post.v1.PostService/ListPostsByUserId", page);
+        routes = routes.add_service(service).add_service(blog);
     }
     let health = HealthServer::new(health).max_decoding_message_size(REQUEST_BYTES);
     Ok(reflection::describe(routes.add_service(health), &services(config))?)

@@ -5,7 +5,8 @@
 use std::{ops::Deref, sync::Arc, time::SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use futures::{FutureExt as _, stream::BoxStream};
+use futures::{FutureExt as _, Stream, stream::BoxStream};
+use http::Extensions;
 use quartet::{
     borrowed::PostRef,
     post::v1::{
@@ -27,6 +28,7 @@ use crate::{
     error,
     filter::Filter,
     log::{NewPost, PostLog, Record},
+    routes::direct::Requests,
     validate,
 };
 use frames::{Frame, Frames};
@@ -109,16 +111,36 @@ impl PostService for Posts {
         &self,
         request: Request<Streaming<TagFeedRequest>>,
     ) -> Result<Response<Self::TagFeedStream>, Status> {
-        // The response goes out before a request is read: a client may wait for it before it sends any.
-        let caller = Caller::of(request.extensions()).cloned();
-        let stop = Stop::of(request.extensions());
-        let live = Live::default();
-        let lane = Lane(Arc::new(live.clone()));
-        let stream =
-            bidirectional::tag_feed(self.clone(), caller, request.into_inner(), stop, live);
-        let mut response: Response<Self::TagFeedStream> = Response::new(Box::pin(stream));
+        let (_, extensions, requests) = request.into_parts();
+        let (messages, lane) = self.begin_feed(&extensions, requests);
+        let mut response: Response<Self::TagFeedStream> = Response::new(Box::pin(messages));
         response.extensions_mut().insert(lane);
         Ok(response)
+    }
+}
+
+impl Posts {
+    /// Answers `TagFeed`.
+    pub fn feed(
+        &self,
+        request: http::Request<Requests<TagFeedRequest>>,
+    ) -> http::Response<impl Stream<Item = Result<FeedMessage, Status>> + Send + use<>> {
+        let (head, requests) = request.into_parts();
+        let (messages, lane) = self.begin_feed(&head.extensions, requests);
+        let mut response = http::Response::new(messages);
+        response.extensions_mut().insert(lane);
+        response
+    }
+
+    /// The response goes out before a request is read: a client may wait for it before it sends any.
+    fn begin_feed<R: bidirectional::RequestStream>(
+        &self,
+        call: &Extensions,
+        requests: R,
+    ) -> (impl Stream<Item = Result<FeedMessage, Status>> + Send + use<R>, Lane) {
+        let (caller, stop, live) = (Caller::of(call).cloned(), Stop::of(call), Live::default());
+        let lane = Lane(Arc::new(live.clone()));
+        (bidirectional::tag_feed(self.clone(), caller, requests, stop, live), lane)
     }
 }
 
@@ -130,10 +152,7 @@ enum Submission {
 
 impl Posts {
     /// Answers `ListPostsByUserId`.
-    pub async fn page_of_user(
-        self: Arc<Self>,
-        request: ListPostsByUserIdRequest,
-    ) -> Result<Page, Status> {
+    pub async fn page_of_user(self, request: ListPostsByUserIdRequest) -> Result<Page, Status> {
         unary::list_posts_by_user_id(&self, request).await
     }
 

@@ -17,7 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
 use http_body_util::{BodyExt as _, Full};
 use quartet::{
     limits::REQUEST_BYTES,
@@ -26,10 +26,8 @@ use quartet::{
 use tonic::{Status, body::Body, metadata::GRPC_CONTENT_TYPE, server::NamedService};
 use tower::Service;
 
-use super::Answer;
+use super::{Answer, GRPC_ENCODING};
 use crate::connection::RequestBody;
-
-const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// A generated service with a shorter way to one of its unary methods.
 #[derive(Clone)]

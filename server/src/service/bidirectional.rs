@@ -29,7 +29,7 @@ use quartet::{
     wire::{self, FeedMessage, Page},
 };
 use tokio::time::{Instant, Sleep, sleep};
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Status};
 
 use super::{Posts, Reader, Submission, id_taken, live::Live};
 use crate::{
@@ -42,11 +42,22 @@ use crate::{
     validate,
 };
 
+/// What a client asks, one after the other.
+pub(super) trait RequestStream:
+    Stream<Item = Result<TagFeedRequest, Status>> + Send + Unpin
+{
+}
+
+impl<S> RequestStream for S where
+    S: Stream<Item = Result<TagFeedRequest, Status>> + Send + Unpin + 'static
+{
+}
+
 // ANCHOR: tag_feed
-pub(super) fn tag_feed(
+pub(super) fn tag_feed<R: RequestStream>(
     posts: Posts,
     caller: Option<Caller>,
-    requests: Streaming<TagFeedRequest>,
+    requests: R,
     stop: Stop,
     live: Live,
 ) -> impl Stream<Item = Result<FeedMessage, Status>> {
@@ -58,7 +69,7 @@ pub(super) fn tag_feed(
     })
 }
 
-impl Feed {
+impl<R: RequestStream> Feed<R> {
     /// The next message to the client; `None` after the last.
     async fn next(&mut self) -> Result<Option<FeedMessage>, Status> {
         while self.end.is_none() {
@@ -132,10 +143,10 @@ enum End {
     Over,
 }
 
-struct Feed {
+struct Feed<R> {
     posts: Posts,
     caller: Option<Box<Caller>>,
-    requests: Streaming<TagFeedRequest>,
+    requests: R,
     stop: Stop,
     /// Where the feed is. Lent while it waits for an event, and only then.
     reader: Option<Box<Reader>>,
@@ -165,14 +176,8 @@ struct Owed {
     outcome: Result<Appending, Status>,
 }
 
-impl Feed {
-    fn new(
-        posts: Posts,
-        caller: Option<Caller>,
-        requests: Streaming<TagFeedRequest>,
-        stop: Stop,
-        live: Live,
-    ) -> Self {
+impl<R: RequestStream> Feed<R> {
+    fn new(posts: Posts, caller: Option<Caller>, requests: R, stop: Stop, live: Live) -> Self {
         let reader = posts.reader(Filter::default(), *posts.log.head().borrow());
         Self {
             posts,
