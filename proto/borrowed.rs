@@ -108,7 +108,8 @@ fn split<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], Malformed> 
 /// A `PostMessage` that is still in its bytes. The default is an empty one.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct PostRef<'a> {
-    message: &'a [u8],
+    /// The part of the message from the first tag to the last.
+    tags: &'a [u8],
     /// The idempotency key.
     pub post_id: &'a str,
     /// The writer's name; empty for an unknown user.
@@ -131,15 +132,21 @@ impl<'a> PostRef<'a> {
     /// # Errors
     /// The bytes are not a `PostMessage`.
     pub fn decode(message: &'a [u8]) -> Result<Self, Malformed> {
-        let mut post = Self { message, ..Self::default() };
-        for field in fields(message) {
-            match field? {
+        let mut post = Self::default();
+        let (mut rest, mut first_tag) = (message, None);
+        while !rest.is_empty() {
+            let start = message.len() - rest.len();
+            match field(&mut rest)? {
                 (POST_ID, Field::Bytes(text)) => post.post_id = str::from_utf8(text)?,
                 (AUTHOR, Field::Bytes(text)) => post.author = str::from_utf8(text)?,
                 (TITLE, Field::Bytes(text)) => post.title = str::from_utf8(text)?,
                 (BODY, Field::Bytes(text)) => post.body = str::from_utf8(text)?,
                 (USER_ID, Field::Bytes(text)) => post.user_id = str::from_utf8(text)?,
-                (TAGS, Field::Bytes(text)) => _ = str::from_utf8(text)?,
+                (TAGS, Field::Bytes(text)) => {
+                    str::from_utf8(text)?;
+                    let end = message.len() - rest.len();
+                    post.tags = &message[*first_tag.get_or_insert(start)..end];
+                }
                 (SEQUENCE, Field::Number(number)) => post.sequence = number as i64,
                 (CREATE_TIME, Field::Bytes(bytes)) => post.create_time = Some(time(bytes)?),
                 (POST_ID..=CREATE_TIME, _) => return Err(Malformed("a field has another type")),
@@ -151,8 +158,13 @@ impl<'a> PostRef<'a> {
 
     /// The tags, in the writer's order.
     pub fn tags(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        fields(self.message).filter_map(|field| match field {
-            Ok((TAGS, Field::Bytes(text))) => str::from_utf8(text).ok(),
+        self.encoded_tags().filter_map(|tag| str::from_utf8(tag).ok())
+    }
+
+    /// The same in UTF-8, which was checked before.
+    pub(crate) fn encoded_tags(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        fields(self.tags).filter_map(|field| match field {
+            Ok((TAGS, Field::Bytes(text))) => Some(text),
             _ => None,
         })
     }

@@ -35,19 +35,18 @@ pub(crate) const CREATE_TIME: u32 = 8;
 /// Appends what the writer chose: `post_id`, `user_id`, `tags`, `title`, `body`.
 ///
 /// Equal posts give equal bytes. Output-only fields are left out.
-pub fn encode_content(post: &PostRef<'_>, buf: &mut impl BufMut) {
+pub fn encode_content(post: &PostRef<'_>, buf: &mut Vec<u8>) {
     put_string(POST_ID, post.post_id, buf);
     put_string(USER_ID, post.user_id, buf);
-    for tag in post.tags() {
-        put_small(buf, |buf| put_delimiter(TAGS, tag.len(), buf));
-        buf.put_slice(tag.as_bytes()); // also if it is empty: an element of a list is never left out
+    for tag in post.encoded_tags() {
+        put_text(TAGS, tag, buf); // also if it is empty: an element of a list is never left out
     }
     put_string(TITLE, post.title, buf);
     put_string(BODY, post.body, buf);
 }
 
 /// Completes encoded content with `create_time`: the bytes that the log stores.
-pub fn append_create_time(content: &mut impl BufMut, time: &prost_types::Timestamp) {
+pub fn append_create_time(content: &mut Vec<u8>, time: &prost_types::Timestamp) {
     encoding::message::encode(CREATE_TIME, time, content);
 }
 
@@ -360,9 +359,19 @@ fn string_len(tag: u32, value: &str) -> usize {
 
 fn put_string(tag: u32, value: &str, buf: &mut impl BufMut) {
     if !value.is_empty() {
-        put_small(buf, |buf| put_delimiter(tag, value.len(), buf));
-        buf.put_slice(value.as_bytes());
+        put_text(tag, value.as_bytes(), buf);
     }
+}
+
+/// A key and a length are mostly a byte each, which go in together.
+#[inline]
+fn put_text(tag: u32, text: &[u8], buf: &mut impl BufMut) {
+    if let (key @ ..0x80, length @ ..0x80) = (tag << 3 | 2, text.len()) {
+        buf.put_slice(&[key as u8, length as u8]);
+    } else {
+        put_small(buf, |buf| put_delimiter(tag, text.len(), buf));
+    }
+    buf.put_slice(text);
 }
 
 /// Gathers keys and numbers before they are copied: a buffer that can grow looks for room at every byte.

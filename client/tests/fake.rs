@@ -5,7 +5,6 @@
 use std::{net::SocketAddr, time::Duration};
 
 use async_stream::stream;
-use bytes::BytesMut;
 use futures::{Stream, stream::BoxStream};
 use prost::Message as _;
 use quartet::{
@@ -258,7 +257,7 @@ pub fn post(number: i64) -> PostMessage {
 }
 
 fn add(posts: &mut OutgoingPosts, post: &PostMessage, sequence: i64) {
-    let (message, mut stored) = (post.encode_to_vec(), BytesMut::new());
+    let (message, mut stored) = (post.encode_to_vec(), Vec::new());
     encode_content(&PostRef::decode(&message).unwrap(), &mut stored);
     append_create_time(&mut stored, &Default::default());
     posts.push(&stored, "Kim", sequence);

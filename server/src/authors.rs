@@ -118,6 +118,13 @@ impl Authors {
         }
     }
 
+    /// Whether there is such a user, as far as it is known by now and fresh: if not, [`get`](Self::get) tells.
+    pub fn knows(&self, user_id: &str, now: Instant) -> bool {
+        let names = self.0.names.read();
+        let known = names.of_id.get(user_id);
+        known.is_some_and(|known| known.author.is_some() && known.fresh_until > now)
+    }
+
     /// Posts with the names of their authors, "" for an unknown user. Cancel-safe.
     pub async fn join<'a>(
         &self,

@@ -95,20 +95,11 @@ pub struct NewPost {
 }
 
 impl NewPost {
-    /// Encodes a post, once. It takes what it needs of `room`, which is empty, and leaves the rest to the next one. The
-    /// post must be valid (`validate.rs`).
-    pub fn new(post: &PostRef<'_>, create_time: &Timestamp, room: &mut BytesMut) -> Self {
-        wire::encode_content(post, room);
-        let content_len = room.len();
-        wire::append_create_time(room, create_time);
-        Self { content_len, stored: room.split().freeze() }
-    }
-
-    /// The same of a post that is decoded.
+    /// Encodes a post that is decoded, and valid (`validate.rs`).
     pub fn of(post: &PostMessage, create_time: Timestamp) -> Self {
         let message = post.encode_to_vec();
         let post = PostRef::decode(&message).expect("invariant: it was encoded above");
-        Self::new(&post, &create_time, &mut BytesMut::new())
+        Encoder::new(&create_time, 0).encode(&post)
     }
 
     /// The idempotency key.
@@ -129,6 +120,47 @@ impl NewPost {
     /// Whether stored bytes are the same post, whenever it was created.
     pub fn same_content(&self, stored: &[u8]) -> bool {
         wire::same_content(stored, &self.stored[..self.content_len])
+    }
+}
+
+/// Encodes posts, one behind the other.
+///
+/// Each is copied from `post` to where it stays: a buffer that may be shared looks for room at every byte of a key.
+#[derive(Debug)]
+pub struct Encoder {
+    /// Of the posts that come next, encoded.
+    create_time: Vec<u8>,
+    post: Vec<u8>,
+    room: BytesMut,
+    room_bytes: usize,
+}
+
+impl Encoder {
+    /// An encoder of posts that are accepted at this time, and share allocations of `room_bytes`; 0 if there is one post.
+    pub fn new(create_time: &Timestamp, room_bytes: usize) -> Self {
+        let (post, room) = (Vec::new(), BytesMut::new());
+        let mut encoder = Self { create_time: Vec::new(), post, room, room_bytes };
+        encoder.set_time(create_time);
+        encoder
+    }
+
+    /// When the posts that follow are accepted.
+    pub fn set_time(&mut self, create_time: &Timestamp) {
+        self.create_time.clear();
+        wire::append_create_time(&mut self.create_time, create_time);
+    }
+
+    /// Encodes a post, once. It must be valid (`validate.rs`).
+    pub fn encode(&mut self, post: &PostRef<'_>) -> NewPost {
+        self.post.clear();
+        wire::encode_content(post, &mut self.post);
+        let content_len = self.post.len();
+        self.post.extend_from_slice(&self.create_time);
+        if self.room.capacity() < self.post.len() {
+            self.room = BytesMut::with_capacity(self.room_bytes.max(self.post.len()));
+        }
+        self.room.extend_from_slice(&self.post);
+        NewPost { content_len, stored: self.room.split().freeze() }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::{ops::Deref, sync::Arc, time::SystemTime};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::{FutureExt as _, Stream, stream::BoxStream};
 use http::Extensions;
 use quartet::{
@@ -27,7 +27,7 @@ use crate::{
     dispatcher::Dispatchers,
     error,
     filter::Filter,
-    log::{NewPost, PostLog, Record},
+    log::{Encoder, NewPost, PostLog, Record},
     routes::direct::Requests,
     validate,
 };
@@ -156,30 +156,29 @@ impl Posts {
         unary::list_posts_by_user_id(&self, request).await
     }
 
-    /// Checks a post and whose it is, and encodes it into `room`. An error is not about the post: it ends the call, and the
-    /// writer may try again.
+    /// Checks a post and whose it is, and encodes it. An error is not about the post: it ends the call, and the writer may
+    /// try again.
     async fn submission(
         &self,
         caller: Option<&Caller>,
         post: PostRef<'_>,
-        room: &mut BytesMut,
+        now: Instant,
+        encoder: &mut Encoder,
     ) -> Result<Submission, Status> {
         let own = auth::as_writer(caller, post);
         let post = match own.and_then(|post| validate::post(&post).map(|()| post)) {
             Ok(post) => post,
             Err(refusal) => return Ok(Submission::Refused(refusal)),
         };
-        Ok(match self.authors.get(post.user_id).await? {
-            Some(_) => {
-                let create_time = (self.clock)().into();
-                Submission::Accepted(NewPost::new(&post, &create_time, room))
-            }
-            None => Submission::Refused(error::status(
-                Code::NotFound,
-                reason::USER_NOT_FOUND,
-                format!("no user has the id {}", post.user_id),
-            )),
-        })
+        let known = self.authors.knows(post.user_id, now);
+        if known || self.authors.get(post.user_id).await?.is_some() {
+            return Ok(Submission::Accepted(encoder.encode(&post)));
+        }
+        Ok(Submission::Refused(error::status(
+            Code::NotFound,
+            reason::USER_NOT_FOUND,
+            format!("no user has the id {}", post.user_id),
+        )))
     }
 
     fn reader(&self, filter: Filter, position: u64) -> Reader {

@@ -14,7 +14,6 @@ use std::{
     task::{Poll, ready},
 };
 
-use bytes::BytesMut;
 use futures::{FutureExt as _, Stream, StreamExt as _, future::BoxFuture, stream};
 use prost::Message as _;
 use quartet::{
@@ -38,7 +37,7 @@ use crate::{
     cursor::Cursor,
     error,
     filter::{Filter, Tags},
-    log::{Appending, LogError, Outcome},
+    log::{Appending, Encoder, LogError, Outcome},
     validate,
 };
 
@@ -450,7 +449,8 @@ async fn publish_post(
 ) -> Result<Owed, Status> {
     let message = post.encode_to_vec();
     let sent = PostRef::decode(&message).map_err(wire::undecodable)?;
-    let outcome = match posts.submission(caller.as_deref(), sent, &mut BytesMut::new()).await? {
+    let encoder = &mut Encoder::new(&(posts.clock)().into(), 0);
+    let outcome = match posts.submission(caller.as_deref(), sent, Instant::now(), encoder).await? {
         Submission::Accepted(post) => Ok(posts.log.append(vec![post]).await?),
         Submission::Refused(status) => Err(status),
     };

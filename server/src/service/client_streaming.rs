@@ -5,21 +5,23 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _};
+use prost_types::Timestamp;
 use quartet::{
     borrowed::PostRef,
     limits::{ID_CHARS, LISTED_REJECTS},
     post::v1::{LogPosition, UploadFinish, UploadPostsResponse, UploadReject},
     wire::{self, PostView, UploadMessage},
 };
+use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use super::{Posts, Submission, id_taken};
 use crate::{
     auth::Caller,
     error,
-    log::{APPEND_BYTES, APPEND_POSTS, Appending, NewPost, Outcome},
+    log::{APPEND_BYTES, APPEND_POSTS, Appending, Encoder, NewPost, Outcome},
 };
 
 /// Appends that may be on their way to the disk while the next posts are received.
@@ -54,8 +56,9 @@ struct Upload<'a> {
     /// Posts received, refused ones included: the index of the next.
     received: i64,
     finish: Option<UploadFinish>,
-    /// Where posts are encoded, one behind the other.
-    room: BytesMut,
+    encoder: Encoder,
+    /// When the posts of this batch came: what comes together is accepted at one time.
+    now: Instant,
     batch: Sent<Vec<NewPost>>,
     in_flight: VecDeque<Sent<Appending>>,
     response: UploadPostsResponse,
@@ -81,7 +84,8 @@ impl<'a> Upload<'a> {
             caller,
             received: 0,
             finish: None,
-            room: BytesMut::new(),
+            encoder: Encoder::new(&Timestamp::default(), ROOM),
+            now: Instant::now(),
             batch: Sent::default(),
             in_flight: VecDeque::new(),
             response,
@@ -118,10 +122,12 @@ impl<'a> Upload<'a> {
         let undecodable = |why| error::of_upload_message(index, &wire::undecodable(why));
         let post = PostRef::decode(message).map_err(undecodable)?;
         self.received += 1;
-        if self.room.capacity() < 2 * message.len() {
-            self.room = BytesMut::with_capacity(ROOM.max(2 * message.len()));
+        if self.batch.posts.is_empty() {
+            self.now = Instant::now();
+            self.encoder.set_time(&(self.posts.clock)().into());
         }
-        match self.posts.submission(self.caller.as_ref(), post, &mut self.room).await? {
+        let (caller, encoder) = (self.caller.as_ref(), &mut self.encoder);
+        match self.posts.submission(caller, post, self.now, encoder).await? {
             Submission::Refused(status) => self.reject(index, post.post_id, &status),
             Submission::Accepted(post) => {
                 self.batch.bytes += post.stored().len();
