@@ -73,7 +73,7 @@ async fn the_last_position_of_a_drained_reader_is_not_past_what_it_was_not_sent(
     // A post that cannot be sent yet: nobody knows its author.
     users.set(Mood::Hangs);
     let stored = NewPost::of(&post("p", &["a"]), prost_types::Timestamp::default());
-    log.append(vec![stored]).await.unwrap().await.unwrap();
+    log.append(vec![stored].into()).await.unwrap().await.unwrap();
     users.called("1", 1).await;
 
     let stopping = server.begin_stop();

@@ -241,7 +241,7 @@ mod tests {
             let tags = vec![tag.to_owned()];
             let post = PostMessage { post_id: format!("p{head}"), tags, ..PostMessage::default() };
             let post = NewPost::of(&post, prost_types::Timestamp::default());
-            log.append(vec![post]).await.unwrap().await.unwrap();
+            log.append(vec![post].into()).await.unwrap().await.unwrap();
         }
     }
 

@@ -459,7 +459,7 @@ mod tests {
             ..PostMessage::default()
         };
         let post = NewPost::of(&post, prost_types::Timestamp::default());
-        log.append(vec![post]).await.unwrap().await.unwrap();
+        log.append(vec![post].into()).await.unwrap().await.unwrap();
         let head = *log.head().borrow();
         dispatcher.examine(head).await;
     }

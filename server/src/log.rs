@@ -16,10 +16,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Bytes, BytesMut};
-use prost::Message as _;
-use prost_types::Timestamp;
-use quartet::{borrowed::PostRef, post::v1::PostMessage, wire};
 use tokio::sync::{oneshot, watch};
 
 pub mod disk;
@@ -27,6 +23,7 @@ pub mod embedded;
 pub mod memory;
 
 pub use metrics::LogMetrics;
+pub use new_posts::{NewPost, NewPosts};
 pub use records::{Limit, Record, Records};
 
 mod blocks;
@@ -34,6 +31,8 @@ mod blocks;
 mod conformance;
 mod index;
 mod metrics;
+mod new_posts;
+mod pending;
 mod records;
 mod recovery;
 mod ring;
@@ -56,7 +55,7 @@ pub trait PostLog: Send + Sync + std::fmt::Debug + 'static {
     /// Waits for room while the log is busy. Once it returns, the posts have their place: appends are stored in the
     /// order in which they were taken in, whether or not anybody waits for the outcome. Callers keep an append to
     /// at most [`APPEND_POSTS`] posts and [`APPEND_BYTES`] bytes.
-    async fn append(&self, posts: Vec<NewPost>) -> Result<Appending, LogError>;
+    async fn append(&self, posts: NewPosts) -> Result<Appending, LogError>;
 
     /// Reads posts with a sequence greater than `after`, in order, within `limit`: at least one unless `after` is the
     /// head, and perhaps fewer than the limit allows.
@@ -85,93 +84,6 @@ pub trait PostLog: Send + Sync + std::fmt::Debug + 'static {
 pub const APPEND_POSTS: usize = 512;
 /// Bytes of content that a single append may hold (one post alone may not exceed it).
 pub const APPEND_BYTES: usize = 1024 * 1024;
-
-/// A valid post that waits for its place.
-#[derive(Debug, Clone)]
-pub struct NewPost {
-    /// How many bytes of `stored` are content; the rest is `create_time`.
-    content_len: usize,
-    stored: Bytes,
-}
-
-impl NewPost {
-    /// Encodes a post that is decoded, and valid (`validate.rs`).
-    pub fn of(post: &PostMessage, create_time: Timestamp) -> Self {
-        let message = post.encode_to_vec();
-        let post = PostRef::decode(&message).expect("invariant: it was encoded above");
-        Encoder::new(&create_time, 0).encode(&post)
-    }
-
-    /// The idempotency key.
-    pub fn post_id(&self) -> &str {
-        wire::PostView(&self.stored).post_id()
-    }
-
-    /// The writer.
-    pub fn user_id(&self) -> &str {
-        wire::PostView(&self.stored).user_id()
-    }
-
-    /// The bytes to store.
-    pub fn stored(&self) -> &Bytes {
-        &self.stored
-    }
-
-    /// Whether stored bytes are the same post, whenever it was created.
-    pub fn same_content(&self, stored: &[u8]) -> bool {
-        wire::same_content(stored, &self.stored[..self.content_len])
-    }
-}
-
-/// Encodes posts, one behind the other.
-///
-/// Each is copied from `post` to where it stays: a buffer that may be shared looks for room at every byte of a key.
-#[derive(Debug)]
-pub struct Encoder {
-    /// Of the posts that come next, encoded.
-    create_time: Vec<u8>,
-    post: Vec<u8>,
-    room: BytesMut,
-    room_bytes: usize,
-}
-
-impl Encoder {
-    /// An encoder of posts that are accepted at this time, and share allocations of `room_bytes`; 0 if there is one post.
-    pub fn new(create_time: &Timestamp, room_bytes: usize) -> Self {
-        let (post, room) = (Vec::new(), BytesMut::new());
-        let mut encoder = Self { create_time: Vec::new(), post, room, room_bytes };
-        encoder.set_time(create_time);
-        encoder
-    }
-
-    /// When the posts that follow are accepted.
-    pub fn set_time(&mut self, create_time: &Timestamp) {
-        self.create_time.clear();
-        wire::append_create_time(&mut self.create_time, create_time);
-    }
-
-    /// Encodes a post, once. It must be valid (`validate.rs`).
-    pub fn encode(&mut self, post: &PostRef<'_>) -> NewPost {
-        self.post.clear();
-        wire::encode_content(post, &mut self.post);
-        let content_len = self.post.len();
-        self.post.extend_from_slice(&self.create_time);
-        if self.room.capacity() < self.post.len() {
-            self.room = BytesMut::with_capacity(self.room_bytes.max(self.post.len()));
-        }
-        self.room.extend_from_slice(&self.post);
-        NewPost { content_len, stored: self.room.split().freeze() }
-    }
-}
-
-/// Lays the bytes of posts out one behind the other, in one allocation: whoever reads them in order finds the next one in
-/// the processor's cache.
-fn gather(posts: &mut [NewPost]) {
-    let mut all = BytesMut::with_capacity(posts.iter().map(|post| post.stored.len()).sum());
-    posts.iter().for_each(|post| all.extend_from_slice(&post.stored));
-    let mut all = all.freeze();
-    posts.iter_mut().for_each(|post| post.stored = all.split_to(post.stored.len()));
-}
 
 /// What became of a post.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

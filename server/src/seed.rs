@@ -78,6 +78,6 @@ pub async fn seed(log: &dyn PostLog) -> Result<(), LogError> {
         };
         NewPost::of(&post, SystemTime::now().into())
     });
-    log.append(posts.into()).await?.await?;
+    log.append(posts.into_iter().collect()).await?.await?;
     Ok(())
 }

@@ -27,7 +27,7 @@ use crate::{
     dispatcher::Dispatchers,
     error,
     filter::Filter,
-    log::{Encoder, NewPost, PostLog, Record},
+    log::{NewPosts, PostLog, Record},
     routes::direct::Requests,
     validate,
 };
@@ -145,8 +145,8 @@ impl Posts {
 }
 
 /// A post that a writer sent: fit for the log, or refused for good.
-enum Submission {
-    Accepted(NewPost),
+enum Submission<'a> {
+    Accepted(PostRef<'a>),
     Refused(Status),
 }
 
@@ -156,15 +156,13 @@ impl Posts {
         unary::list_posts_by_user_id(&self, request).await
     }
 
-    /// Checks a post and whose it is, and encodes it. An error is not about the post: it ends the call, and the writer may
-    /// try again.
-    async fn submission(
+    /// Checks a post and whose it is. An error is not about the post: it ends the call, and the writer may try again.
+    async fn submission<'a>(
         &self,
-        caller: Option<&Caller>,
-        post: PostRef<'_>,
+        caller: Option<&'a Caller>,
+        post: PostRef<'a>,
         now: Instant,
-        encoder: &mut Encoder,
-    ) -> Result<Submission, Status> {
+    ) -> Result<Submission<'a>, Status> {
         let own = auth::as_writer(caller, post);
         let post = match own.and_then(|post| validate::post(&post).map(|()| post)) {
             Ok(post) => post,
@@ -172,13 +170,18 @@ impl Posts {
         };
         let known = self.authors.knows(post.user_id, now);
         if known || self.authors.get(post.user_id).await?.is_some() {
-            return Ok(Submission::Accepted(encoder.encode(&post)));
+            return Ok(Submission::Accepted(post));
         }
         Ok(Submission::Refused(error::status(
             Code::NotFound,
             reason::USER_NOT_FOUND,
             format!("no user has the id {}", post.user_id),
         )))
+    }
+
+    /// No posts yet, with room for so many bytes; those that come are accepted now.
+    fn new_posts(&self, bytes: usize) -> NewPosts {
+        NewPosts::new(&(self.clock)().into(), bytes)
     }
 
     fn reader(&self, filter: Filter, position: u64) -> Reader {

@@ -13,7 +13,8 @@ use quartet_client::Channel;
 use quartet_server::{
     connection::HttpService,
     log::{
-        Appending, Limit, LogError, NewPost, Outcome, PostLog, Records, UserPage, memory::MemoryLog,
+        Appending, Limit, LogError, NewPosts, Outcome, PostLog, Records, UserPage,
+        memory::MemoryLog,
     },
 };
 use tokio::{
@@ -120,7 +121,7 @@ struct State {
 }
 
 /// An append that was taken in and is not on disk yet.
-type Held = (Vec<NewPost>, oneshot::Sender<Result<Vec<Outcome>, LogError>>);
+type Held = (NewPosts, oneshot::Sender<Result<Vec<Outcome>, LogError>>);
 
 impl FakeLog {
     /// From now on, what is appended stays away from the disk until [`release`](Self::release).
@@ -170,7 +171,7 @@ impl PostLog for FakeLog {
         self.memory.head()
     }
 
-    async fn append(&self, posts: Vec<NewPost>) -> Result<Appending, LogError> {
+    async fn append(&self, posts: NewPosts) -> Result<Appending, LogError> {
         {
             let mut state = self.state.lock().unwrap();
             if let Some(error) = &state.append {

@@ -38,7 +38,7 @@ pub(super) fn post_by(user_id: &str, post_id: &str, body: &str) -> NewPost {
 
 /// Appends and waits until all is durable.
 pub(super) async fn append(log: &dyn PostLog, posts: Vec<NewPost>) -> Vec<Outcome> {
-    log.append(posts).await.unwrap().await.unwrap()
+    log.append(posts.into()).await.unwrap().await.unwrap()
 }
 
 /// Every post, a small page at a time.
@@ -74,7 +74,7 @@ async fn sequences_count_from_1_in_the_order_of_the_appends(log: Arc<dyn PostLog
 async fn appends_keep_the_order_in_which_they_were_taken_in(log: Arc<dyn PostLog>) {
     let mut appending = Vec::new();
     for n in 0..100 {
-        appending.push(log.append(vec![post(&format!("p{n}"))]).await.unwrap());
+        appending.push(log.append(vec![post(&format!("p{n}"))].into()).await.unwrap());
     }
     let outcomes = join_all(appending).await;
     let outcomes: Vec<_> = outcomes.into_iter().flat_map(Result::unwrap).collect();
@@ -162,7 +162,7 @@ async fn writers_at_once_lose_nothing_and_keep_their_own_order(log: Arc<dyn Post
 }
 
 async fn posts_are_stored_whether_or_not_anybody_waits(log: Arc<dyn PostLog>) {
-    drop(log.append(vec![post("a")]).await.unwrap());
+    drop(log.append(vec![post("a")].into()).await.unwrap());
     let mut head = log.head();
     soon(head.wait_for(|head| *head == 1)).await.unwrap();
     assert_eq!(ids(&read_all(&*log).await), ["a"]);

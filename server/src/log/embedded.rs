@@ -8,15 +8,11 @@
 //!
 //! Not here: deleting posts. The log keeps everything, and its index grows with it.
 
-use std::{
-    fmt, io,
-    ops::{Range, RangeInclusive},
-    path::Path,
-    sync::Arc,
-};
+use std::{fmt, io, ops::RangeInclusive, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
+use quartet::wire::PostView;
 use tokio::{
     sync::{Mutex, Semaphore, mpsc, watch},
     task::JoinSet,
@@ -24,12 +20,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Appending, Limit, LogError, LogMetrics, NewPost, PostLog, Record, Records, UserPage,
+    Appending, Limit, LogError, LogMetrics, NewPosts, PostLog, Record, Records, UserPage,
     blocks::{Blocks, Files},
     disk::{self, Disk, DiskFile, LockGuard, RealDisk},
-    gather,
     index::{self, Entry, Index, Run},
     metrics::Source,
+    pending::Pending,
     records::Block,
     recovery::{Recovered, recover},
     ring::Ring,
@@ -110,6 +106,8 @@ impl From<io::Error> for OpenError {
 #[derive(Debug)]
 pub struct EmbeddedLog {
     log_id: String,
+    identity: Identity,
+    hash: HashId,
     shared: Arc<Shared>,
     /// None on a log that is only read.
     queue: Option<mpsc::Sender<Append>>,
@@ -137,19 +135,22 @@ impl EmbeddedLog {
         let segment_bytes = options.segment_bytes.min(MAX_SEGMENT_BYTES);
         let (files, ring, metrics) = (disk.clone(), options.ring, options.metrics.clone());
         let found = move || recover(&*files, &options);
-        let Recovered { identity, index, ids, tail, mut lock } = disk::run(&*disk, found).await?;
+        let Recovered { identity, hash, index, ids, tail, mut lock } =
+            disk::run(&*disk, found).await?;
         let shared = Arc::new(Shared::new(disk, index, ring, metrics));
         let closing = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let queue = tail.map(|tail| {
             let (queue, appends) = mpsc::channel(PENDING_APPENDS);
-            let (shared, buffer, _lock) = (shared.clone(), Vec::new(), lock.take());
-            let writer = Writer { shared, identity, ids, tail, segment_bytes, buffer, _lock };
+            let (shared, _lock) = (shared.clone(), lock.take());
+            let writer = Writer { shared, identity, ids, tail, segment_bytes, _lock };
             tasks.spawn(writer::run(writer, appends, closing.clone()));
             queue
         });
         Ok(Self {
             log_id: format!("{:032x}", identity.log_id),
+            identity,
+            hash,
             shared,
             queue,
             room: Arc::new(Semaphore::new(PENDING_BYTES)),
@@ -241,11 +242,11 @@ impl PostLog for EmbeddedLog {
         self.shared.head.subscribe()
     }
 
-    async fn append(&self, mut posts: Vec<NewPost>) -> Result<Appending, LogError> {
-        gather(&mut posts);
+    async fn append(&self, posts: NewPosts) -> Result<Appending, LogError> {
+        let posts = Pending::new(posts, |id| (self.hash)(&self.identity, id));
         let queue = self.queue.as_ref().ok_or(LogError::ReadOnly)?;
         // One append alone must not wait for more room than there is.
-        let bytes = writer::size(&posts).min(PENDING_BYTES) as u32;
+        let bytes = posts.size().min(PENDING_BYTES) as u32;
         let room = self.room.clone().acquire_many_owned(bytes).await;
         let room = room.expect("invariant: the semaphore is never closed");
         let (promise, appending) = Appending::new();
@@ -353,16 +354,23 @@ impl Shared {
         *self.head.borrow()
     }
 
-    /// Lets readers see posts that are durable, with their places in the segment that starts with `base`.
-    pub(super) fn publish<'a>(
-        &self,
-        base: u64,
-        posts: impl Iterator<Item = (&'a NewPost, Range<u64>)>,
-    ) {
+    /// Lets readers see posts that are durable: they were written to the segment that starts with `base`, and each append
+    /// comes with where its bytes stand there.
+    pub(super) fn publish(&self, base: u64, appends: Vec<(u64, Pending)>) {
         let mut log = self.posts.write();
-        for (post, place) in posts {
-            log.index.push(base, place, post.user_id());
-            log.ring.push(post.stored().clone());
+        for (start, records) in appends {
+            let (bytes, places) = records.share();
+            // Two loops: counting references waits for what was stored before, which may be far away, as users are.
+            for place in &places {
+                let user_id = PostView(&bytes[place.post()]).user_id();
+                let record = place.record();
+                log.index.push(
+                    base,
+                    start + record.start as u64..start + record.end as u64,
+                    user_id,
+                );
+            }
+            places.iter().for_each(|place| log.ring.push(bytes.slice(place.post())));
         }
         // Under the lock: whoever looks a post up finds a head that counts it.
         self.head.send_replace(log.index.last());

@@ -176,12 +176,8 @@ pub fn hash_id(identity: &Identity, post_id: &str) -> u32 {
 }
 
 /// Which ids are taken, up to their hash.
-#[derive(Debug)]
-pub(super) struct Ids {
-    identity: Identity,
-    hash: HashId,
-    table: HashTable<Id>,
-}
+#[derive(Debug, Default)]
+pub(super) struct Ids(HashTable<Id>);
 
 #[derive(Debug, Clone, Copy)]
 struct Id {
@@ -190,26 +186,16 @@ struct Id {
 }
 
 impl Ids {
-    /// No ids, for the log with this identity.
-    pub(super) fn new(identity: Identity, hash: HashId) -> Self {
-        Self { identity, hash, table: HashTable::new() }
-    }
-
-    /// What an id is known by.
-    pub(super) fn hash(&self, post_id: &str) -> u32 {
-        (self.hash)(&self.identity, post_id)
-    }
-
     /// The posts that may have the id with this hash; the record knows.
     pub(super) fn candidates(&self, hash: u32) -> impl Iterator<Item = u64> {
-        let same = self.table.iter_hash(widen(hash)).filter(move |id| id.hash == hash);
+        let same = self.0.iter_hash(widen(hash)).filter(move |id| id.hash == hash);
         same.map(|id| u64::from(id.sequence))
     }
 
     /// Takes the id with this hash.
     pub(super) fn insert(&mut self, hash: u32, sequence: u64) {
         let id = Id { hash, sequence: narrow(sequence) };
-        self.table.insert_unique(widen(hash), id, |id| widen(id.hash));
+        self.0.insert_unique(widen(hash), id, |id| widen(id.hash));
     }
 }
 

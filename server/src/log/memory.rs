@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::{
-    Appending, Limit, LogError, NewPost, Outcome, PostLog, Record, Records, UserPage, gather,
+    Appending, Limit, LogError, NewPost, NewPosts, Outcome, PostLog, Record, Records, UserPage,
     new_log_id, records::Block,
 };
 
@@ -55,8 +55,7 @@ impl PostLog for MemoryLog {
         self.head.subscribe()
     }
 
-    async fn append(&self, mut posts: Vec<NewPost>) -> Result<Appending, LogError> {
-        gather(&mut posts);
+    async fn append(&self, posts: NewPosts) -> Result<Appending, LogError> {
         let (promise, appending) = Appending::new();
         let mut log = self.posts.write();
         let outcomes = log.append(posts);
@@ -99,7 +98,7 @@ impl PostLog for MemoryLog {
 }
 
 impl Posts {
-    fn append(&mut self, posts: Vec<NewPost>) -> Vec<Outcome> {
+    fn append(&mut self, posts: NewPosts) -> Vec<Outcome> {
         let mut block = Vec::with_capacity(posts.len());
         let outcomes = posts.into_iter().map(|post| self.take_in(post, &mut block)).collect();
         if !block.is_empty() {

@@ -26,6 +26,7 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Recovered {
     pub(super) identity: Identity,
+    pub(super) hash: HashId,
     pub(super) index: Index,
     pub(super) ids: Ids,
     /// Where to go on writing, unless the log is only read.
@@ -115,8 +116,8 @@ pub(super) fn recover(disk: &dyn Disk, options: &Options) -> Result<Recovered, O
 
 impl Recovered {
     fn new(identity: Identity, hash: HashId, lock: Option<LockGuard>) -> Self {
-        let ids = Ids::new(identity, hash);
-        Self { identity, index: Index::default(), ids, tail: None, lock }
+        let (index, ids) = (Index::default(), Ids::default());
+        Self { identity, hash, index, ids, tail: None, lock }
     }
 
     /// Takes in the segments, and copies the last one if it is to be written to.
@@ -156,7 +157,7 @@ impl Recovered {
         for (place, sequence) in scan.records.iter().zip(*base..) {
             let post = PostView(&bytes[segment::post_of(place)]);
             self.index.push(*base, place.start as u64..place.end as u64, post.user_id());
-            self.ids.insert(self.ids.hash(post.post_id()), sequence);
+            self.ids.insert((self.hash)(&self.identity, post.post_id()), sequence);
         }
         match &scan.flaw {
             None => {}

@@ -5,7 +5,7 @@
 //!
 //! - A header carries a keyed checksum. The key is the log's salt, which no client ever sees, so that nothing inside a
 //!   post can pass for a header.
-//! - A record carries a CRC-32C over its sequence, its length and its post: it can be read and trusted alone, and not
+//! - A record carries a CRC-32C over its length, its post and its sequence: it can be read and trusted alone, and not
 //!   in another place.
 //!
 //! Not here: files (`disk.rs`), and what to do about damage (`recovery.rs`).
@@ -16,8 +16,8 @@ use siphasher::sip::SipHasher13;
 
 /// Bytes before the first batch.
 pub(super) const HEADER_LEN: usize = 64;
-const BATCH_HEADER_LEN: usize = 32;
-const RECORD_HEADER_LEN: usize = 8;
+pub(super) const BATCH_HEADER_LEN: usize = 32;
+pub(super) const RECORD_HEADER_LEN: usize = 8;
 
 const MAGIC: &[u8; 8] = b"QUARTET\n";
 const BATCH_MAGIC: &[u8; 4] = b"BTCH";
@@ -98,39 +98,18 @@ pub(super) fn decode_header(segment: &[u8]) -> Result<(Identity, u64), String> {
     Ok((identity, u64::from_le_bytes(array(header, 48))))
 }
 
-/// Appends a batch to `out` and returns where its records stand, from the start of the batch.
-pub(super) fn encode_batch<'a>(
-    identity: &Identity,
-    first: u64,
-    posts: impl ExactSizeIterator<Item = &'a [u8]>,
-    out: &mut Vec<u8>,
-) -> Vec<Range<u64>> {
-    let start = out.len();
-    let count = posts.len() as u32;
-    out.resize(start + BATCH_HEADER_LEN, 0);
-    let records = (first..).zip(posts).map(|(sequence, post)| {
-        let offset = out.len() - start;
-        put_record(sequence, post, out);
-        offset as u64..(out.len() - start) as u64
-    });
-    let records = records.collect();
-    let length = (out.len() - start - BATCH_HEADER_LEN) as u64;
-    let header = BatchHeader { count, first, length }.encode(identity);
-    out[start..start + BATCH_HEADER_LEN].copy_from_slice(&header);
-    records
-}
-
 /// What precedes the records of a batch.
 #[derive(Debug, Clone, Copy)]
-struct BatchHeader {
-    count: u32,
-    first: u64,
+pub(super) struct BatchHeader {
+    pub(super) count: u32,
+    /// The sequence of the first one.
+    pub(super) first: u64,
     /// Bytes of the records.
-    length: u64,
+    pub(super) length: u64,
 }
 
 impl BatchHeader {
-    fn encode(&self, identity: &Identity) -> [u8; BATCH_HEADER_LEN] {
+    pub(super) fn encode(&self, identity: &Identity) -> [u8; BATCH_HEADER_LEN] {
         let mut header = [0; BATCH_HEADER_LEN];
         header[..4].copy_from_slice(BATCH_MAGIC);
         header[4..8].copy_from_slice(&self.count.to_le_bytes());
@@ -159,11 +138,14 @@ impl BatchHeader {
     }
 }
 
-fn put_record(sequence: u64, post: &[u8], out: &mut Vec<u8>) {
-    let length = post.len() as u32;
-    out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(&record_checksum(sequence, length, post).to_le_bytes());
-    out.extend_from_slice(post);
+/// What precedes the post of a record, whose [`post_checksum`] this is.
+pub(super) fn record_header(
+    sequence: u64,
+    length: u32,
+    post_checksum: u32,
+) -> [u8; RECORD_HEADER_LEN] {
+    let checksum = record_checksum(post_checksum, sequence);
+    (u64::from(checksum) << 32 | u64::from(length)).to_le_bytes()
 }
 
 /// Where the post of this sequence stands in a record at the start of `bytes`, if that is what is there.
@@ -173,14 +155,16 @@ pub(super) fn decode_record(bytes: &[u8], sequence: u64) -> Option<Range<usize>>
     let range = RECORD_HEADER_LEN..RECORD_HEADER_LEN.checked_add(length as usize)?;
     let post = bytes.get(range.clone())?;
     let checksum = u32::from_le_bytes(array(header, 4));
-    (record_checksum(sequence, length, post) == checksum).then_some(range)
+    (record_checksum(post_checksum(post), sequence) == checksum).then_some(range)
 }
 
-fn record_checksum(sequence: u64, length: u32, post: &[u8]) -> u32 {
-    let mut place = [0; 12];
-    place[..8].copy_from_slice(&sequence.to_le_bytes());
-    place[8..].copy_from_slice(&length.to_le_bytes());
-    crc32c::crc32c_append(crc32c::crc32c(&place), post)
+/// The part of a record's checksum for which its sequence need not be known: of its length and its post.
+pub(super) fn post_checksum(post: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&(post.len() as u32).to_le_bytes()), post)
+}
+
+fn record_checksum(post_checksum: u32, sequence: u64) -> u32 {
+    crc32c::crc32c_append(post_checksum, &sequence.to_le_bytes())
 }
 
 /// How far a segment can be trusted.

@@ -7,28 +7,28 @@
 use std::{io, sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use quartet::wire;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    APPEND_BYTES, APPEND_POSTS, LogError, NewPost, Outcome,
+    APPEND_BYTES, APPEND_POSTS, LogError, Outcome,
     disk::{self, LockGuard},
     embedded::Shared,
     index::{Ids, MAX_POSTS},
+    pending::Pending,
     recovery::Tail,
-    segment::{self, Identity},
+    segment::{self, BATCH_HEADER_LEN, BatchHeader, Identity},
 };
 
 /// Posts of one commit. At 330 B they are a write of 1.4 MiB, where the disk is near its full rate.
 const COMMIT_POSTS: usize = 4096;
-/// Bytes of one commit, which is also what its buffer keeps.
+/// Bytes of one commit.
 const COMMIT_BYTES: usize = 4 * 1024 * 1024;
 
 /// Posts that were taken in.
 #[derive(Debug)]
 pub(super) struct Append {
-    pub(super) posts: Vec<NewPost>,
+    pub(super) posts: Pending,
     pub(super) ticket: Ticket,
 }
 
@@ -54,7 +54,6 @@ pub(super) struct Writer {
     pub(super) ids: Ids,
     pub(super) tail: Tail,
     pub(super) segment_bytes: u64,
-    pub(super) buffer: Vec<u8>,
     /// Released when nothing will be written any more.
     pub(super) _lock: Option<LockGuard>,
 }
@@ -92,30 +91,25 @@ async fn next(queue: &mut mpsc::Receiver<Append>, closing: &CancellationToken) -
 
 /// The first append and those that wait behind it, as long as the largest one would fit.
 fn group(first: Append, queue: &mut mpsc::Receiver<Append>) -> Vec<Append> {
-    let (mut posts, mut bytes) = (first.posts.len(), size(&first.posts));
+    let (mut posts, mut bytes) = (first.posts.len(), first.posts.size());
     let mut group = vec![first];
     while posts + APPEND_POSTS <= COMMIT_POSTS && bytes + APPEND_BYTES <= COMMIT_BYTES {
         let Ok(append) = queue.try_recv() else { break };
         posts += append.posts.len();
-        bytes += size(&append.posts);
+        bytes += append.posts.size();
         group.push(append);
     }
     group
-}
-
-/// Bytes that posts take.
-pub(super) fn size(posts: &[NewPost]) -> usize {
-    posts.iter().map(|post| post.stored().len()).sum()
 }
 
 impl Writer {
     /// Stores a group of appends and answers them. After a failure there is no writer any more.
     async fn commit(mut self, group: Vec<Append>) -> Result<Self, LogError> {
         let shared = self.shared.clone();
-        let (posts, tickets): (Vec<_>, Vec<_>) =
+        let (appends, tickets): (Vec<_>, Vec<_>) =
             group.into_iter().map(|append| (append.posts, append.ticket)).unzip();
         let stored: Result<_, LogError> = disk::run(&*shared.disk, move || {
-            let outcomes = self.store(&posts)?;
+            let outcomes = self.store(appends)?;
             Ok((self, outcomes))
         })
         .await;
@@ -137,74 +131,97 @@ impl Writer {
     }
 
     /// Stores what is new among the posts of these appends; after this it is durable and published.
-    fn store(&mut self, appends: &[Vec<NewPost>]) -> Result<Vec<Vec<Outcome>>, LogError> {
-        let mut fresh = Vec::new();
+    fn store(&mut self, mut appends: Vec<Pending>) -> Result<Vec<Vec<Outcome>>, LogError> {
+        let first = self.shared.last() + 1;
         let mut outcomes = Vec::with_capacity(appends.len());
-        for posts in appends {
-            let posts = posts.iter().map(|post| self.place(post, &mut fresh));
-            outcomes.push(posts.collect::<Result<_, _>>()?);
+        let mut next = first;
+        for n in 0..appends.len() {
+            let (before, rest) = appends.split_at_mut(n);
+            let append = &mut rest[0];
+            append.begin(next);
+            outcomes.push(self.place(before, append)?);
+            next = append.next();
         }
-        if !fresh.is_empty() {
-            self.write(&fresh)?;
+        if next > first {
+            self.write(first, (next - first) as u32, appends)?;
         }
         Ok(outcomes)
     }
 
-    /// Finds the place of a post: its own, or that of the post that has its id.
-    fn place<'a>(
+    /// Finds the places of an append's posts, behind those of the appends before it in this commit.
+    fn place(
         &mut self,
-        post: &'a NewPost,
-        fresh: &mut Vec<&'a NewPost>,
-    ) -> Result<Outcome, LogError> {
-        let hash = self.ids.hash(post.post_id());
-        for sequence in self.ids.candidates(hash) {
-            let original = self.original(sequence, fresh)?;
-            if wire::PostView(&original).post_id() == post.post_id() {
-                return Ok(match post.same_content(&original) {
+        before: &[Pending],
+        append: &mut Pending,
+    ) -> Result<Vec<Outcome>, LogError> {
+        let mut outcomes = Vec::with_capacity(append.len());
+        for n in 0..append.len() {
+            let outcome = match self.taken(before, append, n)? {
+                Some(outcome) => outcome,
+                None if append.next() > MAX_POSTS => {
+                    return Err(io::Error::from(io::ErrorKind::StorageFull).into());
+                }
+                None => {
+                    let id = append.id(n);
+                    let sequence = append.keep(n);
+                    self.ids.insert(id, sequence);
+                    Outcome::Created(sequence)
+                }
+            };
+            outcomes.push(outcome);
+        }
+        append.finish();
+        Ok(outcomes)
+    }
+
+    /// What it means for a post that another one has its id, if one has.
+    fn taken(
+        &self,
+        before: &[Pending],
+        append: &Pending,
+        n: usize,
+    ) -> Result<Option<Outcome>, LogError> {
+        for sequence in self.ids.candidates(append.id(n)) {
+            // It was stored before, or this commit is about to store it.
+            let here = before.iter().chain([append]).find_map(|posts| posts.find(sequence));
+            let original = match here {
+                Some(post) => Bytes::copy_from_slice(post),
+                None => self.shared.read_one(sequence)?,
+            };
+            if append.has_id_of(n, &original) {
+                return Ok(Some(match append.same_content(n, &original) {
                     true => Outcome::Duplicate(sequence),
                     false => Outcome::IdTaken,
-                });
+                }));
             }
         }
-        let sequence = self.shared.last() + fresh.len() as u64 + 1;
-        if sequence > MAX_POSTS {
-            return Err(io::Error::from(io::ErrorKind::StorageFull).into());
-        }
-        self.ids.insert(hash, sequence);
-        fresh.push(post);
-        Ok(Outcome::Created(sequence))
+        Ok(None)
     }
 
-    /// A post that was stored before, or that this commit is about to store.
-    fn original(&self, sequence: u64, fresh: &[&NewPost]) -> Result<Bytes, LogError> {
-        let head = self.shared.last();
-        if sequence > head {
-            return Ok(fresh[(sequence - head - 1) as usize].stored().clone());
+    /// Writes new posts as one batch, makes it durable, and lets readers see it.
+    fn write(&mut self, first: u64, count: u32, appends: Vec<Pending>) -> Result<(), LogError> {
+        let length = appends.iter().map(|posts| posts.size() as u64).sum::<u64>();
+        self.make_room(first, BATCH_HEADER_LEN as u64 + length)?;
+        let mut header = Some(BatchHeader { count, first, length }.encode(&self.identity));
+        let mut start = self.tail.length;
+        let mut placed = Vec::with_capacity(appends.len());
+        for mut posts in appends {
+            posts.write(&*self.tail.file, start, header.take())?;
+            let size = posts.size() as u64;
+            placed.push((start, posts));
+            start += size;
         }
-        self.shared.read_one(sequence)
-    }
-
-    /// Writes a batch of new posts, makes it durable, and lets readers see it.
-    fn write(&mut self, posts: &[&NewPost]) -> Result<(), LogError> {
-        let first = self.shared.last() + 1;
-        self.buffer.clear();
-        let stored = posts.iter().map(|post| &post.stored()[..]);
-        let places = segment::encode_batch(&self.identity, first, stored, &mut self.buffer);
-        self.make_room(first)?;
-        self.tail.file.write_all_at(&self.buffer, self.tail.length)?;
         let written = Instant::now();
         self.tail.file.sync_data()?;
-        self.shared.metrics.stored(posts.len(), written.elapsed());
-        let start = self.tail.length;
-        let places = places.into_iter().map(|place| start + place.start..start + place.end);
-        self.shared.publish(self.tail.base, posts.iter().copied().zip(places));
-        self.tail.length += self.buffer.len() as u64;
+        self.shared.metrics.stored(count as usize, written.elapsed());
+        self.shared.publish(self.tail.base, placed);
+        self.tail.length += BATCH_HEADER_LEN as u64 + length;
         Ok(())
     }
 
     /// Begins a segment if the batch would make this one too long.
-    fn make_room(&mut self, next: u64) -> io::Result<()> {
-        let full = self.tail.length + self.buffer.len() as u64 > self.segment_bytes;
+    fn make_room(&mut self, next: u64, length: u64) -> io::Result<()> {
+        let full = self.tail.length + length > self.segment_bytes;
         if full && self.tail.length > segment::HEADER_LEN as u64 {
             self.tail = Tail::begin(&*self.shared.disk, &self.identity, next)?;
         }

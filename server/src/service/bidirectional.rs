@@ -37,7 +37,7 @@ use crate::{
     cursor::Cursor,
     error,
     filter::{Filter, Tags},
-    log::{Appending, Encoder, LogError, Outcome},
+    log::{Appending, LogError, Outcome},
     validate,
 };
 
@@ -449,9 +449,12 @@ async fn publish_post(
 ) -> Result<Owed, Status> {
     let message = post.encode_to_vec();
     let sent = PostRef::decode(&message).map_err(wire::undecodable)?;
-    let encoder = &mut Encoder::new(&(posts.clock)().into(), 0);
-    let outcome = match posts.submission(caller.as_deref(), sent, Instant::now(), encoder).await? {
-        Submission::Accepted(post) => Ok(posts.log.append(vec![post]).await?),
+    let outcome = match posts.submission(caller.as_deref(), sent, Instant::now()).await? {
+        Submission::Accepted(post) => {
+            let mut alone = posts.new_posts(message.len());
+            alone.push(&post);
+            Ok(posts.log.append(alone).await?)
+        }
         Submission::Refused(status) => Err(status),
     };
     Ok(Owed { post_id: post.post_id, outcome })

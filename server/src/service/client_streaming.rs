@@ -3,16 +3,14 @@
 //! Posts are stored as they come, not at the end: an upload of any length costs the server the same memory. The
 //! finish exists because a server cannot tell a cancelled upload from an ended one.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem::replace};
 
-use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _};
-use prost_types::Timestamp;
 use quartet::{
     borrowed::PostRef,
     limits::{ID_CHARS, LISTED_REJECTS},
     post::v1::{LogPosition, UploadFinish, UploadPostsResponse, UploadReject},
-    wire::{self, PostView, UploadMessage},
+    wire::{self, UploadMessage},
 };
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
@@ -21,14 +19,11 @@ use super::{Posts, Submission, id_taken};
 use crate::{
     auth::Caller,
     error,
-    log::{APPEND_BYTES, APPEND_POSTS, Appending, Encoder, NewPost, Outcome},
+    log::{APPEND_BYTES, APPEND_POSTS, Appending, NewPosts, Outcome},
 };
 
 /// Appends that may be on their way to the disk while the next posts are received.
 const APPENDS_IN_FLIGHT: usize = 4;
-
-/// Bytes that posts are encoded into, before more are asked of the allocator.
-const ROOM: usize = 64 * 1024;
 
 // ANCHOR: upload_posts
 pub(super) async fn upload_posts(
@@ -56,21 +51,42 @@ struct Upload<'a> {
     /// Posts received, refused ones included: the index of the next.
     received: i64,
     finish: Option<UploadFinish>,
-    encoder: Encoder,
-    /// When the posts of this batch came: what comes together is accepted at one time.
-    now: Instant,
-    batch: Sent<Vec<NewPost>>,
-    in_flight: VecDeque<Sent<Appending>>,
+    /// What came together, and is not the log's yet.
+    batch: Option<Batch>,
+    /// Bytes of the last batch. The next one is about as large.
+    batch_bytes: usize,
+    in_flight: VecDeque<(Sent, Appending)>,
     response: UploadPostsResponse,
 }
 
-/// Posts and the index that each has in the upload.
+/// Posts that are accepted together, at one time.
+struct Batch {
+    now: Instant,
+    posts: NewPosts,
+    sent: Sent,
+}
+
+/// What is known of the posts of a batch while the log has them, in their order: an id that is taken is known late.
 #[derive(Default)]
-struct Sent<T> {
-    posts: T,
-    /// Index and content, in the order of the posts: an id that is taken is known late.
-    sent: Vec<(i64, Bytes)>,
-    bytes: usize,
+struct Sent {
+    /// The index of each in the upload, and where its id ends in `ids`.
+    posts: Vec<(i64, usize)>,
+    ids: String,
+}
+
+impl Sent {
+    fn push(&mut self, index: i64, post_id: &str) {
+        self.ids.push_str(post_id);
+        self.posts.push((index, self.ids.len()));
+    }
+
+    /// The index and the id of each.
+    fn iter(&self) -> impl Iterator<Item = (i64, &str)> {
+        let mut start = 0;
+        self.posts
+            .iter()
+            .map(move |(index, end)| (*index, &self.ids[replace(&mut start, *end)..*end]))
+    }
 }
 
 impl<'a> Upload<'a> {
@@ -84,9 +100,8 @@ impl<'a> Upload<'a> {
             caller,
             received: 0,
             finish: None,
-            encoder: Encoder::new(&Timestamp::default(), ROOM),
-            now: Instant::now(),
-            batch: Sent::default(),
+            batch: None,
+            batch_bytes: 0,
             in_flight: VecDeque::new(),
             response,
         }
@@ -122,33 +137,33 @@ impl<'a> Upload<'a> {
         let undecodable = |why| error::of_upload_message(index, &wire::undecodable(why));
         let post = PostRef::decode(message).map_err(undecodable)?;
         self.received += 1;
-        if self.batch.posts.is_empty() {
-            self.now = Instant::now();
-            self.encoder.set_time(&(self.posts.clock)().into());
-        }
-        let (caller, encoder) = (self.caller.as_ref(), &mut self.encoder);
-        match self.posts.submission(caller, post, self.now, encoder).await? {
+        let batch = self.batch.get_or_insert_with(|| Batch {
+            now: Instant::now(),
+            posts: self.posts.new_posts(self.batch_bytes),
+            sent: Sent::default(),
+        });
+        match self.posts.submission(self.caller.as_ref(), post, batch.now).await? {
             Submission::Refused(status) => self.reject(index, post.post_id, &status),
             Submission::Accepted(post) => {
-                self.batch.bytes += post.stored().len();
-                self.batch.sent.push((index, post.stored().clone()));
-                self.batch.posts.push(post);
+                batch.posts.push(&post);
+                batch.sent.push(index, post.post_id);
+                if batch.posts.len() >= APPEND_POSTS || batch.posts.size() >= APPEND_BYTES / 2 {
+                    self.append().await?;
+                }
             }
-        }
-        if self.batch.posts.len() >= APPEND_POSTS || self.batch.bytes >= APPEND_BYTES / 2 {
-            self.append().await?;
         }
         Ok(())
     }
 
     /// Hands the batch to the log, in order, and does not wait for the disk unless it is far behind.
     async fn append(&mut self) -> Result<(), Status> {
-        if self.batch.posts.is_empty() {
+        let Some(Batch { posts, sent, .. }) = self.batch.take() else { return Ok(()) };
+        if posts.is_empty() {
             return Ok(());
         }
-        let Sent { posts, sent, bytes } = std::mem::take(&mut self.batch);
-        let posts = self.posts.log.append(posts).await?;
-        self.in_flight.push_back(Sent { posts, sent, bytes });
+        self.batch_bytes = posts.size();
+        let appending = self.posts.log.append(posts).await?;
+        self.in_flight.push_back((sent, appending));
         while self.in_flight.len() > APPENDS_IN_FLIGHT {
             self.settle().await?;
         }
@@ -157,8 +172,8 @@ impl<'a> Upload<'a> {
 
     /// Counts the outcomes of the oldest append.
     async fn settle(&mut self) -> Result<(), Status> {
-        let Some(Sent { posts, sent, .. }) = self.in_flight.pop_front() else { return Ok(()) };
-        for ((index, post), outcome) in sent.into_iter().zip(posts.await?) {
+        let Some((sent, appending)) = self.in_flight.pop_front() else { return Ok(()) };
+        for ((index, post_id), outcome) in sent.iter().zip(appending.await?) {
             match outcome {
                 Outcome::Created(sequence) => {
                     self.response.created_count += 1;
@@ -168,10 +183,7 @@ impl<'a> Upload<'a> {
                     self.response.duplicate_count += 1;
                     self.reached(sequence);
                 }
-                Outcome::IdTaken => {
-                    let post_id = PostView(&post).post_id();
-                    self.reject(index, post_id, &id_taken(post_id));
-                }
+                Outcome::IdTaken => self.reject(index, post_id, &id_taken(post_id)),
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use super::*;
 use crate::log::{
-    Outcome,
+    NewPost, Outcome,
     conformance::{ALL, append, by_id, post, post_by, read_all, soon},
     disk::{Fault, MemoryDisk},
 };
@@ -89,7 +89,7 @@ async fn appends_that_wait_together_share_one_fsync() {
     let before = disk.syncs();
     let mut appending = Vec::new();
     for n in 0..50 {
-        appending.push(log.append(vec![post(&format!("p{n}"))]).await.unwrap());
+        appending.push(log.append(vec![post(&format!("p{n}"))].into()).await.unwrap());
     }
     soon(join_all(appending)).await;
     assert_eq!(disk.syncs() - before, 1);
@@ -100,7 +100,7 @@ async fn a_commit_holds_at_most_4096_posts() {
     let disk = MemoryDisk::new();
     let log = EmbeddedLog::open(Arc::new(disk.clone()), Options::default()).await.unwrap();
     let before = disk.syncs();
-    let posts = |n| (0..512).map(|m| post(&format!("p{n}-{m}"))).collect();
+    let posts = |n| (0..512).map(|m| post(&format!("p{n}-{m}"))).collect::<NewPosts>();
     let mut appending = Vec::new();
     for n in 0..20 {
         appending.push(log.append(posts(n)).await.unwrap());
@@ -128,9 +128,9 @@ async fn an_append_waits_while_16_mib_are_pending() {
     let large = |n: usize| vec![post_by("u", &format!("p{n}"), &"x".repeat(1024 * 1024))];
     let mut taken = Vec::new();
     for n in 0..15 {
-        taken.push(log.append(large(n)).now_or_never().expect("there is room").unwrap());
+        taken.push(log.append(large(n).into()).now_or_never().expect("there is room").unwrap());
     }
-    let mut waiting = pin!(log.append(large(15)));
+    let mut waiting = pin!(log.append(large(15).into()));
     assert!(waiting.as_mut().now_or_never().is_none(), "there was room beyond the bound");
     soon(waiting).await.unwrap().await.unwrap();
     assert_eq!(*log.head().borrow(), 16);
@@ -147,10 +147,10 @@ async fn an_append_larger_than_all_the_room_is_still_taken() {
 async fn closing_stores_what_was_taken_in_and_refuses_the_rest() {
     let disk = MemoryDisk::new();
     let log = open(&disk).await.unwrap();
-    let appending = log.append(vec![post("a")]).await.unwrap();
+    let appending = log.append(vec![post("a")].into()).await.unwrap();
     soon(log.close()).await.unwrap();
     assert_eq!(appending.await.unwrap(), [Outcome::Created(1)]);
-    assert!(matches!(log.append(vec![post("b")]).await, Err(LogError::Closed)));
+    assert!(matches!(log.append(vec![post("b")].into()).await, Err(LogError::Closed)));
     soon(log.close()).await.unwrap();
     assert_eq!(read_all(&open(&disk).await.unwrap()).await.len(), 1);
 }
@@ -165,7 +165,7 @@ async fn closing_ends_though_others_go_on_appending() {
     for _ in 0..2 * 4096 / 512 {
         let log = log.clone();
         writers.spawn(async move {
-            while let Ok(appending) = log.append(vec![post("a"); 512]).await {
+            while let Ok(appending) = log.append(vec![post("a"); 512].into()).await {
                 appending.await.unwrap();
             }
         });
@@ -184,12 +184,13 @@ async fn after_a_failed_fsync_nothing_more_is_acknowledged() {
     assert!(failure.borrow().is_none());
     // The write works and the sync after it fails.
     disk.arm(1, Fault::Error(io::ErrorKind::StorageFull));
-    let together = [log.append(vec![post("b")]).await, log.append(vec![post("b")]).await];
+    let together =
+        [log.append(vec![post("b")].into()).await, log.append(vec![post("b")].into()).await];
     for appending in together {
         let error = soon(appending.unwrap()).await.unwrap_err();
         assert!(error.is_full(), "{error}");
     }
-    let later = soon(log.append(vec![post("a")]).await.unwrap()).await;
+    let later = soon(log.append(vec![post("a")].into()).await.unwrap()).await;
     assert!(matches!(later, Err(LogError::Failed(_))), "even a duplicate is refused: {later:?}");
     assert!(failure.borrow().is_some());
     assert_eq!(*log.head().borrow(), 1);
@@ -197,25 +198,90 @@ async fn after_a_failed_fsync_nothing_more_is_acknowledged() {
     assert!(matches!(soon(log.close()).await, Err(LogError::Failed(_))));
 }
 
+/// A disk, or a file of it, whose writes panic when told to.
+#[derive(Debug)]
+struct Panicking<T: ?Sized> {
+    inner: Arc<T>,
+    panics: Arc<AtomicBool>,
+}
+
+impl Panicking<dyn Disk> {
+    fn wrap(&self, file: io::Result<Arc<dyn DiskFile>>) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(Panicking { inner: file?, panics: self.panics.clone() }))
+    }
+}
+
+impl Disk for Panicking<dyn Disk> {
+    fn name(&self) -> String {
+        self.inner.name()
+    }
+
+    fn blocks(&self) -> bool {
+        self.inner.blocks()
+    }
+
+    fn lock(&self, access: Access) -> io::Result<LockGuard> {
+        self.inner.lock(access)
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.inner.list()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.wrap(self.inner.create(name))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.wrap(self.inner.open(name))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.inner.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.inner.remove(name)
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.inner.sync_directory()
+    }
+}
+
+impl DiskFile for Panicking<dyn DiskFile> {
+    fn size(&self) -> io::Result<u64> {
+        self.inner.size()
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.inner.read_exact_at(buf, offset)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        assert!(!self.panics.load(Ordering::Relaxed), "the panic of this test");
+        self.inner.write_all_at(bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.inner.sync_data()
+    }
+}
+
 #[tokio::test]
 async fn a_panic_of_the_writer_is_an_error_for_all() {
-    static ARMED: AtomicBool = AtomicBool::new(false);
-    fn panicking(identity: &Identity, post_id: &str) -> u32 {
-        assert!(!ARMED.load(Ordering::Relaxed), "the panic of this test");
-        index::hash_id(identity, post_id)
-    }
-    let options = Options { hash_id: panicking, ..Options::default() };
     let directory = tempfile::tempdir().unwrap();
     let disks: [Arc<dyn Disk>; 2] =
         [Arc::new(MemoryDisk::new()), Arc::new(RealDisk::new(directory.path()))];
     for disk in disks {
-        ARMED.store(false, Ordering::Relaxed);
-        let log = EmbeddedLog::open(disk, options.clone()).await.unwrap();
+        let panics = Arc::<AtomicBool>::default();
+        let disk = Arc::new(Panicking { inner: disk, panics: panics.clone() });
+        let log = EmbeddedLog::open(disk, Options::default()).await.unwrap();
         append(&log, vec![post("a")]).await;
-        ARMED.store(true, Ordering::Relaxed);
-        let appending = log.append(vec![post("b")]).await.unwrap();
+        panics.store(true, Ordering::Relaxed);
+        let appending = log.append(vec![post("b")].into()).await.unwrap();
         assert!(matches!(soon(appending).await, Err(LogError::Failed(_))));
-        let later = log.append(vec![post("c")]).await.unwrap();
+        let later = log.append(vec![post("c")].into()).await.unwrap();
         assert!(matches!(soon(later).await, Err(LogError::Failed(_))));
         assert!(log.failure().borrow().is_some());
         assert!(soon(log.close()).await.is_err());
@@ -311,7 +377,7 @@ async fn workload(disk: &MemoryDisk) -> Vec<(NewPost, u64)> {
     let mut acknowledged = Vec::new();
     let Ok(log) = open(disk).await else { return acknowledged };
     for group in sent().chunks(3) {
-        let Ok(outcomes) = log.append(group.to_vec()).await.unwrap().await else { break };
+        let Ok(outcomes) = log.append(group.to_vec().into()).await.unwrap().await else { break };
         for (post, outcome) in group.iter().zip(outcomes) {
             let (Outcome::Created(sequence) | Outcome::Duplicate(sequence)) = outcome else {
                 panic!("{outcome:?}")
@@ -471,7 +537,7 @@ async fn a_damaged_log_can_be_read_up_to_the_damage_and_is_not_touched() {
         assert_eq!(read_all(&log).await, whole[..head as usize]);
         let start = segment::base_of(name).unwrap() - 1;
         assert!((start..start + 4).contains(&head), "all before {name}, and not the damage");
-        assert!(matches!(log.append(vec![post("new")]).await, Err(LogError::ReadOnly)));
+        assert!(matches!(log.append(vec![post("new")].into()).await, Err(LogError::ReadOnly)));
         log.close().await.unwrap();
         assert_eq!(disk.operations(), before);
     })
@@ -525,10 +591,11 @@ async fn a_post_cannot_pass_for_a_batch() {
     let disk = MemoryDisk::new();
     let log = open(&disk).await.unwrap();
     // Whoever knows the format but not the salt writes a post that holds a batch.
-    let mut forged = Vec::new();
-    segment::encode_batch(&Identity::random(), 2, [&b"x"[..]].into_iter(), &mut forged);
+    let record = [&segment::record_header(2, 1, segment::post_checksum(b"x"))[..], b"x"].concat();
+    let header = segment::BatchHeader { count: 1, first: 2, length: record.len() as u64 };
     let mut forger = post("forged");
-    forger.stored = [forger.stored(), &forged[..]].concat().into();
+    forger.stored =
+        [forger.stored(), &header.encode(&Identity::random())[..], &record].concat().into();
     append(&log, vec![forger]).await;
     log.close().await.unwrap();
     // The header of the real batch is torn, the post is not.
@@ -553,7 +620,7 @@ async fn damage_under_a_running_log_ends_the_read_that_meets_it() {
     let page = log.read_user("alice", 0, ALL).await.unwrap();
     assert_eq!((page.records.len(), page.position, page.more), (6, 6, true));
     // The id of the damaged post cannot be checked, so it cannot be given away either.
-    let appending = log.append(vec![post("p6")]).await.unwrap();
+    let appending = log.append(vec![post("p6")].into()).await.unwrap();
     assert!(matches!(appending.await, Err(LogError::Damaged { .. })));
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 use quartet_server::log::{
-    Appending, Limit, LogError, NewPost, Outcome, PostLog, Records, UserPage,
+    Appending, Limit, LogError, NewPosts, Outcome, PostLog, Records, UserPage,
     embedded::{Identity, hash_id},
 };
 use tokio::sync::watch;
@@ -38,7 +38,7 @@ pub(super) struct BuggyLog {
     /// The sequence that an append would get if nothing went wrong.
     next: AtomicU64,
     /// What was told its place and is stored later.
-    held: Mutex<Option<Vec<NewPost>>>,
+    held: Mutex<Option<NewPosts>>,
 }
 
 impl BuggyLog {
@@ -70,7 +70,7 @@ impl PostLog for BuggyLog {
         self.log.head()
     }
 
-    async fn append(&self, mut posts: Vec<NewPost>) -> Result<Appending, LogError> {
+    async fn append(&self, posts: NewPosts) -> Result<Appending, LogError> {
         let count = posts.len() as u64;
         match self.bug {
             Bug::AcknowledgedBeforeCommit => {
@@ -92,8 +92,8 @@ impl PostLog for BuggyLog {
                 Ok(appending)
             }
             Bug::AppendReversed => {
-                posts.reverse();
-                let mut outcomes = self.log.append(posts).await?.await?;
+                let reversed = posts.into_iter().rev().collect();
+                let mut outcomes = self.log.append(reversed).await?.await?;
                 outcomes.reverse();
                 Ok(answered(outcomes))
             }
