@@ -8,7 +8,10 @@ use std::{
     },
 };
 
-use futures::{FutureExt, future::join_all};
+use futures::{
+    FutureExt,
+    future::{join_all, try_join_all},
+};
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::*;
@@ -372,13 +375,17 @@ fn list(directory: &Path) -> BTreeSet<std::ffi::OsString> {
 
 // ---- crashes
 
-/// Appends with rotation and duplicates in it; returns what was acknowledged, up to the first failure.
+/// Appends with rotation and duplicates in it, two to a commit; returns what was acknowledged, up to the first failure.
 async fn workload(disk: &MemoryDisk) -> Vec<(NewPost, u64)> {
     let mut acknowledged = Vec::new();
     let Ok(log) = open(disk).await else { return acknowledged };
     for group in sent().chunks(3) {
-        let Ok(outcomes) = log.append(group.to_vec().into()).await.unwrap().await else { break };
-        for (post, outcome) in group.iter().zip(outcomes) {
+        // Two appends that wait together: one commit takes both.
+        let (some, others) = group.split_at(2);
+        let taken =
+            [log.append(some.to_vec().into()).await, log.append(others.to_vec().into()).await];
+        let Ok(outcomes) = try_join_all(taken.map(Result::unwrap)).await else { break };
+        for (post, outcome) in group.iter().zip(outcomes.concat()) {
             let (Outcome::Created(sequence) | Outcome::Duplicate(sequence)) = outcome else {
                 panic!("{outcome:?}")
             };
