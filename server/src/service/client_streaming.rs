@@ -22,8 +22,8 @@ use crate::{
     log::{APPEND_BYTES, APPEND_POSTS, Appending, NewPosts, Outcome},
 };
 
-/// Appends that may be on their way to the disk while the next posts are received.
-const APPENDS_IN_FLIGHT: usize = 4;
+/// Appends that may be on their way to the disk while the next posts are received: as many posts as one commit takes.
+const APPENDS_IN_FLIGHT: usize = 8;
 
 // ANCHOR: upload_posts
 pub(super) async fn upload_posts(
