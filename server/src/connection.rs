@@ -41,7 +41,7 @@ use crate::{
     tls::Tls,
 };
 pub use exchange::{RequestBody, STALL};
-pub use lane::{Lane, Messages};
+pub use lane::{Lane, Messages, Observer, Slot};
 pub use peer::Peer;
 pub use stop::Stop;
 

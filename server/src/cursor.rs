@@ -8,13 +8,14 @@
 //! [`position`](Cursor::position) that matched the filter in force was in a batch. Reading is cancel-safe, because it
 //! does not move the cursor past a post: [`advance`](Cursor::advance) does, once the batch is complete with authors.
 
-use std::{sync::Arc, task::Context};
+use std::sync::{Arc, Weak};
 
 use futures::FutureExt as _;
 use quartet::limits::{BATCH_BYTES, BATCH_POSTS, SKIPPED_POSTS};
 use tokio::sync::watch;
 
 use crate::{
+    connection::Observer,
     dispatcher::{Dispatcher, News, Registration},
     filter::Filter,
     log::{Limit, LogError, PostLog, Record, Records},
@@ -156,9 +157,9 @@ impl Cursor {
         self.position - self.reported >= SKIPPED_POSTS
     }
 
-    /// Whether there may be news since the last look; if not, the task is woken when there may be.
-    pub fn poll_woken(&self, cx: &mut Context<'_>) -> bool {
-        self.registration.poll_woken(cx)
+    /// Tells this one of news from now on, before anybody is woken.
+    pub(crate) fn observe(&self, observer: &Weak<dyn Observer>) {
+        self.registration.observe(observer);
     }
 
     /// Moves past a batch that holds no post.

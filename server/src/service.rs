@@ -139,7 +139,7 @@ impl Posts {
         requests: R,
     ) -> (impl Stream<Item = Result<FeedMessage, Status>> + Send + use<R>, Lane) {
         let (caller, stop, live) = (Caller::of(call).cloned(), Stop::of(call), Live::default());
-        let lane = Lane(Arc::new(live.clone()));
+        let lane = live.lane();
         (bidirectional::tag_feed(self.clone(), caller, requests, stop, live), lane)
     }
 }

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     auth::Caller,
-    connection::{Lane, Messages, Peer, RequestBody},
+    connection::{Lane, Peer, RequestBody},
     metrics::CallMetrics,
     traces,
 };
@@ -146,6 +146,11 @@ impl Call {
         self.note(&self.sent, "sent", framing, data);
     }
 
+    /// Counts a message that went past the body. While any go there the body is not polled, so a count has one writer at a time.
+    pub(crate) fn note_sent_whole(&self, message: &[u8]) {
+        self.note_sent(&mut Framing::default(), message);
+    }
+
     fn note(&self, count: &Count, way: &str, framing: &mut Framing, data: &[u8]) {
         framing.pass(data, |bytes| {
             count.add(bytes);
@@ -223,12 +228,11 @@ impl Watch for Open {
         below: Pin<&mut impl Future<Output = Result<Response<B>, Infallible>>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Response<B>, Status>> {
-        let Ok(mut response) = ready!(self.within(|| below.poll(cx)));
+        let Ok(response) = ready!(self.within(|| below.poll(cx)));
         self.note_status(response.headers());
-        if let Some(lane) = response.extensions_mut().remove::<Lane>() {
+        if let Some(lane) = response.extensions().get::<Lane>() {
             // What goes past the body is counted as well.
-            let lane = CountedLane { lane, call: self.call.clone() };
-            response.extensions_mut().insert(Lane(Arc::new(lane)));
+            lane.count_for(self.call.clone());
         }
         Poll::Ready(Ok(response))
     }
@@ -245,23 +249,6 @@ impl Watch for Open {
                 (_, Some(trailers)) => self.note_status(trailers),
                 _ => {}
             }
-        }
-        polled
-    }
-}
-
-/// A response's lane, whose messages its call counts. What polls it polls the body too, so a count has one writer at a time.
-#[derive(Debug)]
-struct CountedLane {
-    lane: Lane,
-    call: Arc<Call>,
-}
-
-impl Messages for CountedLane {
-    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Bytes> {
-        let polled = self.lane.0.poll_next(cx);
-        if let Poll::Ready(message) = &polled {
-            self.call.note_sent(&mut Framing::default(), message);
         }
         polled
     }

@@ -19,7 +19,6 @@ use futures::FutureExt as _;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
-use http_body_util::BodyExt as _;
 use tokio::{
     task::coop::consume_budget,
     time::{Instant, timeout_at},
@@ -78,12 +77,13 @@ async fn begin(
     let (mut head, body) = response.into_parts();
     let lane = head.extensions.remove::<Lane>();
     // Its handler learns that it is taken from here on.
-    let _ = poll_lane(lane.as_ref(), &mut Context::from_waker(Waker::noop()));
+    lane.iter().for_each(Lane::attend);
     let deadline = head.extensions.get::<Deadline>().map(|deadline| deadline.0);
     let ended = body.is_end_stream();
     // It fails only if the stream is over.
     let stream = respond.send_response(Response::from_parts(head, ()), ended).ok()?;
-    (!ended).then_some((respond, Outgoing { stream, deadline, lane }, Woken::new(body)))
+    let outgoing = Outgoing { stream: Some(stream), deadline, lane };
+    (!ended).then_some((respond, outgoing, Woken::new(body)))
 }
 
 /// Why a response ends before its end.
@@ -100,9 +100,17 @@ impl From<h2::Error> for End {
     }
 }
 
+/// What a body has to say.
+enum Next {
+    Frame(Option<Result<Frame<Bytes>, Status>>),
+    /// It was woken: look again, if there is room.
+    Again,
+}
+
 /// A response's body on its way out.
 struct Outgoing {
-    stream: SendStream<Bytes>,
+    /// Lent to the lane while the body waits, and only then.
+    stream: Option<SendStream<Bytes>>,
     deadline: Option<Instant>,
     lane: Option<Lane>,
 }
@@ -111,28 +119,60 @@ impl Outgoing {
     async fn send_all(&mut self, body: &mut Woken<Body>) -> Result<(), End> {
         loop {
             self.room(1, &mut None).await?;
-            let next = tokio::select! {
-                biased;
-                _ = poll_fn(|cx| self.stream.poll_reset(cx)) => return Err(End::Gone),
-                frame = body.frame() => frame,
-                message = poll_fn(|cx| poll_lane(self.lane.as_ref(), cx)) => {
-                    Some(Ok(Frame::data(message)))
-                }
+            let next = match poll_fn(|cx| self.poll_next(body, cx)).await? {
+                Next::Frame(frame) => frame,
+                Next::Again => continue,
             };
             let data = match next.map(|frame| frame.map(Frame::into_data)) {
                 Some(Ok(Ok(data))) => data,
                 Some(Ok(Err(frame))) => match frame.into_trailers() {
-                    Ok(trailers) => return Ok(self.stream.send_trailers(trailers)?),
+                    Ok(trailers) => return Ok(self.stream().send_trailers(trailers)?),
                     Err(_) => continue,
                 },
                 // Handlers end with trailers; a body that fails is a bug below them.
                 Some(Err(_)) => return Err(End::Reset(Reason::INTERNAL_ERROR)),
-                None => return Ok(self.stream.send_data(Bytes::new(), true)?),
+                None => return Ok(self.stream().send_data(Bytes::new(), true)?),
             };
             self.send(data).await?;
             // Whoever always has more to say shall not keep the thread from others.
             consume_budget().await;
         }
+    }
+
+    /// Asks the body for its next frame. While it has none, the stream is lent to its lane.
+    fn poll_next(
+        &mut self,
+        body: &mut Woken<Body>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Next, End>> {
+        if let Some(stream) = self.lane.as_ref().and_then(Lane::take_back) {
+            self.stream = Some(stream);
+            return Poll::Ready(Ok(Next::Again));
+        }
+        if self.poll_reset(cx).is_ready() {
+            return Poll::Ready(Err(End::Gone));
+        }
+        if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
+            return Poll::Ready(Ok(Next::Frame(frame)));
+        }
+        if let Some(lane) = &self.lane
+            && let Some(stream) = self.stream.take()
+        {
+            lane.lend(stream, body.signal());
+        }
+        Poll::Pending
+    }
+
+    /// Whether the peer has reset the stream. With a lane, it does not wake: HTTP/2 would do so for every message that
+    /// is sent there, and the body is woken by the end of its requests.
+    fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut silent = Context::from_waker(Waker::noop());
+        let cx = if self.lane.is_some() { &mut silent } else { cx };
+        self.stream().poll_reset(cx).map(drop)
+    }
+
+    fn stream(&mut self) -> &mut SendStream<Bytes> {
+        self.stream.as_mut().expect("invariant: it is lent only while the body waits")
     }
 
     /// Sends all of this, as the peer grants room.
@@ -141,7 +181,7 @@ impl Outgoing {
         while !data.is_empty() {
             let room = self.room(data.len(), &mut waiting_since).await?;
             let chunk = data.split_to(data.len().min(room));
-            self.stream.send_data(chunk, false)?;
+            self.stream().send_data(chunk, false)?;
         }
         Ok(())
     }
@@ -149,8 +189,9 @@ impl Outgoing {
     /// Makes sure of some of the room that is wanted, within [`STALL`] of the first time that there was none. Returns how
     /// much there is.
     async fn room(&mut self, wanted: usize, since: &mut Option<Instant>) -> Result<usize, End> {
-        self.stream.reserve_capacity(wanted);
-        let room = self.stream.capacity();
+        let stream = self.stream();
+        stream.reserve_capacity(wanted);
+        let room = stream.capacity();
         if room > 0 {
             return Ok(room);
         }
@@ -161,23 +202,20 @@ impl Outgoing {
 
     async fn wait_for_room(&mut self, stalled: Instant) -> Result<usize, End> {
         let until = self.deadline.map_or(stalled, |deadline| deadline.min(stalled));
-        while self.stream.capacity() == 0 {
-            match timeout_at(until, poll_fn(|cx| self.stream.poll_capacity(cx))).await {
+        let stream = self.stream();
+        while stream.capacity() == 0 {
+            match timeout_at(until, poll_fn(|cx| stream.poll_capacity(cx))).await {
                 Ok(Some(Ok(_))) => {}
                 Ok(Some(Err(_)) | None) => return Err(End::Gone),
                 Err(_) if until == stalled => {
-                    tracing::debug!(stream = ?self.stream.stream_id(), "no room for {STALL:?}");
+                    tracing::debug!(stream = ?stream.stream_id(), "no room for {STALL:?}");
                     return Err(End::Reset(Reason::ENHANCE_YOUR_CALM));
                 }
                 Err(_) => return Err(End::Reset(Reason::CANCEL)),
             }
         }
-        Ok(self.stream.capacity())
+        Ok(stream.capacity())
     }
-}
-
-fn poll_lane(lane: Option<&Lane>, cx: &mut Context<'_>) -> Poll<Bytes> {
-    lane.map_or(Poll::Pending, |lane| lane.0.poll_next(cx))
 }
 
 /// A request's body. A stream that was reset or cut off ends with an error, never as if it had been finished.

@@ -29,6 +29,11 @@ impl<B> Woken<B> {
         let signal = Arc::<Signal>::default();
         Self { body, waits: false, waker: signal.clone().into(), signal }
     }
+
+    /// What has it polled again.
+    pub(super) fn signal(&self) -> &Arc<Signal> {
+        &self.signal
+    }
 }
 
 impl<B: Body + Unpin> Body for Woken<B> {

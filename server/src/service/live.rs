@@ -1,16 +1,15 @@
 //! The live part of a feed: posts as they are stored, on a [lane](crate::connection::Lane) of their own.
 //!
 //! A feed that has caught up only waits: for requests, for receipts, for silence, and for posts, which come most often.
-//! It lends its reader to the lane meanwhile. The lane looks when the reader is woken and sends what is at hand; the
-//! feed is not polled for it. As soon as the feed has anything to do, it takes the reader back, so requests and
+//! It lends its reader to the lane meanwhile. The lane looks when the dispatcher tells of a post and sends what is at hand;
+//! the feed is not polled for it. As soon as the feed has anything to do, it takes the reader back, so requests and
 //! bookmarks stand in the stream at the reader's own position, as if there were no lane. What takes a wait, such as a read
 //! from the disk, the lane leaves to the feed.
 
 use std::{
     future::poll_fn,
-    mem,
-    sync::Arc,
-    task::{Context, Poll},
+    sync::{Arc, Weak},
+    task::Poll,
 };
 
 use bytes::Bytes;
@@ -18,14 +17,17 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{Next, Reader};
-use crate::{connection::Messages, signal::Signal};
+use crate::{
+    connection::{Lane, Messages, Observer, Slot},
+    signal::Signal,
+};
 
 /// What a feed and its lane share.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Live(Arc<Shared>);
+#[derive(Debug, Clone)]
+pub(super) struct Live(Arc<Slot<Shared>>);
 
 #[derive(Debug, Default)]
-struct Shared {
+pub(super) struct Shared {
     place: Mutex<Place>,
     /// Raised when the lane leaves something to the feed.
     left: Signal,
@@ -34,20 +36,28 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Place {
     reader: Option<Box<Reader>>,
-    /// Whether to look although nothing woke the reader.
-    look: bool,
     spoke: Option<Instant>,
     /// Whether anybody looks here. A stream that is served without its lane keeps its reader.
     attended: bool,
 }
 
+impl Default for Live {
+    fn default() -> Self {
+        Self(Slot::new(Shared::default()))
+    }
+}
+
 impl Live {
+    /// Where posts go out.
+    pub(super) fn lane(&self) -> Lane {
+        Lane::new(self.0.clone())
+    }
+
     /// Lets the lane go on from where the reader is, if anybody looks there.
     pub(super) fn lend(&self, reader: &mut Option<Box<Reader>>) {
         let mut place = self.0.place.lock();
         if place.attended && reader.is_some() {
             place.reader = reader.take();
-            place.look = true;
         }
     }
 
@@ -75,28 +85,24 @@ impl Live {
     }
 }
 
-impl Messages for Live {
-    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Bytes> {
-        let place = &mut *self.0.place.lock();
-        place.attended = true;
-        let Some(reader) = &mut place.reader else { return Poll::Pending };
-        let woken = reader.cursor.poll_woken(cx);
-        if !mem::take(&mut place.look) && !woken {
-            return Poll::Pending;
-        }
-        let now = Instant::now();
+impl Messages for Shared {
+    fn next(&self, now: Instant, observer: &Weak<dyn Observer>) -> Option<Bytes> {
+        let place = &mut *self.place.lock();
+        let reader = place.reader.as_mut()?;
+        reader.cursor.observe(observer);
         match reader.frame(now) {
             Next::Frame(bytes) => {
-                // There may be more behind it.
-                place.look = true;
                 place.spoke = Some(now);
-                Poll::Ready(bytes)
+                Some(bytes)
             }
-            Next::Nothing => Poll::Pending,
+            Next::Nothing => None,
             Next::Later => {
-                self.0.left.raise();
-                Poll::Pending
+                self.left.raise();
+                None
             }
         }
+    }
+    fn attend(&self) {
+        self.place.lock().attended = true;
     }
 }

@@ -1,10 +1,6 @@
 //! Bugs of the services: what they make of requests, and what they send.
 
-use std::{
-    mem::take,
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
+use std::{mem::take, sync::Weak};
 
 use async_stream::try_stream;
 use bytes::Bytes;
@@ -20,9 +16,10 @@ use quartet::{
     wire::{self, FeedMessage, OutgoingPosts, Page, UploadMessage},
 };
 use quartet_server::{
-    connection::{Lane, Messages},
+    connection::{Lane, Messages, Observer, Slot},
     service::Posts,
 };
+use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Bug;
@@ -83,7 +80,7 @@ impl PostService for BuggyPosts {
         // Without its lane, a feed sends everything through the stream that is spoiled.
         if let (Some(lane), Bug::LanePostsLost | Bug::LanePostsTwice) = (lane, self.bug) {
             let lane = BuggyLane { lane, bug: self.bug, last: Mutex::default() };
-            response.extensions_mut().insert(Lane(Arc::new(lane)));
+            response.extensions_mut().insert(Lane::new(Slot::new(lane)));
         }
         Ok(response)
     }
@@ -99,21 +96,25 @@ struct BuggyLane {
 }
 
 impl Messages for BuggyLane {
-    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Bytes> {
+    fn attend(&self) {
+        self.lane.messages().attend();
+    }
+
+    fn next(&self, now: Instant, observer: &Weak<dyn Observer>) -> Option<Bytes> {
         let mut last = self.last.lock();
         let (sent, again) = &mut *last;
         if let Some(again) = again.take() {
-            return Poll::Ready(again);
+            return Some(again);
         }
-        let mut message = ready!(self.lane.0.poll_next(cx));
+        let mut message = self.lane.messages().next(now, observer)?;
         *sent += 1;
         if *sent % 5 == 0 {
             match self.bug {
                 Bug::LanePostsTwice => *again = Some(message.clone()),
-                _ => message = ready!(self.lane.0.poll_next(cx)),
+                _ => message = self.lane.messages().next(now, observer)?,
             }
         }
-        Poll::Ready(message)
+        Some(message)
     }
 }
 
