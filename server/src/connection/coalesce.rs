@@ -9,8 +9,9 @@
 //! [`CAPACITY`]: beyond that a write waits like any other.
 
 use std::{
-    cell::Cell,
+    cell::RefCell,
     io::{self, IoSlice},
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -24,9 +25,13 @@ use super::activity::Activity;
 /// Bytes that wait to be written. What is larger goes to the socket as it is.
 const CAPACITY: usize = 64 * 1024;
 
+/// Buffers that a thread keeps: as many connections as say something at a time, usually.
+const SPARE_BUFFERS: usize = 16;
+
 thread_local! {
-    /// A buffer that nobody uses: asking the system for one with every burst costs more than what is written.
-    static SPARE: Cell<BytesMut> = Cell::default();
+    /// Buffers that nobody uses: asking the system for one with every burst costs more than what is written. The one that
+    /// was used last is taken first.
+    static SPARE: RefCell<Vec<BytesMut>> = RefCell::default();
 }
 
 /// A connection's I/O, written in larger pieces.
@@ -61,7 +66,11 @@ impl<IO: AsyncWrite + Unpin> Coalesce<IO> {
         }
         // An idle connection keeps no buffer: the thread does, for whoever writes next.
         if self.waiting.capacity() > 0 {
-            SPARE.set(std::mem::take(&mut self.waiting));
+            let unused = mem::take(&mut self.waiting);
+            SPARE.with_borrow_mut(|spare| {
+                spare.push(unused);
+                spare.truncate(SPARE_BUFFERS);
+            });
         }
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
         ready!(self.activity.note_write(flushed))?;
@@ -110,7 +119,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Coalesce<IO> {
             return self.activity.note_write(written);
         }
         if self.waiting.capacity() == 0 {
-            self.waiting = SPARE.take();
+            self.waiting = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
             self.waiting.reserve(CAPACITY); // at once: growing would copy what waits
         }
         bufs.iter().for_each(|buf| self.waiting.extend_from_slice(buf));
