@@ -383,16 +383,16 @@ fn idle() -> Vec<Case> {
 }
 
 fn readers(scale: &Scale) -> Vec<Case> {
-    let case = |subject, server, readers: u64| {
+    // The same work for one as for 64.
+    let case = |subject, server, lists: u64, readers: u64| {
         let case = Case::new(&READERS, subject, server, "readers").fill(scale.read);
-        // The same work for one as for 64.
-        case.with("connections", 8).with("lists", 64).with("readers", readers)
+        case.with("connections", 8).with("lists", lists).with("readers", readers)
     };
     vec![
-        case(ONE_READER, Server::Memory, 1),
-        case(READERS_64, Server::Memory, 64),
-        case("tonic, async_stream, 1 reader", TUTORIAL, 1).only_in_full(),
-        case("tonic, async_stream, 64 readers", TUTORIAL, 64).only_in_full(),
+        case(ONE_READER, Server::Memory, 256, 1),
+        case(READERS_64, Server::Memory, 256, 64),
+        case("tonic, async_stream, 1 reader", TUTORIAL, 64, 1).only_in_full(),
+        case("tonic, async_stream, 64 readers", TUTORIAL, 64, 64).only_in_full(),
     ]
 }
 
