@@ -21,6 +21,7 @@ use std::{
 
 use parking_lot::Mutex;
 use quartet::limits::SKIPPED_POSTS;
+use smol_str::SmolStr;
 use tokio::{task::yield_now, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -345,8 +346,8 @@ struct Interests {
     next_id: u64,
     waiters: BTreeMap<u64, Entry>,
     all: Followers,
-    by_tag: HashMap<String, Followers>,
-    by_user: HashMap<String, Followers>,
+    by_tag: HashMap<SmolStr, Followers>,
+    by_user: HashMap<SmolStr, Followers>,
     /// When to look whether a waiter is owed a bookmark, the earliest first. One item per waiter.
     bookmarks: BinaryHeap<Reverse<(u64, u64)>>,
 }
@@ -473,18 +474,18 @@ impl Interests {
 }
 
 fn insert<'a>(
-    index: &mut HashMap<String, Followers>,
+    index: &mut HashMap<SmolStr, Followers>,
     terms: impl Iterator<Item = &'a str>,
     id: u64,
     entry: &Entry,
 ) {
     for term in terms {
-        index.entry(term.to_owned()).or_default().insert(id, entry.clone());
+        index.entry(term.into()).or_default().insert(id, entry.clone());
     }
 }
 
 fn remove<'a>(
-    index: &mut HashMap<String, Followers>,
+    index: &mut HashMap<SmolStr, Followers>,
     terms: impl Iterator<Item = &'a str>,
     id: u64,
 ) {

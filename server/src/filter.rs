@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use quartet::wire::PostView;
+use smol_str::SmolStr;
 
 /// What a reader follows. The empty filter of a feed that joined nothing matches no post.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,12 +20,12 @@ pub enum Tags {
     /// Every post, tagged or not.
     All,
     /// Posts with at least one of these, which are in order: most readers have few, and many readers have some.
-    AnyOf(Arc<[Box<str>]>),
+    AnyOf(Arc<[SmolStr]>),
 }
 
 impl From<BTreeSet<String>> for Tags {
     fn from(tags: BTreeSet<String>) -> Self {
-        Tags::AnyOf(tags.into_iter().map(String::into_boxed_str).collect())
+        Tags::AnyOf(tags.into_iter().map(SmolStr::from).collect())
     }
 }
 
@@ -50,7 +51,7 @@ impl Filter {
         let tags = match &self.tags {
             Tags::All => true,
             Tags::AnyOf(tags) => {
-                post.tags().any(|tag| tags.binary_search_by(|one| (**one).cmp(tag)).is_ok())
+                post.tags().any(|tag| tags.binary_search_by(|one| one.as_str().cmp(tag)).is_ok())
             }
         };
         tags && (self.user_ids.is_empty() || self.user_ids.contains(post.user_id()))

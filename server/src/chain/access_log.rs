@@ -36,7 +36,7 @@ macro_rules! line {
             received_bytes = $call.received.bytes(),
             sent = $call.sent.messages(),
             sent_bytes = $call.sent.bytes(),
-            peer = $call.peer.address.map(tracing::field::display),
+            peer = $call.address.map(tracing::field::display),
             user = $call.user().map(tracing::field::display),
             request_id = %$call.name.request_id(),
             "{}",
@@ -49,7 +49,7 @@ macro_rules! line {
 pub(super) fn ended(call: &Call, end: &End, took: Duration) {
     // Digits that say something.
     let took = Duration::from_micros(took.as_micros() as u64);
-    if call.peer.address.is_none() || methods::is_about_the_server(call.name.method()) {
+    if call.address.is_none() || methods::is_about_the_server(call.name.method()) {
         line!(debug, call, end, took);
     } else {
         line!(info, call, end, took);

@@ -5,6 +5,7 @@
 
 use std::{
     convert::Infallible,
+    net::SocketAddr,
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
@@ -97,8 +98,8 @@ impl Name {
 pub struct Call {
     /// What it is called.
     pub name: Name,
-    /// Where it comes from.
-    pub peer: Peer,
+    /// Where it comes from, if that can be told.
+    pub address: Option<SocketAddr>,
     /// Messages of the caller.
     pub received: Count,
     /// Messages to the caller.
@@ -121,7 +122,7 @@ impl Call {
         }
         Self {
             name,
-            peer: Peer::of(request.extensions()),
+            address: Peer::of(request.extensions()).address,
             received: Count::default(),
             sent: Count::default(),
             log_messages: access_log::tells_messages(),

@@ -35,27 +35,28 @@ const PREFIX: usize = 5;
 pub struct Framing {
     /// What has come of a prefix.
     prefix: [u8; PREFIX],
-    prefix_len: usize,
+    prefix_len: u8,
     /// What is still to come of a message.
-    left: usize,
+    left: u32,
 }
 
 impl Framing {
     /// Moves on by these bytes, and tells the length of each message that begins in them.
     pub(super) fn pass(&mut self, mut data: &[u8], mut begins: impl FnMut(u32)) {
         loop {
-            let skipped = self.left.min(data.len());
-            (self.left, data) = (self.left - skipped, &data[skipped..]);
+            let skipped = data.len().min(self.left as usize);
+            (self.left, data) = (self.left - skipped as u32, &data[skipped..]);
             if data.is_empty() {
                 return;
             }
-            let taken = (PREFIX - self.prefix_len).min(data.len());
-            self.prefix[self.prefix_len..][..taken].copy_from_slice(&data[..taken]);
-            (self.prefix_len, data) = (self.prefix_len + taken, &data[taken..]);
-            if self.prefix_len == PREFIX {
+            let known = usize::from(self.prefix_len);
+            let taken = (PREFIX - known).min(data.len());
+            self.prefix[known..][..taken].copy_from_slice(&data[..taken]);
+            (self.prefix_len, data) = ((known + taken) as u8, &data[taken..]);
+            if known + taken == PREFIX {
                 let [_, length @ ..] = self.prefix;
                 let length = u32::from_be_bytes(length);
-                (self.prefix_len, self.left) = (0, length as usize);
+                (self.prefix_len, self.left) = (0, length);
                 begins(length);
             }
         }

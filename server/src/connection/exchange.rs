@@ -49,9 +49,9 @@ pub(super) fn serve(
     // In a box, which goes when the response begins: a stream that is open for long shall not hold what that took.
     let begun = begin(request, respond, service, cut).boxed();
     async move {
-        let Some((mut respond, mut outgoing, mut body)) = begun.await else { return };
+        let Some((mut outgoing, mut body)) = begun.await else { return };
         if let Err(End::Reset(reason)) = outgoing.send_all(&mut body).await {
-            respond.send_reset(reason);
+            outgoing.stream().send_reset(reason);
         }
         drop(open);
     }
@@ -63,7 +63,7 @@ async fn begin(
     mut respond: SendResponse<Bytes>,
     service: HttpService,
     cut: CancellationToken,
-) -> Option<(SendResponse<Bytes>, Outgoing, Woken<Body>)> {
+) -> Option<(Outgoing, Woken<Body>)> {
     let response = tokio::select! {
         biased;
         // The caller is gone, and the handler with it: it must not take the end of the request for a good one.
@@ -83,7 +83,7 @@ async fn begin(
     // It fails only if the stream is over.
     let stream = respond.send_response(Response::from_parts(head, ()), ended).ok()?;
     let outgoing = Outgoing { stream: Some(stream), deadline, lane };
-    (!ended).then_some((respond, outgoing, Woken::new(body)))
+    (!ended).then_some((outgoing, Woken::new(body)))
 }
 
 /// Why a response ends before its end.
@@ -118,7 +118,9 @@ struct Outgoing {
 impl Outgoing {
     async fn send_all(&mut self, body: &mut Woken<Body>) -> Result<(), End> {
         loop {
-            self.room(1, &mut None).await?;
+            if self.room(1) == 0 {
+                self.wait_for_room(Instant::now() + STALL).boxed().await?;
+            }
             let next = match poll_fn(|cx| self.poll_next(body, cx)).await? {
                 Next::Frame(frame) => frame,
                 Next::Again => continue,
@@ -133,7 +135,11 @@ impl Outgoing {
                 Some(Err(_)) => return Err(End::Reset(Reason::INTERNAL_ERROR)),
                 None => return Ok(self.stream().send_data(Bytes::new(), true)?),
             };
-            self.send(data).await?;
+            // In a box, as above, because few streams wait for room and many for posts.
+            match self.room(data.len()) >= data.len() {
+                true => self.stream().send_data(data, false)?,
+                false => self.send_in_pieces(data).boxed().await?,
+            }
             // Whoever always has more to say shall not keep the thread from others.
             consume_budget().await;
         }
@@ -175,32 +181,31 @@ impl Outgoing {
         self.stream.as_mut().expect("invariant: it is lent only while the body waits")
     }
 
-    /// Sends all of this, as the peer grants room.
-    async fn send(&mut self, mut data: Bytes) -> Result<(), End> {
+    /// Asks for room; returns how much of it there is.
+    fn room(&mut self, wanted: usize) -> usize {
+        let stream = self.stream();
+        stream.reserve_capacity(wanted);
+        stream.capacity()
+    }
+
+    /// Sends all of this as the peer grants room, within [`STALL`] of the first time that there is none.
+    async fn send_in_pieces(&mut self, mut data: Bytes) -> Result<(), End> {
         let mut waiting_since = None;
         while !data.is_empty() {
-            let room = self.room(data.len(), &mut waiting_since).await?;
+            let room = self.room(data.len());
+            if room == 0 {
+                let since = *waiting_since.get_or_insert_with(Instant::now);
+                self.wait_for_room(since + STALL).await?;
+                continue;
+            }
             let chunk = data.split_to(data.len().min(room));
             self.stream().send_data(chunk, false)?;
         }
         Ok(())
     }
 
-    /// Makes sure of some of the room that is wanted, within [`STALL`] of the first time that there was none. Returns how
-    /// much there is.
-    async fn room(&mut self, wanted: usize, since: &mut Option<Instant>) -> Result<usize, End> {
-        let stream = self.stream();
-        stream.reserve_capacity(wanted);
-        let room = stream.capacity();
-        if room > 0 {
-            return Ok(room);
-        }
-        // In a box, because few streams wait for room and many for posts.
-        let stalled = *since.get_or_insert_with(Instant::now) + STALL;
-        self.wait_for_room(stalled).boxed().await
-    }
-
-    async fn wait_for_room(&mut self, stalled: Instant) -> Result<usize, End> {
+    /// Waits until there is some of the room that was asked for.
+    async fn wait_for_room(&mut self, stalled: Instant) -> Result<(), End> {
         let until = self.deadline.map_or(stalled, |deadline| deadline.min(stalled));
         let stream = self.stream();
         while stream.capacity() == 0 {
@@ -214,7 +219,7 @@ impl Outgoing {
                 Err(_) => return Err(End::Reset(Reason::CANCEL)),
             }
         }
-        Ok(stream.capacity())
+        Ok(())
     }
 }
 

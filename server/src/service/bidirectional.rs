@@ -27,6 +27,7 @@ use quartet::{
     reason,
     wire::{self, FeedMessage, Page},
 };
+use smol_str::SmolStr;
 use tokio::time::{Instant, Sleep, sleep};
 use tonic::{Code, Status};
 
@@ -153,7 +154,7 @@ struct Feed<R> {
     /// Whether the next posts are left to the feed itself.
     left: bool,
     /// What it joined; its filter shares them.
-    tags: Arc<[Box<str>]>,
+    tags: Arc<[SmolStr]>,
     all_tags: bool,
     /// Whether the first join came and said where to start.
     started: bool,
@@ -328,7 +329,7 @@ impl<R: RequestStream> Feed<R> {
             (false, None, false) => Some(self.cursor().head()),
         };
 
-        let tags = tags.into_iter().map(String::into_boxed_str).collect();
+        let tags = tags.into_iter().map(SmolStr::from).collect();
         self.follow(tags, self.all_tags || all_tags);
         if let Some(start) = start {
             self.cursor().start_at(start);
@@ -362,7 +363,7 @@ impl<R: RequestStream> Feed<R> {
     }
 
     /// Follows these tags, which are in order, or all.
-    fn follow(&mut self, tags: Arc<[Box<str>]>, all_tags: bool) {
+    fn follow(&mut self, tags: Arc<[SmolStr]>, all_tags: bool) {
         let filter = if all_tags { Tags::All } else { Tags::AnyOf(tags.clone()) };
         (self.tags, self.all_tags) = (tags, all_tags);
         self.cursor().change_filter(Filter { tags: filter, user_ids: BTreeSet::new() });
