@@ -251,17 +251,25 @@ pub enum UploadMessage {
 impl Decode for UploadMessage {
     fn decode(message: Bytes) -> Result<Self, String> {
         let mut payload: Option<(u32, Bytes)> = None;
+        // What follows the first of several.
+        let mut more = BytesMut::new();
         for field in fields(&message) {
             let (tag @ (POST | FINISH), Field::Bytes(value)) = field.map_err(|e| e.to_string())?
             else {
                 continue;
             };
             let value = message.slice_ref(value);
-            payload = Some(match payload {
+            match payload {
                 // The same message once more is merged with the first, which is what their bytes in a row say.
-                Some((before, first)) if before == tag => (tag, [first, value].concat().into()),
-                _ => (tag, value),
-            });
+                Some((before, _)) if before == tag => more.extend_from_slice(&value),
+                _ => {
+                    more.clear();
+                    payload = Some((tag, value));
+                }
+            }
+        }
+        if let Some((_, first)) = payload.as_mut().filter(|_| !more.is_empty()) {
+            *first = [&**first, &more].concat().into();
         }
         match payload {
             Some((POST, post)) => Ok(UploadMessage::Post(post)),

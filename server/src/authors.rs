@@ -136,7 +136,9 @@ impl Authors {
         let users: BTreeMap<_, _> =
             records.clone().map(|record| (record.user, record.view().user_id())).collect();
         let found = try_join_all(users.values().map(|user_id| self.get(user_id))).await?;
-        self.0.names.write().number(&users);
+        if users.range(..KEPT as u32).next().is_some() {
+            self.0.names.write().number(&users);
+        }
         let found: HashMap<_, _> = users.into_keys().zip(found).collect();
         let posts = join(records, |user| found.get(&user));
         Ok(posts.expect("invariant: each of them was asked for"))

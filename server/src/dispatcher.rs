@@ -36,7 +36,7 @@ use crate::{
 
 /// What the dispatcher reads at a time.
 const READ: Limit = Limit { posts: 1024, bytes: 1024 * 1024 };
-/// Waiters that are told before anybody else on the core has a turn: about half a millisecond's worth.
+/// Waiters that are told before anybody else on the core has a turn: about a millisecond's worth.
 const AT_ONCE: usize = 1024;
 /// Waiters that are looked at together.
 const NEAR: usize = 16;

@@ -29,7 +29,7 @@ fn with_reason(method: &str, response: Response<Body>) -> Response<Body> {
     }
     let Some(status) = Status::from_header_map(response.headers()) else { return response };
     match (status.code(), status.message()) {
-        // That is how tonic's routes say it.
+        // That is how generated code says it.
         (Code::Unimplemented, "") => error::unknown_method(method).into_http(),
         _ => error::of_request_message(&status).into_http(),
     }

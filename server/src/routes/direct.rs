@@ -4,7 +4,7 @@
 //! are a reader and a writer that keep none: [`Requests`] takes messages out of the frames that bring them, and those that are
 //! ready to go out together are encoded into one frame.
 //!
-//! What is compressed, or says so, goes to generated code, untouched: only that refuses it.
+//! A call whose head names an encoding goes to generated code, untouched: only that refuses it.
 
 use std::{
     convert::Infallible,

@@ -8,6 +8,7 @@
 
 use std::{
     future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Weak},
     task::Poll,
 };
@@ -90,7 +91,9 @@ impl Messages for Shared {
         let place = &mut *self.place.lock();
         let reader = place.reader.as_mut()?;
         reader.cursor.observe(observer);
-        match reader.frame(now) {
+        // A panic is the feed's to meet, where it becomes the status of its call.
+        let next = catch_unwind(AssertUnwindSafe(|| reader.frame(now)));
+        match next.unwrap_or(Next::Later) {
             Next::Frame(bytes) => {
                 place.spoke = Some(now);
                 Some(bytes)
@@ -102,6 +105,7 @@ impl Messages for Shared {
             }
         }
     }
+
     fn attend(&self) {
         self.place.lock().attended = true;
     }
