@@ -366,6 +366,21 @@ async fn nobody_sees_a_post_or_its_receipt_before_it_is_on_disk() {
     server.stop().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_panic_while_posts_go_out_is_internal_for_that_feed_and_the_server_lives_on() {
+    let log = Arc::new(FakeLog::default());
+    let (users, _serving) = CountingUsers::default().serve();
+    let server = TestServer::of_parts(log.clone(), users);
+    let mut reader = Feed::joined_to(&mut server.posts(), &["a"]).await;
+    upload(&mut server.posts(), vec![post("before", &["a"])]).await.unwrap();
+    assert_eq!(post_ids(&reader.posts().await.post_messages), ["before"]);
+    log.panic_in_readers();
+    upload(&mut server.posts(), vec![post("p", &["a"])]).await.unwrap();
+    assert_refused(reader.next().await, Code::Internal, reason::INTERNAL);
+    upload(&mut server.posts(), vec![post("q", &["a"])]).await.unwrap();
+    server.stop().await;
+}
+
 /// A step of a client.
 #[derive(Debug, Clone)]
 enum Step {

@@ -28,22 +28,28 @@ pub type Answer = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 #[derive(Default)]
 pub struct Routes(Vec<(&'static str, Box<dyn Serve>)>);
 
-/// A service as generated code has it: always ready, and a clone of it for each call.
-trait Serve: Send + Sync {
-    fn serve(&self, request: Request<RequestBody>) -> Answer;
+/// A service as generated code has it: always ready.
+pub trait Generated:
+    Service<Request<RequestBody>, Response = Response<Body>, Error = Infallible, Future = Answer>
+{
 }
 
-impl<S> Serve for S
-where
+impl<S> Generated for S where
     S: Service<
             Request<RequestBody>,
             Response = Response<Body>,
             Error = Infallible,
             Future = Answer,
-        > + Clone
-        + Send
-        + Sync,
+        >
 {
+}
+
+/// One of the services: a clone of it for each call.
+trait Serve: Send + Sync {
+    fn serve(&self, request: Request<RequestBody>) -> Answer;
+}
+
+impl<S: Generated + Clone + Send + Sync> Serve for S {
     fn serve(&self, request: Request<RequestBody>) -> Answer {
         self.clone().call(request)
     }
@@ -51,19 +57,7 @@ where
 
 impl Routes {
     /// One service.
-    pub fn new<S>(service: S) -> Self
-    where
-        S: Service<
-                Request<RequestBody>,
-                Response = Response<Body>,
-                Error = Infallible,
-                Future = Answer,
-            > + NamedService
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-    {
+    pub fn new(service: impl Generated + NamedService + Clone + Send + Sync + 'static) -> Self {
         Self::default().add_service(service)
     }
 
@@ -71,16 +65,7 @@ impl Routes {
     #[must_use]
     pub fn add_service<S>(mut self, service: S) -> Self
     where
-        S: Service<
-                Request<RequestBody>,
-                Response = Response<Body>,
-                Error = Infallible,
-                Future = Answer,
-            > + NamedService
-            + Clone
-            + Send
-            + Sync
-            + 'static,
+        S: Generated + NamedService + Clone + Send + Sync + 'static,
     {
         self.0.push((S::NAME, Box::new(service)));
         self
@@ -94,6 +79,11 @@ impl Routes {
             None => async { Ok(Status::unimplemented("").into_http()) }.boxed(),
         }
     }
+}
+
+/// Whether a call is of the method at this path, and its head names no encoding.
+fn is_plain_call_of(path: &str, request: &Request<RequestBody>) -> bool {
+    request.uri().path() == path && !request.headers().contains_key(GRPC_ENCODING)
 }
 
 /// The service that a path names.

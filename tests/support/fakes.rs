@@ -118,6 +118,8 @@ struct State {
     held: Option<Vec<Held>>,
     append: Option<LogError>,
     read: Option<LogError>,
+    /// Whether reads of pages panic.
+    panics: bool,
 }
 
 /// An append that was taken in and is not on disk yet.
@@ -161,6 +163,13 @@ impl FakeLog {
     }
 }
 
+impl FakeLog {
+    /// Panics in every read of a page from now on. The dispatchers, which read more at a time, go on.
+    pub fn panic_in_readers(&self) {
+        self.state.lock().unwrap().panics = true;
+    }
+}
+
 #[tonic::async_trait]
 impl PostLog for FakeLog {
     fn log_id(&self) -> &str {
@@ -187,7 +196,11 @@ impl PostLog for FakeLog {
     }
 
     async fn read(&self, after: u64, limit: Limit) -> Result<Records, LogError> {
-        let broken = self.state.lock().unwrap().read.clone();
+        let (broken, panics) = {
+            let state = self.state.lock().unwrap();
+            (state.read.clone(), state.panics)
+        };
+        assert!(!panics || limit.bytes >= 1024 * 1024, "a bug in a log");
         match broken {
             Some(error) => Err(error),
             None => self.memory.read(after, limit).await,

@@ -65,11 +65,13 @@ impl<IO: AsyncWrite + Unpin> Coalesce<IO> {
             }
         }
         // An idle connection keeps no buffer: the thread does, for whoever writes next.
-        if self.waiting.capacity() > 0 {
-            let unused = mem::take(&mut self.waiting);
+        let unused = mem::take(&mut self.waiting);
+        // One that was filled to its last byte has no room left.
+        if unused.capacity() > 0 {
             SPARE.with_borrow_mut(|spare| {
-                spare.push(unused);
-                spare.truncate(SPARE_BUFFERS);
+                if spare.len() < SPARE_BUFFERS {
+                    spare.push(unused);
+                }
             });
         }
         let flushed = Pin::new(&mut self.io).poll_flush(cx);

@@ -28,7 +28,7 @@ use quartet::{
 use tonic::{Code, Status, body::Body, metadata::GRPC_CONTENT_TYPE, server::NamedService};
 use tower::Service;
 
-use super::{Answer, GRPC_ENCODING};
+use super::{Answer, Generated, is_plain_call_of};
 use crate::connection::RequestBody;
 
 /// A generated service with a shorter way to one of its bidirectional methods.
@@ -66,15 +66,7 @@ impl<S: NamedService> NamedService for Direct<S> {
     const NAME: &'static str = S::NAME;
 }
 
-impl<S> Service<Request<RequestBody>> for Direct<S>
-where
-    S: Service<
-            Request<RequestBody>,
-            Response = Response<Body>,
-            Error = Infallible,
-            Future = Answer,
-        >,
-{
+impl<S: Generated> Service<Request<RequestBody>> for Direct<S> {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Answer;
@@ -84,7 +76,7 @@ where
     }
 
     fn call(&mut self, request: Request<RequestBody>) -> Answer {
-        if request.uri().path() == self.path && !request.headers().contains_key(GRPC_ENCODING) {
+        if is_plain_call_of(self.path, &request) {
             return ready(Ok((self.answer)(request))).boxed();
         }
         self.generated.call(request)

@@ -26,7 +26,7 @@ use quartet::{
 use tonic::{Status, body::Body, metadata::GRPC_CONTENT_TYPE, server::NamedService};
 use tower::Service;
 
-use super::{Answer, GRPC_ENCODING};
+use super::{Answer, Generated, is_plain_call_of};
 use crate::connection::RequestBody;
 
 /// A generated service with a shorter way to one of its unary methods.
@@ -59,8 +59,7 @@ impl<S> Whole<S> {
 
     /// The message of a call that can go the shorter way.
     fn message(&self, request: &mut Request<RequestBody>) -> Option<Bytes> {
-        let plain =
-            request.uri().path() == self.path && !request.headers().contains_key(GRPC_ENCODING);
+        let plain = is_plain_call_of(self.path, request);
         plain.then(|| request.body_mut().whole().and_then(unframed)).flatten()
     }
 }
@@ -69,15 +68,7 @@ impl<S: NamedService> NamedService for Whole<S> {
     const NAME: &'static str = S::NAME;
 }
 
-impl<S> Service<Request<RequestBody>> for Whole<S>
-where
-    S: Service<
-            Request<RequestBody>,
-            Response = Response<Body>,
-            Error = Infallible,
-            Future = Answer,
-        >,
-{
+impl<S: Generated> Service<Request<RequestBody>> for Whole<S> {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Answer;
