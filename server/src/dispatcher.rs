@@ -1,6 +1,6 @@
 //! Wakes the cursors that wait for posts: those that a new post matches, and no others.
 //!
-//! One task watches the head of the log, reads each new post once and looks up who follows its tags or its user. So
+//! On each core, one task watches the head of the log, reads each new post once and looks up who follows its tags or its user. So
 //! a publish costs what its matches cost, however many feeds are open.
 //!
 //! Guarantee: a `Waiter` always knows of the posts after `known_from` either "these may match" or
