@@ -4,7 +4,6 @@
 //! - [`blog`]: the servers under the names that the Go blog series gave its services.
 //! - [`wire`]: posts that stay encoded, and the codec that sends them.
 //! - [`borrowed`]: posts that are read where they are.
-//! - [`messages`]: the messages of a body, without a copy.
 //! - [`limits`]: every limit of the contract, once.
 //! - [`reason`]: the `ErrorInfo` reasons that a status can carry.
 //!
@@ -12,7 +11,6 @@
 
 pub mod borrowed;
 pub mod limits;
-pub mod messages;
 pub mod reason;
 pub mod wire;
 

@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::encoding::{self, WireType};
+use quartet_wire::framing::{PREFIX_LEN, prefix};
 use tonic::{
     Status,
     codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
@@ -214,13 +215,9 @@ pub fn frame(message: &impl Encode) -> Bytes {
 pub fn put_frame(message: &impl Encode, buf: &mut BytesMut) {
     let len = message.encoded_len();
     buf.reserve(PREFIX_LEN + len);
-    buf.put_u8(0);
-    buf.put_u32(len as u32);
+    buf.put_slice(&prefix(len as u32));
     message.encode(buf);
 }
-
-/// Bytes before a message: whether it is compressed, and its length.
-pub const PREFIX_LEN: usize = 5;
 
 /// What a server can receive. prost messages can be; what stays encoded has an implementation of its own.
 pub trait Decode: Sized {

@@ -6,21 +6,18 @@
 use std::fmt::Display;
 
 use http::{HeaderName, HeaderValue, Request, Response};
+use quartet_wire::{timeout, unindexed};
 use tokio::time::Instant;
 use tonic::body::Body;
 use tower::{Service, ServiceBuilder, util::BoxCloneSyncService};
 
-use crate::{
-    credentials::{Authorize, Credentials},
-    timeout::timeout_until,
-};
+use crate::credentials::{Authorize, Credentials};
 pub use trace_context::TraceContext;
 
 mod log;
 mod trace_context;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// A channel with the chain around it.
 pub(crate) type Chained<E> = BoxCloneSyncService<Request<Body>, Response<Body>, E>;
@@ -70,16 +67,11 @@ fn name(mut request: Request<Body>) -> Request<Body> {
     request
 }
 
-/// A value that does not come again has no use for a place in HPACK's table, where it would push others out.
-fn unindexed(mut value: HeaderValue) -> HeaderValue {
-    value.set_sensitive(true);
-    value
-}
-
 /// Says how much time is left.
 fn limit(mut request: Request<Body>, deadline: Option<Instant>) -> Request<Body> {
     if let Some(deadline) = deadline {
-        request.headers_mut().insert(GRPC_TIMEOUT, timeout_until(deadline));
+        let left = deadline.saturating_duration_since(Instant::now());
+        request.headers_mut().insert(timeout::GRPC_TIMEOUT, timeout::format(left));
     }
     request
 }

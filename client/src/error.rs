@@ -7,6 +7,7 @@
 use std::{error::Error as _, io, time::Duration};
 
 use quartet::reason;
+use quartet_wire::code;
 use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::StatusExt as _;
 
@@ -123,36 +124,8 @@ impl From<Status> for Error {
     }
 }
 
-/// A code as the gRPC documents spell it: `NOT_FOUND`.
-pub fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
-}
-
-/// The code of a name as [`code_name`] gives it.
-pub fn code_from_name(name: &str) -> Option<Code> {
-    (0..17).map(Code::from_i32).find(|&code| code_name(code) == name)
-}
-
 fn describe(status: &Status) -> String {
-    let (code, message) = (code_name(status.code()), status.message());
+    let (code, message) = (code::name(status.code()), status.message());
     match status.get_details_error_info() {
         Some(info) => format!("{code} ({}): {message}", info.reason),
         None => format!("{code}: {message}"),

@@ -37,7 +37,6 @@ mod balance;
 pub mod backoff;
 pub mod retry;
 pub mod service_config;
-mod timeout;
 
 pub mod error;
 pub mod position;

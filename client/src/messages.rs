@@ -10,10 +10,8 @@ use http::{
     header::{CONTENT_TYPE, TE},
 };
 use http_body_util::Full;
-use quartet::{
-    messages::{Messages, Part},
-    wire::{self, Decode, Encode},
-};
+use quartet::wire::{self, Decode, Encode};
+use quartet_wire::messages::{MessageReader, Part};
 use tonic::{Code, Status, body::Body, metadata::GRPC_CONTENT_TYPE};
 use tower::ServiceExt as _;
 
@@ -49,13 +47,13 @@ pub(crate) async fn call(
             None => false,
         },
     };
-    Ok(Responses { messages: Messages::new(body, MESSAGE_BYTES), ended })
+    Ok(Responses { messages: MessageReader::new(body, MESSAGE_BYTES), ended })
 }
 
 /// The messages of a response.
 #[derive(Debug)]
 pub(crate) struct Responses {
-    messages: Messages<Body>,
+    messages: MessageReader<Body>,
     /// Whether the head said already that the call went well.
     ended: bool,
 }
@@ -75,7 +73,7 @@ impl Responses {
         match trailers.as_ref().and_then(Status::from_header_map) {
             Some(status) if status.code() != Code::Ok => Err(status),
             None if !self.ended => Err(Status::unknown("the response ended without a status")),
-            _ => self.messages.whole().map(|()| None),
+            _ => self.messages.check_end().map(|()| None),
         }
     }
 }
@@ -101,7 +99,7 @@ mod tests {
         });
         let frames = [Frame::data(Bytes::from_static(frame))].into_iter().chain(trailers);
         let body = StreamBody::new(stream::iter(frames.map(Ok::<_, Infallible>)));
-        let messages = Messages::new(Body::new(body), MESSAGE_BYTES);
+        let messages = MessageReader::new(Body::new(body), MESSAGE_BYTES);
         let mut responses = Responses { messages, ended: false };
         let mut count = 0;
         while let Some(ListPostsResponse { .. }) =

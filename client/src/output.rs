@@ -11,12 +11,13 @@ use std::{
 
 use anstyle::{AnsiColor, Style};
 use quartet::post::v1::{Bookmark, Joined, Left, LogPosition, PostMessage, Receipt};
+use quartet_wire::code;
 use serde::{Serialize, Serializer};
 use tonic::Code;
 use tonic_types::{RpcStatusExt as _, pb};
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::{error::code_name, position};
+use crate::position;
 
 /// Something received: a line of output.
 #[derive(Debug, Clone, Serialize)]
@@ -166,7 +167,7 @@ impl<'a> From<&'a Option<LogPosition>> for Position<'a> {
 impl<'a> From<&'a pb::Status> for RejectStatus<'a> {
     fn from(status: &'a pb::Status) -> Self {
         Self {
-            code: code_name(Code::from_i32(status.code)),
+            code: code::name(Code::from_i32(status.code)),
             reason: status.get_details_error_info().map(|info| info.reason).unwrap_or_default(),
             message: &status.message,
         }

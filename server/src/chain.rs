@@ -24,8 +24,8 @@ use limits::Limits;
 
 mod access_log;
 pub mod call;
+mod count;
 pub mod deadline;
-pub mod framing;
 pub mod limits;
 pub mod methods;
 mod reasons;

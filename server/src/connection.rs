@@ -21,6 +21,7 @@ use std::{
 
 use futures::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response};
+use quartet_runtime::{cores::Cores, gauge::Gauge};
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
     net::{TcpListener, TcpStream},
@@ -33,15 +34,13 @@ use tower::Service;
 
 use crate::{
     admission::{Admission, Place},
-    cores::Cores,
     error,
-    gauge::Gauge,
     keepalive::{EnforcementPolicy, ServerParameters},
     routes::Answer,
     tls::Tls,
 };
 pub use exchange::{RequestBody, STALL};
-pub use lane::{Lane, Messages, Observer, Slot};
+pub use lane::{Lane, Messages, Slot};
 pub use peer::Peer;
 pub use stop::Stop;
 

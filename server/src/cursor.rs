@@ -12,10 +12,10 @@ use std::sync::{Arc, Weak};
 
 use futures::FutureExt as _;
 use quartet::limits::{BATCH_BYTES, BATCH_POSTS, SKIPPED_POSTS};
+use quartet_runtime::observer::Observer;
 use tokio::sync::watch;
 
 use crate::{
-    connection::Observer,
     dispatcher::{Dispatcher, News, Registration},
     filter::Filter,
     log::{Limit, LogError, PostLog, Record, Records},

@@ -21,17 +21,19 @@ use std::{
 
 use parking_lot::Mutex;
 use quartet::limits::SKIPPED_POSTS;
+use quartet_runtime::observer::Observer;
+use quartet_runtime::{
+    cores::Cores,
+    gauge::{Gauge, Held},
+    signal::Signal,
+};
 use smol_str::SmolStr;
 use tokio::{task::yield_now, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    connection::Observer,
-    cores::Cores,
     filter::{Filter, Tags},
-    gauge::{Gauge, Held},
     log::{Limit, PostLog, Record, Records},
-    signal::Signal,
 };
 
 /// What the dispatcher reads at a time.

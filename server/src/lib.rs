@@ -14,9 +14,6 @@
 //! - [`validate`] and [`error`]: from requests to values, from errors to statuses.
 //! - [`authors`]: the Post service's client of the User service.
 //! - [`cursor`], [`dispatcher`], [`filter`]: how streams read the log and wait for it.
-//! - [`cores`]: the threads that all that runs on.
-//! - `signal`: how one task wakes another that waits alone.
-//! - [`gauge`]: how much of all that is open.
 //! - [`log`]: the ordered log itself, in memory and on disk.
 
 mod admission;
@@ -26,12 +23,10 @@ pub mod certs;
 pub mod chain;
 pub mod config;
 pub mod connection;
-pub mod cores;
 pub mod cursor;
 pub mod dispatcher;
 pub mod error;
 pub mod filter;
-pub mod gauge;
 pub mod health;
 pub mod keepalive;
 pub mod log;
@@ -43,7 +38,6 @@ pub mod routes;
 pub mod seed;
 pub mod server;
 pub mod service;
-mod signal;
 pub mod tls;
 pub mod traces;
 pub mod users;

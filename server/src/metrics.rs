@@ -15,7 +15,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
-use quartet_client::error::code_name;
+use quartet_wire::code;
 use tonic::Code;
 
 use crate::{chain::call::Call, connection::Gauges, dispatcher::Dispatchers, log::LogMetrics};
@@ -133,7 +133,7 @@ impl CallMetrics {
 
     /// A call has ended.
     pub fn ended(&self, grpc_method: &'static str, call: &Call, code: Code, took: Duration) {
-        let labels = Ended { grpc_method, grpc_status: code_name(code) };
+        let labels = Ended { grpc_method, grpc_status: code::name(code) };
         self.duration.get_or_create(&labels).observe(took.as_secs_f64());
         self.sent.get_or_create(&labels).observe(call.sent.bytes() as f64);
         self.received.get_or_create(&labels).observe(call.received.bytes() as f64);

@@ -19,6 +19,7 @@ use quartet_client::{
     Builder, Channel, backoff::Exponential, connect, credentials::Credentials, dial::Address,
     transport::BoxedIo,
 };
+use quartet_runtime::cores::Cores;
 use tokio::{io::DuplexStream, sync::mpsc, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::service_fn;
@@ -29,7 +30,6 @@ use crate::{
     chain::{Chain, call::Observers, limits::Limits},
     config::{Config, Role},
     connection::{self, Gauges, HttpService, Listener, RequestBody, Settings},
-    cores::Cores,
     dispatcher::Dispatchers,
     error,
     health::{self, Health},

@@ -20,11 +20,11 @@ use quartet::post::v1::{
     post_service_client::PostServiceClient, upload_posts_request::Payload,
 };
 use quartet_client::{Channel, connect};
+use quartet_runtime::cores::Cores;
 use quartet_server::{
     chain::Chain,
     config::Config,
     connection::{self, Gauges},
-    cores::Cores,
     routes::Routes,
 };
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};

@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use quartet_server::gauge::Gauge;
+use quartet_runtime::gauge::Gauge;
 use tokio::time::{sleep, timeout};
 
 pub mod calls;

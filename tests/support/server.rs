@@ -14,10 +14,10 @@ use quartet::post::v1::post_service_client::PostServiceClient;
 use quartet_client::{
     Builder, Channel, connect::ClientParameters, dial::Address, target::Target, transport::BoxedIo,
 };
+use quartet_runtime::cores::Cores;
 use quartet_server::{
     config::Config,
     connection::{self, Gauges, HttpService, Listener},
-    cores::Cores,
     log::PostLog,
     reload::Reloader,
     server::{Server, ServerError},

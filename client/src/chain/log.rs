@@ -9,12 +9,12 @@ use std::{
 use futures::{FutureExt as _, future::BoxFuture};
 use http::{HeaderMap, HeaderValue, Request, Response, uri::PathAndQuery};
 use http_body_util::BodyExt as _;
+use quartet_wire::code;
 use tokio::time::Instant;
 use tonic::{Code, Status, body::Body};
 use tower::Service;
 
 use super::X_REQUEST_ID;
-use crate::error::code_name;
 
 /// A channel whose calls are told.
 #[derive(Debug, Clone)]
@@ -89,7 +89,7 @@ impl Open {
     fn note_status(&mut self, headers: &HeaderMap) {
         let code = headers.get(Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes()));
         if let Some(code) = code {
-            self.ended = code_name(code).to_owned();
+            self.ended = code::name(code).to_owned();
         }
     }
 }

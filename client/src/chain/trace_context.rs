@@ -6,8 +6,7 @@
 use std::str::FromStr;
 
 use http::{HeaderName, HeaderValue, Request};
-
-use super::unindexed;
+use quartet_wire::unindexed;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 

@@ -4,6 +4,7 @@ use std::{fmt::Display, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use quartet_wire::{code, timeout};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Code, Status, body::Body};
 
@@ -17,9 +18,7 @@ use crate::{
     EXPLAIN,
     balance::{Balancer, Failure, Seen},
     channel::ServedBy,
-    error::code_name,
     service_config::{MethodConfig, Policy, RetryPolicy, ServiceConfig},
-    timeout::{timeout_of, timeout_until},
 };
 
 /// How many attempts were made before this one, for the server to know.
@@ -74,7 +73,10 @@ impl Caller {
     ) -> Result<Response<Body>, Status> {
         let config = self.config.method(request.uri().path()).clone();
         let now = Instant::now();
-        let timeouts = [timeout_of(request.headers()), config.timeout];
+        // A text that is no timeout is left to the server to refuse.
+        let own = request.headers().get(timeout::GRPC_TIMEOUT);
+        let own = own.and_then(|value| timeout::parse(value.to_str().ok()?));
+        let timeouts = [own, config.timeout];
         let timeouts =
             timeouts.into_iter().flatten().filter_map(|timeout| now.checked_add(timeout));
         let deadline = timeouts.min();
@@ -156,7 +158,7 @@ impl Call {
             .pick(self.config.wait_for_ready, |trouble| last_trouble = Some(trouble));
         let picked = self.in_time(picking).await.unwrap_or_else(|_| Err(never_ready(last_trouble)));
         let mut connection = picked.map_err(|status| {
-            self.explain(previous, "no server", code_name(status.code()));
+            self.explain(previous, "no server", code::name(status.code()));
             Failed::before_sending(status)
         })?;
         let server = connection.address().clone();
@@ -167,7 +169,7 @@ impl Call {
             Err(status) => Err(Failed::without_response(Failure { status, seen: Seen::Perhaps })),
         };
         let code =
-            outcome.as_ref().err().map_or("the response begins", |failed| code_name(failed.code));
+            outcome.as_ref().err().map_or("the response begins", |failed| code::name(failed.code));
         self.explain(previous, &server, code);
         let mut response = outcome?;
         response.extensions_mut().insert(ServedBy(server));
@@ -184,7 +186,8 @@ impl Call {
         let mut request = self.head.clone().map(|()| body);
         let headers = request.headers_mut();
         if let Some(deadline) = self.deadline {
-            headers.insert("grpc-timeout", timeout_until(deadline));
+            let left = deadline.saturating_duration_since(Instant::now());
+            headers.insert(timeout::GRPC_TIMEOUT, timeout::format(left));
         }
         if previous > 0 {
             headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(previous));

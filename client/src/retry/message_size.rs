@@ -1,54 +1,31 @@
 //! Limits of messages, by the lengths in front of them.
 
+use quartet_wire::framing::Framing;
 use tonic::Status;
 
-/// Before each message: whether it is compressed, and four bytes of length.
-const PREFIX_BYTES: usize = 5;
-
-/// Looks at the messages in one direction of a call as their bytes pass.
+/// Checks the messages in one direction of a call as their bytes pass.
 #[derive(Debug)]
 pub(crate) struct MessageSize {
     limit: u64,
-    prefix: [u8; PREFIX_BYTES],
-    prefix_bytes: usize,
-    /// Of the message that passes.
-    left: usize,
+    framing: Framing,
 }
 
 impl MessageSize {
     pub(crate) fn new(limit: u64) -> Self {
-        Self { limit, prefix: [0; PREFIX_BYTES], prefix_bytes: 0, left: 0 }
+        Self { limit, framing: Framing::default() }
     }
 
     /// # Errors
     /// RESOURCE_EXHAUSTED, as in grpc-go, if a message begins that is larger than the limit.
-    pub(crate) fn pass(&mut self, mut bytes: &[u8]) -> Result<(), Status> {
-        loop {
-            let skipped = self.left.min(bytes.len());
-            self.left -= skipped;
-            bytes = &bytes[skipped..];
-            let Some((&byte, rest)) = bytes.split_first() else { return Ok(()) };
-            self.prefix[self.prefix_bytes] = byte;
-            self.prefix_bytes += 1;
-            bytes = rest;
-            if self.prefix_bytes == PREFIX_BYTES {
-                self.begin_message()?;
-            }
+    pub(crate) fn pass(&mut self, bytes: &[u8]) -> Result<(), Status> {
+        let (mut largest, limit) = (0, self.limit);
+        self.framing.pass(bytes, |length| largest = largest.max(length));
+        if u64::from(largest) <= limit {
+            return Ok(());
         }
-    }
-
-    fn begin_message(&mut self) -> Result<(), Status> {
-        let [_, length @ ..] = self.prefix;
-        let length = u32::from_be_bytes(length);
-        if u64::from(length) > self.limit {
-            let limit = self.limit;
-            return Err(Status::resource_exhausted(format!(
-                "a message of {length} bytes is larger than the {limit} that the service config allows"
-            )));
-        }
-        self.prefix_bytes = 0;
-        self.left = length as usize;
-        Ok(())
+        Err(Status::resource_exhausted(format!(
+            "a message of {largest} bytes is larger than the {limit} that the service config allows"
+        )))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, collections::HashSet, str::FromStr, sync::Arc, time::Duration};
 
+use quartet_wire::code;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 use tonic::Code;
@@ -9,7 +10,7 @@ use tonic::Code;
 use super::{
     Balancing, HedgingPolicy, MethodConfig, Policy, RetryPolicy, RetryThrottling, ServiceConfig,
 };
-use crate::{backoff::Exponential, error::code_from_name};
+use crate::backoff::Exponential;
 
 /// More attempts than this are taken for this many, as every gRPC library does.
 const MOST_ATTEMPTS: u32 = 5;
@@ -368,7 +369,7 @@ impl<'de> Deserialize<'de> for JsonCode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
         let code = match &value {
-            Value::String(name) => code_from_name(name),
+            Value::String(name) => code::from_name(name),
             Value::Number(number) => number
                 .as_i64()
                 .filter(|number| (0..17).contains(number))

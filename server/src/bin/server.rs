@@ -6,10 +6,10 @@ use std::{
     process::ExitCode,
 };
 
+use quartet_runtime::cores::{Cores, Threads};
 use quartet_server::{
     config::{Cli, Command},
     connection::guard::frames::FRAMES,
-    cores::{Cores, Threads},
     error::chain,
     probe::Probe,
     reload::Reloader,

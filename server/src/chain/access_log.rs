@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use quartet_client::error::code_name;
+use quartet_wire::code;
 use tracing::Level;
 
 use super::{
@@ -29,7 +29,7 @@ macro_rules! line {
     ($level:ident, $call:ident, $end:ident, $took:ident) => {
         tracing::$level!(
             target: "access",
-            status = %code_name($end.code),
+            status = %code::name($end.code),
             reason = $end.reason.as_deref().map(tracing::field::display),
             took = ?$took,
             received = $call.received.messages(),

@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, uri::PathAndQuery};
 use http_body::Body;
+use quartet_wire::framing::Framing;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -22,7 +23,7 @@ use tracing::Span;
 
 use super::{
     Inner, access_log,
-    framing::{Count, Framing},
+    count::Count,
     methods,
     request_id::RequestId,
     watch::{Polled, Watch, answer},

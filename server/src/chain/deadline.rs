@@ -14,9 +14,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, HeaderName, Request, Response};
+use http::{Extensions, HeaderMap, Request, Response};
 use http_body::Body;
 use quartet::reason;
+use quartet_wire::timeout;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{Code, Status};
 use tower::service_fn;
@@ -26,9 +27,6 @@ use super::{
     watch::{Polled, Watch, answer},
 };
 use crate::{connection::RequestBody, error};
-
-/// What says how long a call may take. Names are parsed here once, not for each call.
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// A service whose calls end when the `grpc-timeout` of their request is over.
 // ANCHOR: deadline
@@ -103,47 +101,9 @@ fn exceeded() -> Status {
     )
 }
 
-/// The time that a call may take: up to 8 digits and a unit, as gRPC over HTTP/2 defines `grpc-timeout`.
+/// The time that a call may take.
 fn timeout_of(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
-    let Some(value) = headers.get(GRPC_TIMEOUT) else { return Ok(None) };
-    let timeout = value.to_str().ok().and_then(parse_timeout);
+    let Some(value) = headers.get(timeout::GRPC_TIMEOUT) else { return Ok(None) };
+    let timeout = value.to_str().ok().and_then(timeout::parse);
     timeout.map(Some).ok_or_else(|| error::invalid_field("grpc-timeout", "is not a timeout"))
-}
-
-fn parse_timeout(value: &str) -> Option<Duration> {
-    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
-    let valid = (1..=8).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let count: u64 = digits.parse().ok().filter(|_| valid)?;
-    Some(match unit {
-        "H" => Duration::from_secs(count * 60 * 60),
-        "M" => Duration::from_secs(count * 60),
-        "S" => Duration::from_secs(count),
-        "m" => Duration::from_millis(count),
-        "u" => Duration::from_micros(count),
-        "n" => Duration::from_nanos(count),
-        _ => return None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_timeout_is_up_to_eight_digits_and_a_unit() {
-        for (value, timeout) in [
-            ("1H", Some(Duration::from_secs(3600))),
-            ("99999999n", Some(Duration::from_nanos(99_999_999))),
-            ("0m", Some(Duration::ZERO)),
-            ("", None),
-            ("S", None),
-            ("1", None),
-            ("123456789S", None),
-            ("+1S", None),
-            ("1s", None),
-            ("1é", None),
-        ] {
-            assert_eq!(parse_timeout(value), timeout, "{value:?}");
-        }
-    }
 }

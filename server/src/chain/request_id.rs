@@ -5,6 +5,7 @@
 
 use futures::TryFutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use quartet_wire::unindexed;
 use tower::service_fn;
 
 use super::Inner;
@@ -42,12 +43,6 @@ fn is_valid(id: &[u8]) -> bool {
 
 fn made() -> HeaderValue {
     HeaderValue::try_from(format!("{:016x}", fastrand::u64(..))).expect("invariant: it is ASCII")
-}
-
-/// For the wire: a value that does not come again has no use for a place in HPACK's table, where it would push others out.
-fn unindexed(mut id: HeaderValue) -> HeaderValue {
-    id.set_sensitive(true);
-    id
 }
 
 #[cfg(test)]

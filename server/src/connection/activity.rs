@@ -12,12 +12,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use quartet_runtime::gauge::{Gauge, Held};
 use tokio::time::Instant;
 
-use crate::{
-    admission::Place,
-    gauge::{Gauge, Held},
-};
+use crate::admission::Place;
 
 /// One connection's. The default is one that begins now.
 #[derive(Debug)]

@@ -19,6 +19,8 @@ use futures::FutureExt as _;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
+use quartet_runtime::gauge::Held;
+use quartet_wire::framing::Framing;
 use tokio::{
     task::coop::consume_budget,
     time::{Instant, timeout_at},
@@ -28,9 +30,8 @@ use tonic::{Status, body::Body};
 
 use super::{HttpService, Lane, activity::OpenStream, woken::Woken};
 use crate::{
-    chain::{call::Call, deadline::Deadline, framing::Framing},
+    chain::{call::Call, deadline::Deadline},
     error,
-    gauge::Held,
 };
 
 /// How long a peer may grant no room for a response that waits for it.

@@ -19,9 +19,11 @@ use std::{
 use bytes::Bytes;
 use h2::SendStream;
 use parking_lot::Mutex;
+use quartet_runtime::observer::Observer;
+use quartet_runtime::signal::Signal;
 use tokio::time::Instant;
 
-use crate::{chain::call::Call, signal::Signal};
+use crate::chain::call::Call;
 
 /// Where the messages of a lane come from.
 ///
@@ -34,13 +36,6 @@ pub trait Messages: Debug + Send + Sync + 'static {
 
     /// Somebody will ask, whenever the body waits.
     fn attend(&self) {}
-}
-
-/// Who acts on news where they are known, rather than be woken for them.
-pub trait Observer: Debug + Send + Sync {
-    /// There may be news. Returns whether something came of them: if not, whoever waits for them must be woken. It must not
-    /// block.
-    fn notify(&self, now: Instant) -> bool;
 }
 
 /// A lane of one response, which ends with the response's body.

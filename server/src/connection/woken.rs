@@ -10,8 +10,7 @@ use std::{
 };
 
 use http_body::{Body, Frame};
-
-use crate::signal::Signal;
+use quartet_runtime::signal::Signal;
 
 /// A body, and what wakes it.
 #[derive(Debug)]

@@ -22,9 +22,9 @@ use http::{HeaderMap, Request, Response, header::CONTENT_TYPE};
 use http_body::Frame;
 use quartet::{
     limits::{BATCH_BYTES, REQUEST_BYTES},
-    messages::{Messages, Part},
     wire::{self, Decode, Encode},
 };
+use quartet_wire::messages::{MessageReader, Part};
 use tonic::{Code, Status, body::Body, metadata::GRPC_CONTENT_TYPE, server::NamedService};
 use tower::Service;
 
@@ -92,13 +92,13 @@ impl<S> fmt::Debug for Direct<S> {
 /// The requests of a call. Nothing follows an error.
 #[derive(Debug)]
 pub struct Requests<M> {
-    messages: Messages<RequestBody>,
+    messages: MessageReader<RequestBody>,
     message: PhantomData<fn() -> M>,
 }
 
 impl<M> Requests<M> {
     fn of(body: RequestBody) -> Self {
-        Self { messages: Messages::new(body, REQUEST_BYTES), message: PhantomData }
+        Self { messages: MessageReader::new(body, REQUEST_BYTES), message: PhantomData }
     }
 }
 
@@ -108,7 +108,7 @@ impl<M: Decode> Stream for Requests<M> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         Poll::Ready(match ready!(self.messages.poll_next(cx))? {
             Part::Message(message) => Some(M::decode(message).map_err(wire::undecodable)),
-            Part::End(_) => self.messages.whole().err().map(Err),
+            Part::End(_) => self.messages.check_end().err().map(Err),
         })
     }
 }

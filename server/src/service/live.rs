@@ -15,13 +15,12 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use quartet_runtime::observer::Observer;
+use quartet_runtime::signal::Signal;
 use tokio::time::Instant;
 
 use super::{Next, Reader};
-use crate::{
-    connection::{Lane, Messages, Observer, Slot},
-    signal::Signal,
-};
+use crate::connection::{Lane, Messages, Slot};
 
 /// What a feed and its lane share.
 #[derive(Debug, Clone)]

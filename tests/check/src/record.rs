@@ -7,7 +7,8 @@ use quartet::post::v1::{
     ListPostsResponse, LogPosition, PostMessage, Receipt, UploadPostsResponse,
     tag_feed_response::Payload,
 };
-use quartet_client::{Error, error::code_name};
+use quartet_client::Error;
+use quartet_wire::code;
 use siphasher::sip::SipHasher13;
 
 use crate::history::{Ended, Follows, Opened, Outcome, Position, Post, Rpc, Uploaded, What};
@@ -148,7 +149,7 @@ pub fn uploaded(response: &UploadPostsResponse) -> What {
 pub fn ended(result: Result<(), &Error>) -> What {
     let (code, reason) = match result {
         Ok(()) => ("OK", None),
-        Err(Error::Status(status)) => (code_name(status.code()), None),
+        Err(Error::Status(status)) => (code::name(status.code()), None),
         Err(Error::Protocol(what)) => ("PROTOCOL", Some(what.clone())),
         Err(Error::Truncated) => ("TRUNCATED", None),
         Err(_) => ("LOST", None),
@@ -163,5 +164,5 @@ pub fn left() -> What {
 }
 
 fn code(number: i32) -> String {
-    code_name(number.into()).to_owned()
+    code::name(number.into()).to_owned()
 }

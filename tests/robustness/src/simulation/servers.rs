@@ -9,12 +9,12 @@ use std::{
 use parking_lot::Mutex;
 use quartet::post::v1::post_service_server::PostServiceServer;
 use quartet_client::Channel;
+use quartet_runtime::cores::Cores;
 use quartet_server::{
     authors::Authors,
     chain::Chain,
     config::{Config, Role},
     connection::{self, Gauges},
-    cores::Cores,
     dispatcher::Dispatchers,
     keepalive::EnforcementPolicy,
     log::{

@@ -15,8 +15,9 @@ use quartet::{
     },
     wire::{self, FeedMessage, OutgoingPosts, Page, UploadMessage},
 };
+use quartet_runtime::observer::Observer;
 use quartet_server::{
-    connection::{Lane, Messages, Observer, Slot},
+    connection::{Lane, Messages, Slot},
     service::Posts,
 };
 use tokio::time::Instant;

@@ -48,7 +48,7 @@ impl Cores {
     }
 
     /// Runs a task on the next core: each gets as many as the others.
-    pub(crate) fn spawn(
+    pub fn spawn(
         &self,
         tasks: &TaskTracker,
         task: impl Future<Output = ()> + Send + 'static,
@@ -57,7 +57,7 @@ impl Cores {
     }
 
     /// Runs a task on the core of this number.
-    pub(crate) fn spawn_on(
+    pub fn spawn_on(
         &self,
         core: usize,
         tasks: &TaskTracker,

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 /// Raised by anybody, noticed by the one task that looked last. It stays raised until somebody looks.
 #[derive(Debug)]
-pub(crate) struct Signal {
+pub struct Signal {
     raised: AtomicBool,
     /// The task that looked last.
     task: Mutex<Option<Waker>>,
@@ -33,7 +33,7 @@ impl Default for Signal {
 
 impl Signal {
     /// Wakes the task that looked last. While it is raised already, somebody has done so.
-    pub(crate) fn raise(&self) {
+    pub fn raise(&self) {
         if !self.raised.swap(true, Ordering::AcqRel)
             && let Some(task) = &*self.task.lock()
         {
@@ -42,7 +42,7 @@ impl Signal {
     }
 
     /// Whether it was raised since the last look. The task that calls is woken when it is raised again.
-    pub(crate) fn take(&self, cx: &mut Context<'_>) -> bool {
+    pub fn take(&self, cx: &mut Context<'_>) -> bool {
         // In this order, so that no signal falls between the two.
         self.register(cx.waker());
         self.raised.swap(false, Ordering::AcqRel)

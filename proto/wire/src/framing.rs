@@ -1,48 +1,28 @@
-//! Counting messages by gRPC's framing, a flag and a length before each: nothing is copied or decoded.
+//! The prefix before each message, and following messages through a stream of bytes. Nothing is
+//! copied or decoded.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+/// Bytes before a message: whether it is compressed, and its length.
+pub const PREFIX_LEN: usize = 5;
 
-/// Messages that went one way. One side counts, others may look.
-#[derive(Debug, Default)]
-pub struct Count {
-    messages: AtomicU64,
-    bytes: AtomicU64,
+/// The prefix of an uncompressed message of this many bytes.
+pub fn prefix(len: u32) -> [u8; PREFIX_LEN] {
+    let [a, b, c, d] = len.to_be_bytes();
+    [0, a, b, c, d]
 }
 
-impl Count {
-    /// How many.
-    pub fn messages(&self) -> u64 {
-        self.messages.load(Ordering::Relaxed)
-    }
-
-    /// Their bytes, as they are on the wire: compressed, without gRPC's prefixes.
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Cheaper than to add in one step, which only a count with several writers would need.
-    pub(super) fn add(&self, bytes: u32) {
-        self.messages.store(self.messages() + 1, Ordering::Relaxed);
-        self.bytes.store(self.bytes() + u64::from(bytes), Ordering::Relaxed);
-    }
-}
-
-/// Bytes before each message: a flag and a length.
-const PREFIX: usize = 5;
-
-/// Where one is in a sequence of gRPC messages.
+/// The place in a sequence of messages whose bytes come in pieces of any size.
 #[derive(Debug, Default)]
 pub struct Framing {
-    /// What has come of a prefix.
-    prefix: [u8; PREFIX],
+    /// The part of a prefix that has come.
+    prefix: [u8; PREFIX_LEN],
     prefix_len: u8,
-    /// What is still to come of a message.
+    /// Bytes of a message that are still to come.
     left: u32,
 }
 
 impl Framing {
-    /// Moves on by these bytes, and tells the length of each message that begins in them.
-    pub(super) fn pass(&mut self, mut data: &[u8], mut begins: impl FnMut(u32)) {
+    /// Moves on by these bytes and reports the length of each message that begins in them.
+    pub fn pass(&mut self, mut data: &[u8], mut begins: impl FnMut(u32)) {
         loop {
             let skipped = data.len().min(self.left as usize);
             (self.left, data) = (self.left - skipped as u32, &data[skipped..]);
@@ -50,10 +30,10 @@ impl Framing {
                 return;
             }
             let known = usize::from(self.prefix_len);
-            let taken = (PREFIX - known).min(data.len());
+            let taken = (PREFIX_LEN - known).min(data.len());
             self.prefix[known..][..taken].copy_from_slice(&data[..taken]);
             (self.prefix_len, data) = ((known + taken) as u8, &data[taken..]);
-            if known + taken == PREFIX {
+            if known + taken == PREFIX_LEN {
                 let [_, length @ ..] = self.prefix;
                 let length = u32::from_be_bytes(length);
                 (self.prefix_len, self.left) = (0, length);

@@ -1,10 +1,11 @@
-//! The messages of a request or a response, read where they came.
+//! Reads the messages of a request or a response in place.
 //!
-//! tonic copies each frame into a buffer of its own before it looks for messages, and keeps two buffers and a decoder for as long as
-//! a stream is open. Here a message that lies in one frame, as a batch does, is a slice of that frame, and only one that is cut is
-//! put together. Such a slice keeps all of its frame.
+//! tonic copies each frame into a buffer of its own before it looks for messages, and keeps two
+//! buffers and a decoder for as long as a stream is open. Here a message that lies in one frame, as
+//! a batch does, is a slice of that frame, and only one that is cut is put together. Such a slice
+//! keeps all of its frame.
 //!
-//! Not here: compression, which nobody in this suite asks for.
+//! Not here: compression. A compressed message is an error.
 
 use std::{
     pin::Pin,
@@ -16,39 +17,39 @@ use http::HeaderMap;
 use http_body::Body;
 use tonic::Status;
 
-use crate::wire::PREFIX_LEN;
+use crate::framing::PREFIX_LEN;
 
-/// What a body holds.
+/// One part of a body.
 #[derive(Debug)]
 pub enum Part {
     /// A message, without its prefix.
     Message(Bytes),
-    /// Its end, and what was said there.
+    /// Its end, with its trailers if there were any.
     End(Option<HeaderMap>),
 }
 
-/// Takes a body apart.
+/// Splits a body into messages.
 #[derive(Debug)]
-pub struct Messages<B> {
+pub struct MessageReader<B> {
     body: B,
     limit: usize,
-    /// What is not handed on of the last frame.
+    /// The rest of the last frame.
     frame: Bytes,
     /// The beginning of a message that goes on in the next frame.
     cut: BytesMut,
 }
 
-impl<B> Messages<B> {
-    /// Of this body, with at most so many bytes each.
+impl<B> MessageReader<B> {
+    /// Reads this body, whose messages may have at most `limit` bytes each.
     pub fn new(body: B, limit: usize) -> Self {
         Self { body, limit, frame: Bytes::new(), cut: BytesMut::new() }
     }
 
-    /// Whether the body ended with a message rather than in one.
+    /// Checks, once the body has ended, that it ended between two messages.
     ///
     /// # Errors
-    /// INTERNAL if it did not.
-    pub fn whole(&self) -> Result<(), Status> {
+    /// INTERNAL if it ended within a message.
+    pub fn check_end(&self) -> Result<(), Status> {
         match self.cut.is_empty() {
             true => Ok(()),
             false => Err(Status::internal("a message is cut off")),
@@ -95,11 +96,12 @@ impl<B> Messages<B> {
     }
 }
 
-impl<B: Body<Data = Bytes, Error = Status> + Unpin> Messages<B> {
+impl<B: Body<Data = Bytes, Error = Status> + Unpin> MessageReader<B> {
     /// The next message, or the end. Nothing follows an error.
     ///
     /// # Errors
-    /// What failed below; INTERNAL for what is no message, RESOURCE_EXHAUSTED for one that is too large.
+    /// The body's own error; INTERNAL for bytes that are no message, RESOURCE_EXHAUSTED for a
+    /// message that is too large.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Part, Status>> {
         loop {
             if let Some(message) = self.in_frame()? {
@@ -143,13 +145,13 @@ mod tests {
     }
 
     fn read(frames: impl IntoIterator<Item = Bytes>) -> Result<Vec<Bytes>, Status> {
-        let mut messages = Messages::new(Frames(frames.into_iter().collect()), LIMIT);
+        let mut messages = MessageReader::new(Frames(frames.into_iter().collect()), LIMIT);
         let mut read = Vec::new();
         loop {
             match messages.poll_next(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(part) => match part? {
                     Part::Message(message) => read.push(message),
-                    Part::End(_) => return messages.whole().map(|()| read),
+                    Part::End(_) => return messages.check_end().map(|()| read),
                 },
                 Poll::Pending => panic!("it waits for nothing"),
             }

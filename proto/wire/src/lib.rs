@@ -1,0 +1,28 @@
+//! What gRPC puts on HTTP/2, for both sides and without any service.
+//!
+//! - [`framing`]: the five bytes before each message, and following them through a stream of bytes.
+//! - [`messages`]: reads the messages of a body without copying them.
+//! - [`timeout`]: the header `grpc-timeout`.
+//! - [`code`]: the names of status codes.
+//! - [`unindexed`]: header values that stay out of HPACK's table.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! assert_eq!(quartet_wire::timeout::parse("1500m"), Some(Duration::from_millis(1500)));
+//! assert_eq!(quartet_wire::framing::prefix(3), [0, 0, 0, 0, 3]);
+//! ```
+
+pub mod code;
+pub mod framing;
+pub mod messages;
+pub mod timeout;
+
+use http::HeaderValue;
+
+/// Keeps a header value out of HPACK's dynamic table: one that differs in every request would only
+/// push others out (RFC 7541, section 7.1.3, calls it a literal never indexed).
+pub fn unindexed(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
+}
