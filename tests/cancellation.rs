@@ -12,7 +12,7 @@ use quartet::{
     reason,
     wire::{FeedMessage, Page, UploadMessage},
 };
-use quartet_server::connection::HttpService;
+use quartet_connection::HttpService;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Request, Response, Status, Streaming, service::Routes};

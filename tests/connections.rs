@@ -7,7 +7,8 @@ use std::{io, time::Duration};
 use futures::StreamExt as _;
 use quartet::{post::v1::ListPostsByUserIdRequest, reason};
 use quartet_client::{ListEvent, connect::ClientParameters, list_posts};
-use quartet_server::{config::Config, connection::Listener, keepalive::ServerParameters};
+use quartet_connection::{Listener, keepalive::ServerParameters};
+use quartet_server::config::Config;
 use tokio::{
     io::{AsyncReadExt as _, DuplexStream},
     net::TcpStream,
@@ -29,6 +30,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 async fn with_parameters(keepalive: ServerParameters) -> TestServer {
+    let keepalive = keepalive.into();
     TestServer::in_memory_with(Config { keepalive, ..Config::ephemeral() }).await
 }
 

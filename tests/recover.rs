@@ -13,7 +13,8 @@ use quartet::{
     wire::{FeedMessage, Page, UploadMessage},
 };
 use quartet_client::Channel;
-use quartet_server::{chain::Chain, routes::Routes};
+use quartet_connection::Routes;
+use quartet_server::chain::Chain;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tonic::{Code, Request, Response, Status, Streaming};
 

@@ -16,13 +16,13 @@ use quartet::{
     reason,
     wire::{self, FeedMessage, Page, UploadMessage},
 };
+use quartet_connection::{Lane, Stop};
 use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
     auth::{self, Caller},
     authors::Authors,
-    connection::{Lane, Stop},
     cursor::{Batch, Cursor},
     dispatcher::Dispatchers,
     error,

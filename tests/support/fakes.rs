@@ -10,12 +10,9 @@ use quartet::user::v1::{
     user_service_server::{UserService, UserServiceServer},
 };
 use quartet_client::Channel;
-use quartet_server::{
-    connection::HttpService,
-    log::{
-        Appending, Limit, LogError, NewPosts, Outcome, PostLog, Records, UserPage,
-        memory::MemoryLog,
-    },
+use quartet_connection::HttpService;
+use quartet_server::log::{
+    Appending, Limit, LogError, NewPosts, Outcome, PostLog, Records, UserPage, memory::MemoryLog,
 };
 use tokio::{
     sync::{oneshot, watch},

@@ -24,12 +24,12 @@ use quartet::{
     limits::{BATCH_BYTES, REQUEST_BYTES},
     wire::{self, Decode, Encode},
 };
+use quartet_connection::RequestBody;
 use quartet_wire::messages::{MessageReader, Part};
 use tonic::{Code, Status, body::Body, metadata::GRPC_CONTENT_TYPE, server::NamedService};
 use tower::Service;
 
 use super::{Answer, Generated, is_plain_call_of};
-use crate::connection::RequestBody;
 
 /// A generated service with a shorter way to one of its bidirectional methods.
 #[derive(Clone)]

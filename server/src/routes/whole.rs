@@ -23,11 +23,11 @@ use quartet::{
     limits::REQUEST_BYTES,
     wire::{self, Decode, Encode},
 };
+use quartet_connection::RequestBody;
 use tonic::{Status, body::Body, metadata::GRPC_CONTENT_TYPE, server::NamedService};
 use tower::Service;
 
 use super::{Answer, Generated, is_plain_call_of};
-use crate::connection::RequestBody;
 
 /// A generated service with a shorter way to one of its unary methods.
 #[derive(Clone)]

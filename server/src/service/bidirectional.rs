@@ -27,6 +27,7 @@ use quartet::{
     reason,
     wire::{self, FeedMessage, Page},
 };
+use quartet_connection::Stop;
 use smol_str::SmolStr;
 use tokio::time::{Instant, Sleep, sleep};
 use tonic::{Code, Status};
@@ -34,7 +35,6 @@ use tonic::{Code, Status};
 use super::{Posts, Reader, Submission, id_taken, live::Live};
 use crate::{
     auth::Caller,
-    connection::Stop,
     cursor::Cursor,
     error,
     filter::{Filter, Tags},

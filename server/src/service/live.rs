@@ -1,4 +1,4 @@
-//! The live part of a feed: posts as they are stored, on a [lane](crate::connection::Lane) of their own.
+//! The live part of a feed: posts as they are stored, on a [lane](quartet_connection::Lane) of their own.
 //!
 //! A feed that has caught up only waits: for requests, for receipts, for silence, and for posts, which come most often.
 //! It lends its reader to the lane meanwhile. The lane looks when the dispatcher tells of a post and sends what is at hand;
@@ -15,16 +15,16 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use quartet_connection::{Lane, LaneSender, MessageSource};
 use quartet_runtime::observer::Observer;
 use quartet_runtime::signal::Signal;
 use tokio::time::Instant;
 
 use super::{Next, Reader};
-use crate::connection::{Lane, Messages, Slot};
 
 /// What a feed and its lane share.
 #[derive(Debug, Clone)]
-pub(super) struct Live(Arc<Slot<Shared>>);
+pub(super) struct Live(Arc<LaneSender<Shared>>);
 
 #[derive(Debug, Default)]
 pub(super) struct Shared {
@@ -43,7 +43,7 @@ struct Place {
 
 impl Default for Live {
     fn default() -> Self {
-        Self(Slot::new(Shared::default()))
+        Self(LaneSender::new(Shared::default()))
     }
 }
 
@@ -85,7 +85,7 @@ impl Live {
     }
 }
 
-impl Messages for Shared {
+impl MessageSource for Shared {
     fn next(&self, now: Instant, observer: &Weak<dyn Observer>) -> Option<Bytes> {
         let place = &mut *self.place.lock();
         let reader = place.reader.as_mut()?;
@@ -105,7 +105,7 @@ impl Messages for Shared {
         }
     }
 
-    fn attend(&self) {
+    fn activate(&self) {
         self.place.lock().attended = true;
     }
 }

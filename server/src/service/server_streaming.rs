@@ -11,12 +11,12 @@ use quartet::{
     post::v1::ListPostsRequest,
     wire::Page,
 };
+use quartet_connection::Stop;
 use tokio::time::timeout;
 use tonic::Status;
 
 use super::Posts;
 use crate::{
-    connection::Stop,
     filter::{Filter, Tags},
     validate,
 };

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use quartet_client::{
     Channel, backoff::Exponential, connect::ClientParameters, dial::Address, transport::BoxedIo,
 };
-use quartet_server::connection::Listener;
+use quartet_connection::Listener;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::timeout,

@@ -9,20 +9,17 @@ use std::{
 use parking_lot::Mutex;
 use quartet::post::v1::post_service_server::PostServiceServer;
 use quartet_client::Channel;
-use quartet_runtime::cores::Cores;
+use quartet_connection::{self as connection, Routes};
 use quartet_server::{
     authors::Authors,
     chain::Chain,
-    config::{Config, Role},
-    connection::{self, Gauges},
+    config::{Config, EnforcementFlags, Role},
     dispatcher::Dispatchers,
-    keepalive::EnforcementPolicy,
     log::{
         PostLog,
         disk::MemoryDisk,
         embedded::{EmbeddedLog, Identity, Options, RingLimits},
     },
-    routes::Routes,
     server::Server,
     service::{Parts, Posts, frames::Frames},
 };
@@ -146,15 +143,14 @@ async fn serve_buggy(
     let ended = CancellationToken::new();
     let settings = config().connections();
     let connections = async {
-        let (gauges, cores) = (Gauges::default(), Cores::default());
-        connection::serve(listener, service, settings, gauges, cores, stop).await;
+        connection::serve(listener, service, settings, stop).await;
         ended.cancel();
     };
     tokio::join!(connections, dispatchers.here().clone().run(ended.clone()));
 }
 
 fn config() -> Config {
-    let enforcement = EnforcementPolicy { min_time: PINGS, permit_without_stream: true };
+    let enforcement = EnforcementFlags { min_time: PINGS, permit_without_stream: true };
     Config { drain_timeout: DRAIN_TIMEOUT, enforcement, ..Config::ephemeral() }
 }
 
