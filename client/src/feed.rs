@@ -10,13 +10,12 @@ use std::{collections::VecDeque, pin::pin};
 use async_stream::try_stream;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, future, stream};
 use quartet::{
-    limits,
+    codec, limits,
     post::v1::{
         Bookmark, JoinTags, Joined, LeaveTags, Left, LogPosition, PostBatch, PostMessage,
         PublishPost, Receipt, TagFeedRequest, TagFeedResponse,
         post_service_client::PostServiceClient, tag_feed_request, tag_feed_response,
     },
-    wire,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -397,5 +396,5 @@ impl Session {
 
 /// A post's id as the server repeats it.
 fn echoed(post_id: &str) -> &str {
-    wire::truncate(post_id, limits::ID_CHARS)
+    codec::truncate(post_id, limits::ID_CHARS)
 }

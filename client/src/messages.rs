@@ -10,7 +10,7 @@ use http::{
     header::{CONTENT_TYPE, TE},
 };
 use http_body_util::Full;
-use quartet::wire::{self, Decode, Encode};
+use quartet::codec::{self, Decode, Encode};
 use quartet_wire::messages::{MessageReader, Part};
 use tonic::{Code, Status, body::Body, metadata::GRPC_CONTENT_TYPE};
 use tower::ServiceExt as _;
@@ -30,7 +30,7 @@ pub(crate) async fn call(
     request: &impl Encode,
 ) -> Result<Responses, Status> {
     let mut request = Request::post(path)
-        .body(Body::new(Full::new(wire::frame(request))))
+        .body(Body::new(Full::new(codec::frame(request))))
         .map_err(|error| Status::from_error(error.into()))?;
     request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
     request.headers_mut().insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);

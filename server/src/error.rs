@@ -9,9 +9,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Frame;
 use quartet::{
-    limits,
+    codec, limits,
     reason::{self, DOMAIN},
-    wire,
 };
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _, pb};
@@ -51,7 +50,7 @@ pub fn retryable_after(
 pub fn invalid(reason: &str, violations: Vec<FieldViolation>) -> Status {
     let all: Vec<String> =
         violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
-    let message = wire::truncate(&all.join("; "), 1024).to_owned();
+    let message = codec::truncate(&all.join("; "), 1024).to_owned();
     let mut errors = ErrorDetails::new();
     errors.set_bad_request(violations.into_iter().take(LISTED_VIOLATIONS).collect::<Vec<_>>());
     details(Code::InvalidArgument, reason, message, errors)
@@ -67,9 +66,8 @@ pub fn upload_protocol(index: i64, what: &str) -> Status {
     at_index(Code::InvalidArgument, reason::UPLOAD_PROTOCOL, index, what)
 }
 
-/// The status of a request stream that failed, with the index of the message.
-pub fn of_upload_message(index: i64, status: &Status) -> Status {
-    let status = of_request_message(status);
+/// A status about one message of an upload, with the index of that message.
+pub fn at_message(index: i64, status: Status) -> Status {
     match status.get_details_error_info() {
         Some(info) => at_index(status.code(), &info.reason, index, status.message()),
         None => status,
@@ -164,7 +162,7 @@ pub fn other_user() -> Status {
 
 /// A method that this server does not have, or has for nobody.
 pub fn unknown_method(method: &str) -> Status {
-    let message = format!("this server has no method {}", wire::truncate(method, METHOD_CHARS));
+    let message = format!("this server has no method {}", codec::truncate(method, METHOD_CHARS));
     status(Code::Unimplemented, reason::UNKNOWN_METHOD, message)
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use quartet::wire::PostView;
+use quartet::encoded::PostView;
 use smol_str::SmolStr;
 
 /// What a reader follows. The empty filter of a feed that joined nothing matches no post.

@@ -18,7 +18,6 @@
 
 mod admission;
 pub mod auth;
-pub mod authors;
 pub mod certs;
 pub mod chain;
 pub mod config;
@@ -27,18 +26,16 @@ pub mod cursor;
 pub mod dispatcher;
 pub mod error;
 pub mod filter;
-pub mod health;
 pub mod keepalive;
 pub mod log;
 pub mod metrics;
+pub mod posts;
 pub mod probe;
-mod reflection;
 pub mod reload;
 pub mod routes;
+pub mod rpc;
 pub mod seed;
 pub mod server;
-pub mod service;
 pub mod tls;
 pub mod traces;
-pub mod users;
 pub mod validate;

@@ -72,7 +72,6 @@ impl CountingUsers {
     }
 }
 
-#[tonic::async_trait]
 impl UserService for CountingUsers {
     async fn get_user(
         &self,

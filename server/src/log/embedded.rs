@@ -12,7 +12,7 @@ use std::{fmt, io, ops::RangeInclusive, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
-use quartet::wire::PostView;
+use quartet::encoded::PostView;
 use tokio::{
     sync::{Mutex, Semaphore, mpsc, watch},
     task::JoinSet,

@@ -10,9 +10,8 @@ use bytes::Bytes;
 use prost::Message as _;
 use prost_types::Timestamp;
 use quartet::{
-    borrowed::PostRef,
+    encoded::{self, PostRef, PostView},
     post::v1::PostMessage,
-    wire::{self, PostView},
 };
 
 use super::segment::{self, BATCH_HEADER_LEN, RECORD_HEADER_LEN};
@@ -56,14 +55,14 @@ impl NewPosts {
         let mut room = Vec::with_capacity(BATCH_HEADER_LEN + bytes);
         room.resize(BATCH_HEADER_LEN, 0);
         let mut encoded = Vec::new();
-        wire::append_create_time(&mut encoded, create_time);
+        encoded::append_create_time(&mut encoded, create_time);
         Self { bytes: room, posts: Vec::new(), create_time: encoded }
     }
 
     /// Encodes a post. It must be valid (`validate.rs`).
     pub fn push(&mut self, post: &PostRef<'_>) {
         self.put(|bytes, create_time| {
-            wire::encode_content(post, bytes);
+            encoded::encode_content(post, bytes);
             let content = bytes.len();
             bytes.extend_from_slice(create_time);
             content
@@ -112,7 +111,7 @@ impl NewPosts {
 
     /// Whether stored bytes are the same post, whenever it was created.
     pub(super) fn same_content(&self, n: usize, stored: &[u8]) -> bool {
-        wire::same_content(stored, &self.stored(n)[..self.posts[n].content as usize])
+        encoded::same_content(stored, &self.stored(n)[..self.posts[n].content as usize])
     }
 
     /// All bytes, to be shared, and where posts stand in them.
@@ -135,9 +134,9 @@ impl NewPost {
         let message = post.encode_to_vec();
         let post = PostRef::decode(&message).expect("invariant: it was encoded above");
         let mut stored = Vec::new();
-        wire::encode_content(&post, &mut stored);
+        encoded::encode_content(&post, &mut stored);
         let content_len = stored.len();
-        wire::append_create_time(&mut stored, &create_time);
+        encoded::append_create_time(&mut stored, &create_time);
         Self { content_len, stored: stored.into() }
     }
 
@@ -158,7 +157,7 @@ impl NewPost {
 
     /// Whether stored bytes are the same post, whenever it was created.
     pub fn same_content(&self, stored: &[u8]) -> bool {
-        wire::same_content(stored, &self.stored[..self.content_len])
+        encoded::same_content(stored, &self.stored[..self.content_len])
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 
 use bytes::Bytes;
-use quartet::wire::PostView;
+use quartet::encoded::PostView;
 
 use super::{
     disk::DiskFile,

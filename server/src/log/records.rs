@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use quartet::wire;
+use quartet::encoded;
 
 /// A stored post.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +18,8 @@ pub struct Record {
 
 impl Record {
     /// A borrowed look at the post.
-    pub fn view(&self) -> wire::PostView<'_> {
-        wire::PostView(&self.post)
+    pub fn view(&self) -> encoded::PostView<'_> {
+        encoded::PostView(&self.post)
     }
 }
 

@@ -12,7 +12,7 @@
 
 use std::{io, mem::take, panic::resume_unwind, sync::Arc, thread};
 
-use quartet::wire::PostView;
+use quartet::encoded::PostView;
 
 use super::{
     LogError,

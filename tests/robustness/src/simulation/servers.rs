@@ -11,7 +11,6 @@ use quartet::post::v1::post_service_server::PostServiceServer;
 use quartet_client::Channel;
 use quartet_runtime::cores::Cores;
 use quartet_server::{
-    authors::Authors,
     chain::Chain,
     config::{Config, Role},
     connection::{self, Gauges},
@@ -22,9 +21,13 @@ use quartet_server::{
         disk::MemoryDisk,
         embedded::{EmbeddedLog, Identity, Options, RingLimits},
     },
+    posts::{
+        authors::Authors,
+        frames::Frames,
+        store::{Parts, PostStore},
+    },
     routes::Routes,
     server::Server,
-    service::{Parts, Posts, frames::Frames},
 };
 use tokio_util::sync::CancellationToken;
 use turmoil::net::TcpListener;
@@ -140,7 +143,8 @@ async fn serve_buggy(
     let (dispatchers, authors) = (Dispatchers::new(&log, 1), Authors::new(users));
     let frames = Frames::new(1);
     let dispatching = dispatchers.clone();
-    let posts = Posts::new(Parts { log, dispatchers: dispatching, authors, frames, clock: now });
+    let posts =
+        PostStore::new(Parts { log, dispatchers: dispatching, authors, frames, clock: now });
     let routes = Routes::new(PostServiceServer::new(BuggyPosts { posts, bug }));
     let service = Chain::default().around(routes);
     let ended = CancellationToken::new();

@@ -1,17 +1,18 @@
 //! Unary: one request, one response.
 //!
-//! A page of one user's posts, through an index. What does not fit is asked for again, after the page's position.
+//! A page of one user's posts, through an index. A client asks for what does not fit with another
+//! call, after the position of the page.
 
 use quartet::{
     limits::{PAGE_BYTES, PAGE_POSTS},
+    page::Page,
     post::v1::ListPostsByUserIdRequest,
-    wire::Page,
 };
-use tonic::Status;
+use tonic::{Request, Response, Status};
 
-use super::Posts;
 use crate::{
     log::{Limit, UserPage},
+    posts::store::PostStore,
     validate,
 };
 
@@ -19,14 +20,15 @@ const PAGE: Limit = Limit { posts: PAGE_POSTS, bytes: PAGE_BYTES };
 
 // ANCHOR: unary
 pub(super) async fn list_posts_by_user_id(
-    posts: &Posts,
-    request: ListPostsByUserIdRequest,
-) -> Result<Page, Status> {
+    posts: &PostStore,
+    request: Request<ListPostsByUserIdRequest>,
+) -> Result<Response<Page>, Status> {
+    let request = request.into_inner();
     validate::user_id(&request.user_id)?;
     let after = validate::position(request.resume_after, &*posts.log)?;
 
     let UserPage { records, position, more } =
         posts.log.read_user(&request.user_id, after, PAGE).await?;
-    posts.page(records.iter(), position, more).await
+    posts.page(records.iter(), position, more).await.map(Response::new)
 }
 // ANCHOR_END: unary

@@ -20,10 +20,11 @@ use futures::{
 };
 use parking_lot::{Mutex, RwLock};
 use quartet::{
+    codec,
     limits::AUTHOR_CHARS,
+    page::OutgoingPosts,
     reason,
     user::v1::{GetUserRequest, user_service_client::UserServiceClient},
-    wire::{self, OutgoingPosts},
 };
 use quartet_client::Channel;
 use smol_str::SmolStr;
@@ -196,7 +197,7 @@ impl Authors {
         let author = match timeout(CALL, users.get_user(request)).await {
             Ok(Ok(response)) => {
                 let user = response.into_inner().user_message.unwrap_or_default();
-                Ok(Some(wire::truncate(&user.name, AUTHOR_CHARS).into()))
+                Ok(Some(codec::truncate(&user.name, AUTHOR_CHARS).into()))
             }
             Ok(Err(status)) if status.code() == Code::NotFound => Ok(None),
             Ok(Err(status)) => Err(format!("{:?}: {}", status.code(), status.message())),

@@ -1,27 +1,28 @@
 //! The Post service under the blog's own name, `/v1.post.Post`, so that the blog's Go programs work against ours.
 
 use quartet::{
-    blog::post_server::Post,
+    codec::Encode as _,
     limits::{PAGE_BYTES, PAGE_POSTS},
+    page::Page,
     post::v1::{ListPostsByUserIdRequest, ListPostsRequest},
     reason,
-    wire::{Encode as _, Page},
+    v1::post::post_server::Post,
 };
 use tonic::{Code, Request, Response, Status};
 
-use super::{Posts, unary};
+use super::unary;
 use crate::{
     error,
     log::{Limit, Record},
+    posts::store::PostStore,
 };
 
-#[tonic::async_trait]
-impl Post for Posts {
+impl Post for PostStore {
     async fn list_posts_by_user_id(
         &self,
         request: Request<ListPostsByUserIdRequest>,
     ) -> Result<Response<Page>, Status> {
-        unary::list_posts_by_user_id(self, request.into_inner()).await.map(Response::new)
+        unary::list_posts_by_user_id(self, request).await
     }
 
     /// The unary call that it was in the blog: all posts at once, which a log outgrows.
@@ -36,7 +37,7 @@ impl Post for Posts {
     }
 }
 
-impl Posts {
+impl PostStore {
     async fn everything(&self) -> Result<Vec<Record>, Status> {
         let head = *self.log.head().borrow();
         let mut records: Vec<Record> = Vec::new();

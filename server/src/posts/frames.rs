@@ -1,8 +1,8 @@
-//! Posts that many feeds send alike: encoded once for all who are at the same place.
+//! Messages that many feeds send alike, encoded once for all that are at the same position.
 //!
-//! A feed that follows a tag sends the same bytes as its neighbour that follows the same tag from the same position. The
-//! first of them reads, joins authors and encodes; the others take what it made. Each core has its own few frames,
-//! so that nobody waits for another.
+//! Two feeds that follow the same tag from the same position send the same bytes. The first of them
+//! reads, joins authors and encodes; the others take what it made. Each core has a few frames of its
+//! own, so that no core waits for another.
 
 use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 use crate::filter::Filter;
 
-/// Frames that a core keeps: enough for the tags that are busy at a time, and at most half a MiB.
+/// Frames that a core keeps: enough for the tags that are busy at one time, and at most half a MiB.
 const KEPT: usize = 8;
-/// How long one serves. Names are in it, and a new name shall not wait for readers to move on.
+/// How long a frame serves: names are in it, and a new name is seen after this time.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// A message of a feed.
@@ -23,11 +23,11 @@ const FRESH: Duration = Duration::from_secs(1);
 pub struct Frame {
     /// As it is sent, with its prefix.
     pub bytes: Bytes,
-    /// Where its reader is after it.
+    /// The reader's position after it.
     pub position: u64,
 }
 
-/// The frames that each core made last.
+/// The newest frames of each core.
 #[derive(Clone)]
 pub struct Frames(Arc<[Mutex<VecDeque<Kept>>]>);
 
@@ -39,20 +39,20 @@ struct Kept {
 }
 
 impl fmt::Debug for Frames {
-    /// Leaves out what was encoded.
+    /// Leaves out the encoded bytes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Frames").field("cores", &self.0.len()).finish()
     }
 }
 
 impl Frames {
-    /// None yet, for so many cores.
+    /// No frames yet, for this many cores.
     pub fn new(cores: usize) -> Self {
         Self((0..cores).map(|_| Mutex::default()).collect())
     }
 
-    /// What a reader that follows this sends next, if another one has sent it. Readers that follow the same come to share
-    /// the filter, too: the next time, nobody looks inside.
+    /// The next frame of a reader with this filter and position, if another reader has made it.
+    /// Readers with equal filters come to share one: the next comparison is of pointers.
     pub fn find(&self, filter: &mut Arc<Filter>, after: u64, now: Instant) -> Option<Frame> {
         let kept = self.here().lock();
         let same = |kept: &&Kept| {
@@ -65,7 +65,7 @@ impl Frames {
         (now < found.until).then(|| found.frame.clone())
     }
 
-    /// Keeps what a reader that follows this sends next.
+    /// Keeps the frame that comes after this position for this filter.
     pub fn keep(&self, filter: &Arc<Filter>, after: u64, frame: Frame) {
         let until = Instant::now() + FRESH;
         let mut kept = self.here().lock();
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_follows_the_same_from_the_same_place_sends_the_same() {
+    async fn readers_with_the_same_filter_and_position_send_the_same_frame() {
         let frames = Frames::new(1);
         frames.keep(&following("a"), 5, frame("a after 5", 7));
         frames.keep(&following("b"), 5, frame("b after 5", 9));
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_frame_serves_for_a_second_and_a_newer_one_goes_before_it() {
+    async fn a_frame_serves_for_a_second_and_a_newer_one_is_found_first() {
         let frames = Frames::new(1);
         frames.keep(&following("a"), 5, frame("old name", 7));
         tokio::time::advance(FRESH).await;
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_core_keeps_a_few() {
+    async fn a_core_keeps_a_few_frames() {
         let frames = Frames::new(1);
         for after in 0..=KEPT as u64 {
             frames.keep(&following("a"), after, frame("", after + 1));

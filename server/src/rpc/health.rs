@@ -9,11 +9,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_stream::try_stream;
 use futures::stream::BoxStream;
 use quartet::{
+    codec,
     health::v1::{
         HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
         health_check_response::ServingStatus, health_server,
     },
-    reason, wire,
+    reason,
 };
 use tokio::sync::watch;
 use tonic::{Code, Request, Response, Status};
@@ -70,7 +71,6 @@ impl Health {
     }
 }
 
-#[tonic::async_trait]
 impl health_server::Health for Health {
     async fn check(
         &self,
@@ -78,7 +78,7 @@ impl health_server::Health for Health {
     ) -> Result<Response<HealthCheckResponse>, Status> {
         let service = request.into_inner().service;
         let status = self.of(&service).ok_or_else(|| {
-            let name = wire::truncate(&service, NAME_CHARS);
+            let name = codec::truncate(&service, NAME_CHARS);
             let message = format!("this server has no service {name:?}");
             error::status(Code::NotFound, reason::UNKNOWN_SERVICE, message)
         })?;

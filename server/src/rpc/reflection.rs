@@ -15,9 +15,9 @@ use tonic::{body::Body, server::NamedService};
 use tonic_reflection::server::{Builder, Error};
 use tower::Service;
 
+use super::health;
 use crate::{
     connection::{RequestBody, Stop},
-    health,
     routes::Routes,
 };
 

@@ -4,13 +4,13 @@ use std::{collections::HashMap, path::Path};
 
 use prost::Message as _;
 use quartet::{
-    blog::user_server::User,
     limits::{AUTHOR_CHARS, PAGE_BYTES},
     reason,
     user::v1::{
         GetUserRequest, GetUserResponse, ListUsersRequest, ListUsersResponse, UserMessage,
         user_service_server::UserService,
     },
+    v1::user::user_server::User,
 };
 use serde::Deserialize;
 use tonic::{Code, Request, Response, Status};
@@ -142,7 +142,6 @@ impl Users {
     }
 }
 
-#[tonic::async_trait]
 impl UserService for Users {
     async fn get_user(
         &self,
@@ -160,7 +159,6 @@ impl UserService for Users {
 }
 
 /// The same under the blog's name.
-#[tonic::async_trait]
 impl User for Users {
     async fn get_user(
         &self,
