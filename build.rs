@@ -38,7 +38,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         .service_generator(Box::new(Services { clients }))
         .compile_fds(descriptors.clone())?;
     fs::write(out.join("methods.rs"), method_table(&descriptors.file)?)?;
+    plain(compiler(&PROTOS[..1])?.file_descriptor_set(), out.join("plain"))?;
     Ok(())
+}
+
+/// The Post service as tonic generates it, for examples that show tonic alone.
+fn plain(descriptors: prost_types::FileDescriptorSet, out: PathBuf) -> std::io::Result<()> {
+    fs::create_dir_all(&out)?;
+    tonic_prost_build::configure()
+        .build_client(false)
+        .extern_path(".post.v1", "crate::post::v1")
+        .extern_path(".google.rpc", "::tonic_types::pb")
+        .out_dir(out)
+        .compile_fds(descriptors)
 }
 
 fn compiler(files: &[&str]) -> Result<protox::Compiler, protox::Error> {

@@ -132,15 +132,24 @@ async fn one_request<Q: Decode>(
     let (head, body) = request.into_parts();
     refuse_encoding(&head.headers)?;
     let mut messages = MessageReader::new(body, REQUEST_BYTES);
-    let mut next = async || poll_fn(|cx| messages.poll_next(cx)).await.map_err(codec::unreadable);
-    let Part::Message(message) = next().await? else {
+    let Some(message) = poll_fn(|cx| poll_message(&mut messages, cx)).await? else {
         return Err(codec::request_count("none"));
     };
-    if let Part::Message(_) = next().await? {
+    if poll_fn(|cx| poll_message(&mut messages, cx)).await?.is_some() {
         return Err(codec::request_count("more"));
     }
-    messages.check_end().map_err(codec::unreadable)?;
     Ok(with_head(head, Q::decode(message).map_err(codec::undecodable)?))
+}
+
+/// The next message; `None` after the last. Nothing follows an error.
+fn poll_message<B: RequestBody>(
+    messages: &mut MessageReader<B>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Option<Bytes>, Status>> {
+    Poll::Ready(match ready!(messages.poll_next(cx)).map_err(codec::unreadable)? {
+        Part::Message(message) => Ok(Some(message)),
+        Part::End(_) => messages.check_end().map_err(codec::unreadable).map(|()| None),
+    })
 }
 
 fn many_requests<Q>(
@@ -231,10 +240,8 @@ impl<M: Decode> Stream for Streaming<M> {
     type Item = Result<M, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Poll::Ready(match ready!(self.messages.poll_next(cx)).map_err(codec::unreadable)? {
-            Part::Message(message) => Some(M::decode(message).map_err(codec::undecodable)),
-            Part::End(_) => self.messages.check_end().map_err(codec::unreadable).err().map(Err),
-        })
+        let message = ready!(poll_message(&mut self.messages, cx))?;
+        Poll::Ready(message.map(|message| M::decode(message).map_err(codec::undecodable)))
     }
 }
 
