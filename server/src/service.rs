@@ -16,6 +16,7 @@ use quartet::{
     reason,
     wire::{self, FeedMessage, Page, UploadMessage},
 };
+use quartet_log::{Batch, Cursor, Dispatchers, Filter, NewPosts, PostLog, Record};
 use tokio::time::Instant;
 use tonic::{Code, Request, Response, Status, Streaming};
 
@@ -23,11 +24,7 @@ use crate::{
     auth::{self, Caller},
     authors::Authors,
     connection::{Lane, Stop},
-    cursor::{Batch, Cursor},
-    dispatcher::Dispatchers,
     error,
-    filter::Filter,
-    log::{NewPosts, PostLog, Record},
     routes::direct::Requests,
     validate,
 };
@@ -231,13 +228,13 @@ struct Reader {
 impl Reader {
     /// The next page of what is stored up to `until`; empty if nothing matched for long, or up to there.
     async fn replay(&mut self, until: u64) -> Result<Page, Status> {
-        let batch = self.cursor.replay(until).await?;
+        let batch = self.cursor.replay(until).await.map_err(error::of_log)?;
         self.hand_over(batch).await
     }
 
     /// The next page of posts, as soon as there are any; empty if nothing matched for long.
     async fn follow(&mut self) -> Result<Page, Status> {
-        let batch = self.cursor.follow().await?;
+        let batch = self.cursor.follow().await.map_err(error::of_log)?;
         self.hand_over(batch).await
     }
 
@@ -271,7 +268,7 @@ impl Reader {
 
     /// Reads and encodes what comes next; none if nothing matched, which the cursor knows then.
     async fn make_frame(&mut self) -> Result<Option<Frame>, Status> {
-        let batch = self.cursor.replay(self.cursor.head()).await?;
+        let batch = self.cursor.replay(self.cursor.head()).await.map_err(error::of_log)?;
         if batch.records.is_empty() {
             self.cursor.pass(&batch);
             return Ok(None);

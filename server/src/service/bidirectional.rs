@@ -27,20 +27,13 @@ use quartet::{
     reason,
     wire::{self, FeedMessage, Page},
 };
+use quartet_log::{Appending, Cursor, Filter, LogError, Outcome, Tags};
 use smol_str::SmolStr;
 use tokio::time::{Instant, Sleep, sleep};
 use tonic::{Code, Status};
 
 use super::{Posts, Reader, Submission, id_taken, live::Live};
-use crate::{
-    auth::Caller,
-    connection::Stop,
-    cursor::Cursor,
-    error,
-    filter::{Filter, Tags},
-    log::{Appending, LogError, Outcome},
-    validate,
-};
+use crate::{auth::Caller, connection::Stop, error, validate};
 
 /// What a client asks, one after the other.
 pub(super) trait RequestStream:
@@ -454,7 +447,7 @@ async fn publish_post(
         Submission::Accepted(post) => {
             let mut alone = posts.new_posts(message.len());
             alone.push(&post);
-            Ok(posts.log.append(alone).await?)
+            Ok(posts.log.append(alone).await.map_err(error::of_log)?)
         }
         Submission::Refused(status) => Err(status),
     };
@@ -479,7 +472,7 @@ fn next_receipt(owed: &mut VecDeque<Owed>) -> impl Future<Output = Result<Receip
 }
 
 fn appended(post_id: &str, outcomes: Result<Vec<Outcome>, LogError>) -> Result<Receipt, Status> {
-    Ok(match outcomes?.first().ok_or_else(error::internal)? {
+    Ok(match outcomes.map_err(error::of_log)?.first().ok_or_else(error::internal)? {
         Outcome::Created(sequence) => stored(post_id, *sequence, false),
         Outcome::Duplicate(sequence) => stored(post_id, *sequence, true),
         Outcome::IdTaken => refused(post_id, &id_taken(post_id)),

@@ -7,13 +7,11 @@ use quartet::{
     reason,
     wire::{Encode as _, Page},
 };
+use quartet_log::{Limit, Record};
 use tonic::{Code, Request, Response, Status};
 
 use super::{Posts, unary};
-use crate::{
-    error,
-    log::{Limit, Record},
-};
+use crate::error;
 
 #[tonic::async_trait]
 impl Post for Posts {
@@ -44,7 +42,8 @@ impl Posts {
         while let after = records.last().map_or(0, |record| record.sequence)
             && after < head
         {
-            let more = self.log.read(after, Limit { posts: PAGE_POSTS, bytes: PAGE_BYTES }).await?;
+            let limit = Limit { posts: PAGE_POSTS, bytes: PAGE_BYTES };
+            let more = self.log.read(after, limit).await.map_err(error::of_log)?;
             bytes += more.bytes();
             if bytes > PAGE_BYTES {
                 return Err(too_large(head));

@@ -12,15 +12,12 @@ use quartet::{
     post::v1::{LogPosition, UploadFinish, UploadPostsResponse, UploadReject},
     wire::{self, UploadMessage},
 };
+use quartet_log::{APPEND_BYTES, APPEND_POSTS, Appending, NewPosts, Outcome};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use super::{Posts, Submission, id_taken};
-use crate::{
-    auth::Caller,
-    error,
-    log::{APPEND_BYTES, APPEND_POSTS, Appending, NewPosts, Outcome},
-};
+use crate::{auth::Caller, error};
 
 /// Appends that may be on their way to the disk while the next posts are received: as many posts as one commit takes.
 const APPENDS_IN_FLIGHT: usize = 8;
@@ -162,7 +159,7 @@ impl<'a> Upload<'a> {
             return Ok(());
         }
         self.batch_bytes = posts.size();
-        let appending = self.posts.log.append(posts).await?;
+        let appending = self.posts.log.append(posts).await.map_err(error::of_log)?;
         self.in_flight.push_back((sent, appending));
         while self.in_flight.len() > APPENDS_IN_FLIGHT {
             self.settle().await?;
@@ -173,7 +170,8 @@ impl<'a> Upload<'a> {
     /// Counts the outcomes of the oldest append.
     async fn settle(&mut self) -> Result<(), Status> {
         let Some((sent, appending)) = self.in_flight.pop_front() else { return Ok(()) };
-        for ((index, post_id), outcome) in sent.iter().zip(appending.await?) {
+        for ((index, post_id), outcome) in sent.iter().zip(appending.await.map_err(error::of_log)?)
+        {
             match outcome {
                 Outcome::Created(sequence) => {
                     self.response.created_count += 1;

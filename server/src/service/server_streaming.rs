@@ -11,15 +11,12 @@ use quartet::{
     post::v1::ListPostsRequest,
     wire::Page,
 };
+use quartet_log::{Filter, Tags};
 use tokio::time::timeout;
 use tonic::Status;
 
 use super::Posts;
-use crate::{
-    connection::Stop,
-    filter::{Filter, Tags},
-    validate,
-};
+use crate::{connection::Stop, validate};
 
 // ANCHOR: list_posts
 pub(super) fn list_posts(

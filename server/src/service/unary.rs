@@ -7,13 +7,11 @@ use quartet::{
     post::v1::ListPostsByUserIdRequest,
     wire::Page,
 };
+use quartet_log::{Limit, UserPage};
 use tonic::Status;
 
 use super::Posts;
-use crate::{
-    log::{Limit, UserPage},
-    validate,
-};
+use crate::{error, validate};
 
 const PAGE: Limit = Limit { posts: PAGE_POSTS, bytes: PAGE_BYTES };
 
@@ -26,7 +24,7 @@ pub(super) async fn list_posts_by_user_id(
     let after = validate::position(request.resume_after, &*posts.log)?;
 
     let UserPage { records, position, more } =
-        posts.log.read_user(&request.user_id, after, PAGE).await?;
+        posts.log.read_user(&request.user_id, after, PAGE).await.map_err(error::of_log)?;
     posts.page(records.iter(), position, more).await
 }
 // ANCHOR_END: unary
