@@ -13,7 +13,7 @@ use quartet::{
     reason,
     user::v1::GetUserRequest,
 };
-use quartet_server::log::LogError;
+use quartet_log::LogError;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};

@@ -10,7 +10,7 @@ use quartet::{
     page::UploadMessage,
     post::v1::{PostMessage, UploadFinish, UploadPostsRequest, upload_posts_request::Payload},
 };
-use quartet_server::log::NewPost;
+use quartet_log::NewPost;
 
 fn post() -> impl Strategy<Value = PostMessage> {
     let tags = proptest::collection::vec("[a-zé한]{0,5}", 0..4);

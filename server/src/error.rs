@@ -12,10 +12,9 @@ use quartet::{
     codec, limits,
     reason::{self, DOMAIN},
 };
+use quartet_log::LogError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _, pb};
-
-use crate::log::LogError;
 
 /// When a caller may try again what failed for a reason that passes.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -181,36 +180,32 @@ fn details(
     Status::with_error_details(code, message, errors)
 }
 
-impl From<LogError> for Status {
-    fn from(error: LogError) -> Self {
-        match &error {
-            LogError::Failed(_) | LogError::Closed | LogError::Damaged { .. } => {
-                tracing::error!(%error, "the log cannot serve a call");
-            }
-            LogError::ReadOnly => {}
-        }
-        match &error {
-            LogError::Failed(_) if error.is_full() => status(
-                Code::ResourceExhausted,
-                reason::LOG_FULL,
-                "the log's disk is full; what was not acknowledged may or may not be stored",
-            ),
-            LogError::Failed(_) | LogError::Closed => retryable(
-                Code::Unavailable,
-                reason::LOG_UNAVAILABLE,
-                "the log takes no more posts; what was not acknowledged may or may not be stored",
-            ),
-            LogError::ReadOnly => status(
-                Code::FailedPrecondition,
-                reason::LOG_READ_ONLY,
-                "this server was started with --read-only",
-            ),
-            LogError::Damaged { .. } => status(
-                Code::DataLoss,
-                reason::LOG_DAMAGED,
-                "a stored post is damaged; the server's operator must look",
-            ),
-        }
+/// The status of a call that the log failed. The cause, which callers may not know, is logged.
+pub fn of_log(error: LogError) -> Status {
+    if !matches!(error, LogError::ReadOnly) {
+        tracing::error!(%error, "the log cannot serve a call");
+    }
+    match &error {
+        LogError::Failed(_) if error.is_full() => status(
+            Code::ResourceExhausted,
+            reason::LOG_FULL,
+            "the log's disk is full; what was not acknowledged may or may not be stored",
+        ),
+        LogError::Failed(_) | LogError::Closed => retryable(
+            Code::Unavailable,
+            reason::LOG_UNAVAILABLE,
+            "the log takes no more posts; what was not acknowledged may or may not be stored",
+        ),
+        LogError::ReadOnly => status(
+            Code::FailedPrecondition,
+            reason::LOG_READ_ONLY,
+            "this server was started with --read-only",
+        ),
+        LogError::Damaged { .. } => status(
+            Code::DataLoss,
+            reason::LOG_DAMAGED,
+            "a stored post is damaged; the server's operator must look",
+        ),
     }
 }
 

@@ -18,6 +18,9 @@ use quartet_client::{
     Builder, Channel, backoff::Exponential, connect, credentials::Credentials, dial::Address,
     transport::BoxedIo,
 };
+use quartet_log::{
+    Dispatchers, EmbeddedLog, LogError, LogOptions, MemoryLog, OpenError, PostLog, disk::Access,
+};
 use quartet_runtime::cores::Cores;
 use tokio::{io::DuplexStream, sync::mpsc, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -28,16 +31,9 @@ use crate::{
     chain::{Chain, call::Observers, limits::Limits},
     config::{Config, Role},
     connection::{self, Gauges, HttpService, Listener, RequestBody, Settings},
-    dispatcher::Dispatchers,
     error,
     keepalive::ServerParameters,
-    log::{
-        LogError, LogMetrics, PostLog,
-        disk::Access,
-        embedded::{EmbeddedLog, OpenError, Options},
-        memory::MemoryLog,
-    },
-    metrics::{CallMetrics, Metrics, endpoint::MetricsEndpoint},
+    metrics::{CallMetrics, Metrics, endpoint::MetricsEndpoint, log::LogInstruments},
     posts::{
         authors::Authors,
         frames::Frames,
@@ -159,7 +155,7 @@ impl Server {
     pub async fn open_on(cores: Cores, config: Config) -> Result<Self, ServerError> {
         let security = Security::open(&config)?;
         let endpoint = metrics_endpoint(&config).await?;
-        let log_metrics = LogMetrics::default();
+        let log_metrics = LogInstruments::default();
         let (connector, pipe) = mpsc::channel(1);
         let users = match (&config.users, config.runs(Role::User)) {
             (_, false) => None,
@@ -190,7 +186,7 @@ impl Server {
         })
     }
 
-    fn with_metrics(self, endpoint: MetricsEndpoint, log: &LogMetrics) -> Self {
+    fn with_metrics(self, endpoint: MetricsEndpoint, log: &LogInstruments) -> Self {
         let calls = CallMetrics::default();
         let dispatchers = self.posts.as_ref().map(|posts| posts.dispatchers.clone());
         let metrics = Arc::new(Metrics::new(&calls, log, self.gauges.clone(), dispatchers));
@@ -385,12 +381,12 @@ async fn metrics_endpoint(config: &Config) -> Result<Option<MetricsEndpoint>, Se
     bound.map(Some).map_err(|error| ServerError::Metrics { address, error })
 }
 
-async fn open_log(config: &Config, metrics: LogMetrics) -> Result<Arc<dyn PostLog>, OpenError> {
+async fn open_log(config: &Config, metrics: LogInstruments) -> Result<Arc<dyn PostLog>, OpenError> {
     if config.ephemeral {
         return Ok(Arc::new(MemoryLog::new()));
     }
     let access = if config.read_only { Access::Read } else { Access::Write };
-    let options = Options { access, metrics, ..Options::default() };
+    let options = LogOptions { access, metrics: Arc::new(metrics), ..LogOptions::default() };
     Ok(Arc::new(EmbeddedLog::open_directory(&config.data, options).await?))
 }
 

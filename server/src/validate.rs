@@ -8,10 +8,11 @@ use quartet::{
     post::v1::LogPosition,
     reason,
 };
+use quartet_log::PostLog;
 use tonic::{Code, Status};
 use tonic_types::FieldViolation;
 
-use crate::{error, log::PostLog};
+use crate::error;
 
 /// Checks what the writer of a post chose; all violations at once.
 pub fn post(post: &PostRef<'_>) -> Result<(), Status> {

@@ -27,13 +27,14 @@ use quartet::{
     user::v1::{GetUserRequest, user_service_client::UserServiceClient},
 };
 use quartet_client::Channel;
+use quartet_log::Record;
 use smol_str::SmolStr;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Request, Status};
 use tracing::Instrument as _;
 
-use crate::{error, log::Record, traces};
+use crate::{error, traces};
 
 /// How long a name counts as fresh.
 const FRESH: Duration = Duration::from_secs(60);

@@ -7,15 +7,12 @@ use quartet::{
     post::v1::{JoinTags, Joined, LeaveTags, Left, LogPosition},
     reason,
 };
+use quartet_log::{Filter, Tags};
 use smol_str::SmolStr;
 use tonic::{Code, Status};
 
 use super::{feed_reader::FeedReader, store::PostStore};
-use crate::{
-    error,
-    filter::{Filter, Tags},
-    validate,
-};
+use crate::{error, validate};
 
 /// The tags of a feed. The default follows nothing.
 #[derive(Debug, Default)]

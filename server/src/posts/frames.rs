@@ -8,10 +8,9 @@ use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use quartet_log::Filter;
 use quartet_runtime::cores::Cores;
 use tokio::time::Instant;
-
-use crate::filter::Filter;
 
 /// Frames that a core keeps: enough for the tags that are busy at one time, and at most half a MiB.
 const KEPT: usize = 8;

@@ -7,6 +7,7 @@
 use std::{collections::VecDeque, mem::replace};
 
 use quartet::encoded::PostRef;
+use quartet_log::{APPEND_BYTES, APPEND_POSTS, Appending, NewPosts};
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -14,10 +15,7 @@ use super::{
     store::{PostStore, Submission},
     tally::Tally,
 };
-use crate::{
-    auth::Caller,
-    log::{APPEND_BYTES, APPEND_POSTS, Appending, NewPosts},
-};
+use crate::{auth::Caller, error};
 
 /// Appends on their way to the disk: together as many posts as one commit takes.
 const APPENDS_IN_FLIGHT: usize = 8;
@@ -109,7 +107,7 @@ impl Pipeline {
             return Ok(());
         }
         self.batch_bytes = posts.size();
-        let appending = self.posts.log.append(posts).await?;
+        let appending = self.posts.log.append(posts).await.map_err(error::of_log)?;
         self.in_flight.push_back((sent, appending));
         while self.in_flight.len() > APPENDS_IN_FLIGHT {
             self.settle_oldest().await?;
@@ -131,7 +129,8 @@ impl Pipeline {
 
     async fn settle_oldest(&mut self) -> Result<(), Status> {
         let Some((sent, appending)) = self.in_flight.pop_front() else { return Ok(()) };
-        for ((index, post_id), outcome) in sent.iter().zip(appending.await?) {
+        let outcomes = appending.await.map_err(error::of_log)?;
+        for ((index, post_id), outcome) in sent.iter().zip(outcomes) {
             self.tally.count(index, post_id, outcome);
         }
         Ok(())

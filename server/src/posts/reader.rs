@@ -6,14 +6,12 @@ use quartet::{
     codec,
     page::{FeedMessage, Page},
 };
+use quartet_log::{Batch, Cursor, Filter};
 use tokio::time::Instant;
 use tonic::Status;
 
 use super::{frames::Frame, store::PostStore};
-use crate::{
-    cursor::{Batch, Cursor},
-    filter::Filter,
-};
+use crate::error;
 
 /// A place in the log of a [`PostStore`].
 #[derive(Debug)]
@@ -48,14 +46,14 @@ impl Reader {
     /// The next page of the posts stored up to `until`. It is empty if nothing matched in many
     /// posts, or up to there.
     pub(crate) async fn replay(&mut self, until: u64) -> Result<Page, Status> {
-        let batch = self.cursor.replay(until).await?;
+        let batch = self.cursor.replay(until).await.map_err(error::of_log)?;
         self.hand_over(batch).await
     }
 
     /// The next page of posts, as soon as there are any. It is empty if nothing matched in many
     /// posts: a bookmark is due.
     pub(crate) async fn follow(&mut self) -> Result<Page, Status> {
-        let batch = self.cursor.follow().await?;
+        let batch = self.cursor.follow().await.map_err(error::of_log)?;
         self.hand_over(batch).await
     }
 
@@ -89,7 +87,7 @@ impl Reader {
 
     /// Reads and encodes the next posts. `None` if nothing matched, which the cursor knows then.
     async fn make_frame(&mut self) -> Result<Option<Frame>, Status> {
-        let batch = self.cursor.replay(self.cursor.head()).await?;
+        let batch = self.cursor.replay(self.cursor.head()).await.map_err(error::of_log)?;
         if batch.records.is_empty() {
             self.cursor.pass(&batch);
             return Ok(None);

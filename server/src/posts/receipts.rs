@@ -14,15 +14,12 @@ use quartet::{
     limits::{ID_CHARS, OWED_RECEIPTS},
     post::v1::{PostMessage, Receipt},
 };
+use quartet_log::{Appending, LogError, Outcome};
 use tokio::time::Instant;
 use tonic::Status;
 
 use super::store::{PostStore, Submission, id_taken};
-use crate::{
-    auth::Caller,
-    error,
-    log::{Appending, LogError, Outcome},
-};
+use crate::{auth::Caller, error};
 
 /// The receipts that a feed owes. The default owes none.
 #[derive(Default)]
@@ -112,7 +109,7 @@ async fn publish(
         Submission::Accepted(post) => {
             let mut alone = posts.new_posts(message.len());
             alone.push(&post);
-            Ok(posts.log.append(alone).await?)
+            Ok(posts.log.append(alone).await.map_err(error::of_log)?)
         }
         Submission::Refused(status) => Err(status),
     };
@@ -120,7 +117,8 @@ async fn publish(
 }
 
 fn appended(post_id: &str, outcomes: Result<Vec<Outcome>, LogError>) -> Result<Receipt, Status> {
-    Ok(match outcomes?.first().ok_or_else(error::internal)? {
+    let outcomes = outcomes.map_err(error::of_log)?;
+    Ok(match outcomes.first().ok_or_else(error::internal)? {
         Outcome::Created(sequence) => stored(post_id, *sequence, false),
         Outcome::Duplicate(sequence) => stored(post_id, *sequence, true),
         Outcome::IdTaken => refused(post_id, &id_taken(post_id)),

@@ -3,16 +3,14 @@
 use std::{ops::Deref, sync::Arc, time::SystemTime};
 
 use quartet::{encoded::PostRef, page::Page, post::v1::LogPosition, reason};
+use quartet_log::{Dispatchers, NewPosts, PostLog, Record};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use super::{authors::Authors, frames::Frames};
 use crate::{
     auth::{self, Caller},
-    dispatcher::Dispatchers,
-    error,
-    log::{NewPosts, PostLog, Record},
-    validate,
+    error, validate,
 };
 
 /// The Post service over a log. Clones share it: every stream holds one.

@@ -5,10 +5,11 @@ use quartet::{
     limits::{ID_CHARS, LISTED_REJECTS},
     post::v1::{LogPosition, UploadPostsResponse, UploadReject},
 };
+use quartet_log::Outcome;
 use tonic::Status;
 
 use super::store::id_taken;
-use crate::{error, log::Outcome};
+use crate::error;
 
 /// What became of the posts of an upload so far.
 pub(crate) struct Tally(UploadPostsResponse);

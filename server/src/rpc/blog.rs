@@ -8,14 +8,11 @@ use quartet::{
     reason,
     v1::post::post_server::Post,
 };
+use quartet_log::{Limit, Record};
 use tonic::{Code, Request, Response, Status};
 
 use super::unary;
-use crate::{
-    error,
-    log::{Limit, Record},
-    posts::store::PostStore,
-};
+use crate::{error, posts::store::PostStore};
 
 impl Post for PostStore {
     async fn list_posts_by_user_id(
@@ -45,7 +42,8 @@ impl PostStore {
         while let after = records.last().map_or(0, |record| record.sequence)
             && after < head
         {
-            let more = self.log.read(after, Limit { posts: PAGE_POSTS, bytes: PAGE_BYTES }).await?;
+            let limit = Limit { posts: PAGE_POSTS, bytes: PAGE_BYTES };
+            let more = self.log.read(after, limit).await.map_err(error::of_log)?;
             bytes += more.bytes();
             if bytes > PAGE_BYTES {
                 return Err(too_large(head));

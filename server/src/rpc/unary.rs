@@ -8,13 +8,10 @@ use quartet::{
     page::Page,
     post::v1::ListPostsByUserIdRequest,
 };
+use quartet_log::{Limit, UserPage};
 use tonic::{Request, Response, Status};
 
-use crate::{
-    log::{Limit, UserPage},
-    posts::store::PostStore,
-    validate,
-};
+use crate::{error, posts::store::PostStore, validate};
 
 const PAGE: Limit = Limit { posts: PAGE_POSTS, bytes: PAGE_BYTES };
 
@@ -28,7 +25,7 @@ pub(super) async fn list_posts_by_user_id(
     let after = validate::position(request.resume_after, &*posts.log)?;
 
     let UserPage { records, position, more } =
-        posts.log.read_user(&request.user_id, after, PAGE).await?;
+        posts.log.read_user(&request.user_id, after, PAGE).await.map_err(error::of_log)?;
     posts.page(records.iter(), position, more).await.map(Response::new)
 }
 // ANCHOR_END: unary

@@ -9,18 +9,15 @@ use std::{
 use parking_lot::Mutex;
 use quartet::post::v1::post_service_server::PostServiceServer;
 use quartet_client::Channel;
+use quartet_log::{
+    Dispatchers, EmbeddedLog, Identity, LogOptions, PostLog, RingLimits, disk::memory::MemoryDisk,
+};
 use quartet_runtime::cores::Cores;
 use quartet_server::{
     chain::Chain,
     config::{Config, Role},
     connection::{self, Gauges},
-    dispatcher::Dispatchers,
     keepalive::EnforcementPolicy,
-    log::{
-        PostLog,
-        disk::MemoryDisk,
-        embedded::{EmbeddedLog, Identity, Options, RingLimits},
-    },
     posts::{
         authors::Authors,
         frames::Frames,
@@ -77,10 +74,14 @@ impl PostServer {
         format!("{:032x}", self.identity.log_id)
     }
 
-    pub(super) fn options(&self) -> Options {
+    pub(super) fn options(&self) -> LogOptions {
         let identity = self.identity;
-        let options =
-            Options { identity, segment_bytes: SEGMENT_BYTES, ring: RING, ..Options::default() };
+        let options = LogOptions {
+            identity,
+            segment_bytes: SEGMENT_BYTES,
+            ring: RING,
+            ..LogOptions::default()
+        };
         Bug::options(self.bug, options)
     }
 

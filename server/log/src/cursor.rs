@@ -1,32 +1,38 @@
-//! How every stream reads: a place in the log that moves forward.
+//! How every stream reads: a position in the log that moves forward.
 //!
-//! A cursor is never a queue. It holds the last sequence that it examined and pulls the next batch when its client
-//! has room, so a slow client costs constant memory and loses nothing, replay and live are the same loop, and
-//! resuming after a cut is a new cursor at the last position.
+//! A cursor is not a queue. It holds the last sequence that it examined and pulls the next batch
+//! when its client has room. So a slow client costs constant memory and loses nothing, replaying
+//! and following are the same loop, and a client that lost its connection resumes with a new cursor
+//! at its last position.
 //!
-//! Guarantees: over the batches of one cursor, sequences strictly increase; every post between its start and
-//! [`position`](Cursor::position) that matched the filter in force was in a batch. Reading is cancel-safe, because it
-//! does not move the cursor past a post: [`advance`](Cursor::advance) does, once the batch is complete with authors.
+//! Guarantees: sequences strictly increase over the batches of one cursor; every post between its
+//! start and [`position`](Cursor::position) that matched the filter at that time was in a batch.
+//! Reading is cancel-safe because it does not move the cursor past a post:
+//! [`advance`](Cursor::advance) does, once the batch is on its way to the client.
 
 use std::sync::{Arc, Weak};
 
-use futures::FutureExt as _;
 use quartet::limits::{BATCH_BYTES, BATCH_POSTS, SKIPPED_POSTS};
 use quartet_runtime::observer::Observer;
 use tokio::sync::watch;
 
 use crate::{
-    dispatcher::{Dispatcher, News, Registration},
+    dispatcher::{
+        Dispatcher,
+        registration::{News, Registration},
+    },
+    error::LogError,
     filter::Filter,
-    log::{Limit, LogError, PostLog, Record, Records},
+    post_log::PostLog,
+    records::{Limit, Record, Records},
 };
 
-/// A reader that takes every post reads one message's worth.
+/// A cursor without a filter reads as much as one message holds.
 const READ_ALL: Limit = Limit { posts: BATCH_POSTS, bytes: BATCH_BYTES };
-/// A reader that passes over posts reads more of them at a time.
+/// A cursor with a filter skips posts, so it reads more of them at a time.
 const READ_SOME: Limit = Limit { posts: 1024, bytes: 256 * 1024 };
 
-/// A place in the log, and what its reader follows.
+/// A position in the log and the filter of its reader.
 #[derive(Debug)]
 pub struct Cursor {
     log: Arc<dyn PostLog>,
@@ -34,7 +40,7 @@ pub struct Cursor {
     registration: Registration,
     filter: Arc<Filter>,
     position: u64,
-    /// The position that the client was told last.
+    /// The last position that was sent to the client.
     reported: u64,
 }
 
@@ -48,7 +54,7 @@ impl Cursor {
     ) -> Self {
         let filter = Arc::new(filter);
         let registration = Registration::new(dispatcher, filter.clone());
-        registration.note(position);
+        registration.set_position(position);
         Self { head: log.head(), log, registration, filter, position, reported: position }
     }
 
@@ -62,30 +68,33 @@ impl Cursor {
         *self.head.borrow()
     }
 
-    /// What the reader follows.
+    /// The filter of the reader.
     pub fn filter(&self) -> &Arc<Filter> {
         &self.filter
     }
 
-    /// The same, to be replaced by one that is equal.
-    pub(crate) fn filter_mut(&mut self) -> &mut Arc<Filter> {
+    /// The filter, to be replaced by an equal one that is shared with other cursors. A different
+    /// one goes to [`change_filter`](Cursor::change_filter).
+    pub fn filter_mut(&mut self) -> &mut Arc<Filter> {
         &mut self.filter
     }
 
-    /// Follows something else from the current position on, which it moves past all that is known not to match.
+    /// Replaces the filter from the current position on, after skipping posts that are known not to
+    /// match the old one.
     pub fn change_filter(&mut self, filter: Filter) {
         self.settle();
         self.filter = Arc::new(filter);
         self.registration.change(self.filter.clone(), self.position);
     }
 
-    /// Starts again at another position. Only for a cursor that has not read yet.
+    /// Moves to another position. Only for a cursor that has not read yet.
     pub fn start_at(&mut self, position: u64) {
         (self.position, self.reported) = (position, position);
         self.registration.change(self.filter.clone(), position);
     }
 
-    /// Moves past what is known not to match, without reading. Returns whether more may match.
+    /// Moves past posts that are known not to match, without reading. Returns whether the next
+    /// posts may match.
     pub fn settle(&mut self) -> bool {
         let (position, may_match) = match self.registration.news(self.position) {
             News::MayMatchAfter(position) => (position, true),
@@ -95,9 +104,14 @@ impl Cursor {
         may_match
     }
 
-    /// Reads the next batch of what is stored, at most up to `until`. It does not move the cursor.
+    /// Reads the next batch of stored posts, at most up to `until`. Does not move the cursor.
+    /// Cancel-safe.
     ///
-    /// A batch is empty if [`SKIPPED_POSTS`] were passed over, or if nothing up to `until` matches.
+    /// The batch is empty if [`SKIPPED_POSTS`] posts were skipped, or if no post up to `until`
+    /// matches.
+    ///
+    /// # Errors
+    /// The log cannot read the next post; posts before it are returned first.
     pub async fn replay(&self, until: u64) -> Result<Batch, LogError> {
         if !self.filter.is_all() {
             return self.replay_matching(until).await;
@@ -113,12 +127,12 @@ impl Cursor {
         let mut found = Matching { position: self.position, ..Matching::default() };
         while found.position < enough && !found.full {
             let records = match self.log.read(found.position, READ_SOME).await {
-                // What precedes the failure goes out first; the next batch meets it again.
+                // Return what precedes the failure; the next batch meets it again.
                 Err(_) if found.position > self.position => break,
                 records => records?,
             };
             if records.is_empty() {
-                break; // `until` is beyond the head.
+                break; // `until` is past the head.
             }
             for record in records.iter().take_while(|record| record.sequence <= until) {
                 if !found.examine(record, &self.filter) {
@@ -129,10 +143,15 @@ impl Cursor {
         Ok(Batch { records: found.records.into(), position: found.position })
     }
 
-    /// Waits for posts that match and reads the next batch of them. It does not move past them.
+    /// Waits for matching posts and reads the next batch of them. Does not move past them.
+    /// Cancel-safe.
     ///
-    /// A batch is empty if [`SKIPPED_POSTS`] were passed over since the last [`advance`](Cursor::advance) or
-    /// [`bookmark`](Cursor::bookmark): time to send the client one.
+    /// The batch is empty if [`SKIPPED_POSTS`] posts were skipped since the last
+    /// [`advance`](Cursor::advance) or [`bookmark`](Cursor::bookmark): time to send the client a
+    /// bookmark.
+    ///
+    /// # Errors
+    /// The log cannot read the next post.
     pub async fn follow(&mut self) -> Result<Batch, LogError> {
         loop {
             let may_match = self.settle();
@@ -143,8 +162,8 @@ impl Cursor {
                 self.registration.woken().await;
                 continue;
             }
-            // In a box: a cursor that waits shall not hold the room for reading.
-            let batch = self.replay(self.head()).boxed().await?;
+            // Boxed: a waiting cursor reserves no room for the state of a read.
+            let batch = Box::pin(self.replay(self.head())).await?;
             if !batch.records.is_empty() {
                 return Ok(batch);
             }
@@ -152,17 +171,18 @@ impl Cursor {
         }
     }
 
-    /// Whether so many posts were passed over that the client has to be told.
+    /// Whether [`SKIPPED_POSTS`] posts were skipped since the last position was sent to the client.
     pub fn owes_bookmark(&self) -> bool {
         self.position - self.reported >= SKIPPED_POSTS
     }
 
-    /// Tells this one of news from now on, before anybody is woken.
-    pub(crate) fn observe(&self, observer: &Weak<dyn Observer>) {
+    /// Notifies this observer of news from now on, before the task in [`follow`](Cursor::follow) is
+    /// woken. Only the first call has an effect.
+    pub fn observe(&self, observer: &Weak<dyn Observer>) {
         self.registration.observe(observer);
     }
 
-    /// Moves past a batch that holds no post.
+    /// Moves past a batch without posts.
     pub fn pass(&mut self, batch: &Batch) {
         self.position = batch.position;
     }
@@ -172,13 +192,13 @@ impl Cursor {
         self.move_to(batch.position);
     }
 
-    /// Moves past all up to a position that is on its way to the client.
+    /// Moves to a position that is on its way to the client.
     pub fn move_to(&mut self, position: u64) {
         (self.position, self.reported) = (position, position);
-        self.registration.note(position);
+        self.registration.set_position(position);
     }
 
-    /// The furthest position known, for a reader that wants to tell its client.
+    /// The furthest position that is known, to be sent to the client.
     pub fn bookmark(&mut self) -> u64 {
         self.settle();
         self.reported = self.position;
@@ -186,16 +206,16 @@ impl Cursor {
     }
 }
 
-/// What one message carries: the matching posts up to a position.
+/// The matching posts up to a position, as many as one message carries.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// The posts, in the order of the log.
+    /// The posts, in log order.
     pub records: Records,
     /// The last sequence examined, matching or not.
     pub position: u64,
 }
 
-/// The matching ones of the posts that were examined.
+/// The matching posts among those examined.
 #[derive(Default)]
 struct Matching {
     records: Vec<Record>,
@@ -205,7 +225,7 @@ struct Matching {
 }
 
 impl Matching {
-    /// Takes in the next record of the log, or says that it matches but does not fit any more.
+    /// Examines the next record of the log. Returns false if it matches but does not fit.
     fn examine(&mut self, record: &Record, filter: &Filter) -> bool {
         if filter.matches(record.view()) {
             self.bytes += record.post.len();
@@ -225,11 +245,12 @@ impl Matching {
 mod tests {
     use std::collections::BTreeSet;
 
+    use futures::FutureExt as _;
     use quartet::post::v1::PostMessage;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::log::{NewPost, memory::MemoryLog};
+    use crate::{memory::MemoryLog, new_posts::NewPost};
 
     fn tagged(tags: &[&str]) -> Filter {
         let tags: BTreeSet<_> = tags.iter().map(ToString::to_string).collect();
@@ -246,15 +267,16 @@ mod tests {
         }
     }
 
-    /// Lets the dispatcher examine all that is stored.
+    /// Lets the dispatcher examine all stored posts.
     fn dispatch(dispatcher: &Arc<Dispatcher>) {
         let running = dispatcher.clone().run(CancellationToken::new()).now_or_never();
-        assert!(running.is_none(), "it runs until it is stopped");
+        assert!(running.is_none(), "it runs until stopped");
     }
 
-    /// Story: a feed is made at the head, while the dispatcher is behind it. Its first join starts further back, and
-    /// its second comes before it read anything. What the dispatcher told in between was taken for old news, and the
-    /// second join moved the feed past it.
+    /// A bug: a feed opened at the head while the dispatcher was behind. Its first join started
+    /// further back, and its second came before it had read anything. The matches that the
+    /// dispatcher noted in between were taken for old ones, and the second join moved the feed past
+    /// them.
     #[tokio::test]
     async fn a_cursor_that_starts_further_back_passes_over_nothing_that_it_hears_of_late() {
         let log = Arc::new(MemoryLog::new());
@@ -272,7 +294,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cursor_waits_for_what_matches_and_moves_past_the_rest_without_reading() {
+    async fn a_cursor_waits_for_matches_and_skips_other_posts_without_reading() {
         let log = Arc::new(MemoryLog::new());
         let dispatcher = Dispatcher::new(log.clone());
         let mut cursor = Cursor::new(log.clone(), dispatcher.clone(), tagged(&["a"]), 0);

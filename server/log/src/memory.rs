@@ -1,15 +1,17 @@
-//! The log in memory: what `--ephemeral` and most tests use, and the shortest answer to "what is a [`PostLog`]?".
+//! The log in memory, for tests and servers without a disk, and the shortest [`PostLog`] to read.
 //!
-//! Durable here means "until the process ends".
+//! Durable means "until the process ends" here.
 
 use std::collections::HashMap;
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use super::{
-    Appending, Limit, LogError, NewPost, NewPosts, Outcome, PostLog, Record, Records, UserPage,
-    new_log_id, records::Block,
+use crate::{
+    error::LogError,
+    new_posts::{NewPost, NewPosts},
+    post_log::{Appending, Outcome, PostLog, UserPage},
+    records::{Block, Limit, Record, Records},
 };
 
 /// A [`PostLog`] without a disk.
@@ -17,25 +19,26 @@ use super::{
 pub struct MemoryLog {
     log_id: String,
     head: watch::Sender<u64>,
-    posts: RwLock<Posts>,
+    posts: RwLock<StoredPosts>,
 }
 
-/// What was appended together is a block.
+/// All posts, in blocks of what was appended together, and their indexes.
 #[derive(Debug, Default)]
-struct Posts {
+struct StoredPosts {
     blocks: Vec<Block>,
     last: u64,
     by_id: HashMap<String, u64>,
-    /// The numbers of the users.
+    /// Users to their numbers.
     users: HashMap<String, u32>,
-    /// The sequences of their posts.
+    /// Numbers of users to the sequences of their posts.
     by_user: Vec<Vec<u64>>,
 }
 
 impl MemoryLog {
-    /// An empty log with an id of its own.
+    /// An empty log with a random id.
     pub fn new() -> Self {
-        Self { log_id: new_log_id(), head: watch::Sender::new(0), posts: RwLock::default() }
+        let log_id = format!("{:032x}", rand::random::<u128>());
+        Self { log_id, head: watch::Sender::new(0), posts: RwLock::default() }
     }
 }
 
@@ -45,7 +48,7 @@ impl Default for MemoryLog {
     }
 }
 
-#[tonic::async_trait]
+#[async_trait::async_trait]
 impl PostLog for MemoryLog {
     fn log_id(&self) -> &str {
         &self.log_id
@@ -56,19 +59,19 @@ impl PostLog for MemoryLog {
     }
 
     async fn append(&self, posts: NewPosts) -> Result<Appending, LogError> {
-        let (promise, appending) = Appending::new();
+        let (sender, appending) = Appending::new();
         let mut log = self.posts.write();
         let outcomes = log.append(posts);
-        // Under the lock: heads are published in the order of the appends.
+        // Under the lock, so that heads are published in the order of the appends.
         self.head.send_replace(log.last);
-        // Nobody may be waiting any more; the posts are stored all the same.
-        let _ = promise.send(Ok(outcomes));
+        // The caller may have stopped waiting; the posts are stored all the same.
+        let _ = sender.send(Ok(outcomes));
         Ok(appending)
     }
 
     async fn read(&self, after: u64, limit: Limit) -> Result<Records, LogError> {
         let (log, mut records) = (self.posts.read(), Records::default());
-        let (first, mut start) = log.place(after.saturating_add(1));
+        let (first, mut start) = log.locate(after.saturating_add(1));
         for block in &log.blocks[first..] {
             if !records.add(block, start, limit) {
                 break;
@@ -93,22 +96,22 @@ impl PostLog for MemoryLog {
     }
 
     async fn close(&self) -> Result<(), LogError> {
-        Ok(()) // Nothing runs on behalf of memory.
+        Ok(()) // There is no task to end.
     }
 }
 
-impl Posts {
+impl StoredPosts {
     fn append(&mut self, posts: NewPosts) -> Vec<Outcome> {
         let mut block = Vec::with_capacity(posts.len());
-        let outcomes = posts.into_iter().map(|post| self.take_in(post, &mut block)).collect();
+        let outcomes = posts.into_iter().map(|post| self.append_one(post, &mut block)).collect();
         if !block.is_empty() {
             self.blocks.push(block.into());
         }
         outcomes
     }
 
-    /// Finds out what becomes of a post behind those of this block.
-    fn take_in(&mut self, post: NewPost, block: &mut Vec<Record>) -> Outcome {
+    /// Adds a post to the block of this append, unless its id is taken.
+    fn append_one(&mut self, post: NewPost, block: &mut Vec<Record>) -> Outcome {
         if let Some(sequence) = self.by_id.get(post.post_id()) {
             let before = self.last - block.len() as u64;
             let original = match sequence.checked_sub(before + 1) {
@@ -128,7 +131,7 @@ impl Posts {
         Outcome::Created(self.last)
     }
 
-    /// The number of a user, who gets the next one with the first post.
+    /// The number of a user; a new user gets the next one.
     fn number(&mut self, user_id: &str) -> u32 {
         if let Some(number) = self.users.get(user_id) {
             return *number;
@@ -140,12 +143,13 @@ impl Posts {
     }
 
     fn get(&self, sequence: u64) -> &Record {
-        let (block, at) = self.place(sequence);
+        let (block, at) = self.locate(sequence);
         &self.blocks[block][at]
     }
 
-    /// The block of a post, and where in it the post is. Past the end, if there is no such post.
-    fn place(&self, sequence: u64) -> (usize, usize) {
+    /// The index of the block that holds a post, and the post's index in it. Past the last block if
+    /// there is no such post.
+    fn locate(&self, sequence: u64) -> (usize, usize) {
         let ends_before = |block: &Block| block.last().is_none_or(|last| last.sequence < sequence);
         let at = self.blocks.partition_point(ends_before);
         let first = self.blocks.get(at).map_or(sequence, |block| block[0].sequence);

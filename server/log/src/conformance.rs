@@ -1,65 +1,23 @@
-//! What every [`PostLog`] does: one suite, run over each implementation.
+//! What every [`PostLog`] does: one suite that runs over each implementation.
 
-use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::future::join_all;
 use proptest::prelude::*;
-use quartet::post::v1::PostMessage;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::task::JoinSet;
 
-use super::{
-    Limit, NewPost, Outcome, PostLog, Record, UserPage,
-    disk::MemoryDisk,
-    embedded::{
-        EmbeddedLog, Options,
-        tests::{colliding, no_ring, small_segments},
-    },
+use crate::{
+    disk::memory::MemoryDisk,
+    embedded::{EmbeddedLog, options::LogOptions},
+    fixtures::{ALL, append, colliding, no_ring, post, post_by, read_all, small_segments, soon},
     memory::MemoryLog,
+    new_posts::NewPost,
+    post_log::{Outcome, PostLog, UserPage},
+    records::{Limit, Record},
 };
-
-/// Everything.
-pub(super) const ALL: Limit = Limit { posts: usize::MAX, bytes: usize::MAX };
-
-/// A post by `alice` whose content follows from its id.
-pub(super) fn post(post_id: &str) -> NewPost {
-    post_by("alice", post_id, &format!("body of {post_id}"))
-}
-
-pub(super) fn post_by(user_id: &str, post_id: &str, body: &str) -> NewPost {
-    let post = PostMessage {
-        post_id: post_id.to_owned(),
-        user_id: user_id.to_owned(),
-        title: "title".to_owned(),
-        body: body.to_owned(),
-        ..PostMessage::default()
-    };
-    NewPost::of(&post, prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 })
-}
-
-/// Appends and waits until all is durable.
-pub(super) async fn append(log: &dyn PostLog, posts: Vec<NewPost>) -> Vec<Outcome> {
-    log.append(posts.into()).await.unwrap().await.unwrap()
-}
-
-/// Every post, a small page at a time.
-pub(super) async fn read_all(log: &dyn PostLog) -> Vec<Record> {
-    let (mut records, head) = (Vec::<Record>::new(), *log.head().borrow());
-    while (records.len() as u64) < head {
-        let limit = Limit { posts: 7, bytes: 400 };
-        let page = log.read(records.len() as u64, limit).await.unwrap();
-        assert!(!page.is_empty(), "a read before the head {head} returned nothing");
-        records.extend(page.iter().cloned());
-    }
-    records
-}
 
 fn ids<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<String> {
     records.into_iter().map(|record| record.view().post_id().to_owned()).collect()
-}
-
-/// Nothing in this suite takes long; what does not end is a failure.
-pub(super) async fn soon<T>(work: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(60), work).await.expect("it never ended")
 }
 
 async fn sequences_count_from_1_in_the_order_of_the_appends(log: Arc<dyn PostLog>) {
@@ -93,7 +51,7 @@ async fn a_post_comes_back_byte_for_byte(log: Arc<dyn PostLog>) {
     assert!(records.iter().map(|record| &record.post).eq(sent.iter().map(NewPost::stored)));
 }
 
-async fn an_answered_post_is_counted_and_readable(log: Arc<dyn PostLog>) {
+async fn an_acknowledged_post_is_counted_and_readable(log: Arc<dyn PostLog>) {
     let mut head = log.head();
     for n in 1..=20 {
         append(&*log, vec![post(&format!("p{n}"))]).await;
@@ -102,7 +60,7 @@ async fn an_answered_post_is_counted_and_readable(log: Arc<dyn PostLog>) {
     }
 }
 
-async fn whoever_watches_head_can_read_up_to_it(log: Arc<dyn PostLog>) {
+async fn posts_up_to_the_head_can_be_read(log: Arc<dyn PostLog>) {
     let (mut head, reader) = (log.head(), log.clone());
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
@@ -141,7 +99,7 @@ async fn the_same_id_with_other_content_is_taken(log: Arc<dyn PostLog>) {
     assert_eq!(ids(&read_all(&*log).await), ["a"]);
 }
 
-async fn writers_at_once_lose_nothing_and_keep_their_own_order(log: Arc<dyn PostLog>) {
+async fn concurrent_writers_lose_nothing_and_keep_their_own_order(log: Arc<dyn PostLog>) {
     let mut writers = JoinSet::new();
     for writer in 0..8 {
         let log = log.clone();
@@ -161,14 +119,14 @@ async fn writers_at_once_lose_nothing_and_keep_their_own_order(log: Arc<dyn Post
     }
 }
 
-async fn posts_are_stored_whether_or_not_anybody_waits(log: Arc<dyn PostLog>) {
+async fn posts_are_stored_whether_or_not_the_caller_waits(log: Arc<dyn PostLog>) {
     drop(log.append(vec![post("a")].into()).await.unwrap());
     let mut head = log.head();
     soon(head.wait_for(|head| *head == 1)).await.unwrap();
     assert_eq!(ids(&read_all(&*log).await), ["a"]);
 }
 
-async fn a_read_stays_within_its_limit_but_for_the_first_post(log: Arc<dyn PostLog>) {
+async fn a_read_stays_within_its_limit_except_for_the_first_post(log: Arc<dyn PostLog>) {
     append(&*log, (0..10).map(|n| post(&format!("p{n}"))).collect()).await;
     let three = Limit { posts: 3, bytes: usize::MAX };
     assert_eq!(ids(log.read(4, three).await.unwrap().iter()), ["p4", "p5", "p6"]);
@@ -186,7 +144,7 @@ async fn a_read_at_or_past_the_head_is_empty(log: Arc<dyn PostLog>) {
     assert!(log.read(u64::MAX, ALL).await.unwrap().is_empty());
 }
 
-async fn a_user_s_posts_come_in_pages_that_miss_nothing(log: Arc<dyn PostLog>) {
+async fn pages_of_a_user_miss_no_post(log: Arc<dyn PostLog>) {
     let users = ["alice", "bob", "bob", "carol"];
     let posts = (0..40).map(|n| post_by(users[n % 4], &format!("p{n:02}"), "body"));
     append(&*log, posts.collect()).await;
@@ -209,7 +167,7 @@ async fn a_user_without_posts_has_an_empty_page_up_to_the_head(log: Arc<dyn Post
     assert_eq!((records, position, more), (vec![], 2, false));
 }
 
-/// The suite, for one way to make an empty log.
+/// Runs the suite on logs that an expression creates.
 macro_rules! conformance {
     ($implementation:ident, $open:expr) => {
         conformance!($implementation, $open,
@@ -217,16 +175,16 @@ macro_rules! conformance {
             appends_keep_the_order_in_which_they_were_taken_in
             an_empty_append_is_answered
             a_post_comes_back_byte_for_byte
-            an_answered_post_is_counted_and_readable
-            whoever_watches_head_can_read_up_to_it
+            an_acknowledged_post_is_counted_and_readable
+            posts_up_to_the_head_can_be_read
             the_same_post_again_is_a_duplicate_of_the_first
             a_duplicate_within_one_append_is_stored_once
             the_same_id_with_other_content_is_taken
-            writers_at_once_lose_nothing_and_keep_their_own_order
-            posts_are_stored_whether_or_not_anybody_waits
-            a_read_stays_within_its_limit_but_for_the_first_post
+            concurrent_writers_lose_nothing_and_keep_their_own_order
+            posts_are_stored_whether_or_not_the_caller_waits
+            a_read_stays_within_its_limit_except_for_the_first_post
             a_read_at_or_past_the_head_is_empty
-            a_user_s_posts_come_in_pages_that_miss_nothing
+            pages_of_a_user_miss_no_post
             a_user_without_posts_has_an_empty_page_up_to_the_head
         );
     };
@@ -261,14 +219,14 @@ conformance!(embedded_with_colliding_hashes, async {
 });
 conformance!(embedded_in_a_directory, async {
     let directory = tempfile::tempdir().unwrap();
-    let log = EmbeddedLog::open_directory(&directory, Options::default()).await.unwrap();
+    let log = EmbeddedLog::open_directory(&directory, LogOptions::default()).await.unwrap();
     (Arc::new(log) as Arc<dyn PostLog>, directory)
 });
 
-/// What somebody does to a log.
+/// A step of a random test.
 #[derive(Debug, Clone)]
 enum Step {
-    /// Posts as (user, id, content), few enough of each that they meet again.
+    /// Posts as (user, id, content), each from a small range so that duplicates are common.
     Append(Vec<(u8, u8, u8)>),
     Read {
         after: u64,
@@ -296,9 +254,9 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
-    /// Both logs get the same steps, about 10,000 posts in all, and are never told apart.
+    /// Both logs get the same steps, about 10,000 posts in all, and give the same answers.
     #[test]
-    fn the_log_on_disk_does_what_the_log_in_memory_does(
+    fn the_log_on_disk_behaves_like_the_log_in_memory(
         steps in proptest::collection::vec(step(), 1..60),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -340,12 +298,4 @@ async fn compare(steps: Vec<Step>) {
 
 fn numbered((user, id, content): (u8, u8, u8)) -> NewPost {
     post_by(&format!("u{user}"), &format!("p{id}"), &format!("content {content}"))
-}
-
-/// Posts by their ids.
-pub(super) fn by_id(records: &[Record]) -> HashMap<String, Record> {
-    let found: HashMap<_, _> =
-        records.iter().map(|r| (r.view().post_id().to_owned(), r.clone())).collect();
-    assert_eq!(found.len(), records.len(), "an id is stored twice");
-    found
 }

@@ -1,9 +1,11 @@
 //! Where the embedded log keeps its files.
 //!
-//! Every file operation of the log goes through [`Disk`] and [`DiskFile`]. A test can therefore lose, tear or refuse
-//! what was written ([`MemoryDisk`]) while the code under test is the code that runs ([`RealDisk`]).
+//! Every file operation of the log goes through [`Disk`] and [`DiskFile`]. A test can therefore
+//! lose, tear or refuse writes ([`memory::MemoryDisk`]) while the log's code is the code that runs
+//! in production ([`RealDisk`]).
 //!
-//! A file is written only through the handle that created it; an existing file is only ever opened to be read.
+//! A file is written only through the handle that created it; an existing file is opened only for
+//! reading.
 
 use std::{
     fmt::Debug,
@@ -18,36 +20,39 @@ use std::{
 #[cfg(target_os = "linux")]
 use rustix::io::{ReadWriteFlags, preadv2};
 
-pub use memory::{Fault, MemoryDisk};
-
-mod memory;
+pub mod memory;
 
 /// A directory of files.
 ///
-/// A change of the directory (`create`, `rename`, `remove`) is durable after `sync_directory`, not before.
+/// A change of the directory (`create`, `rename`, `remove`) is durable once a later
+/// `sync_directory` succeeds, not before.
 pub trait Disk: Send + Sync + Debug + 'static {
-    /// How messages name the directory.
+    /// The name of the directory in messages.
     fn name(&self) -> String;
 
-    /// Whether calls may block the thread. If not, they run where the log runs, in its order.
+    /// Whether calls may block the thread. If not, the log makes them on its own task, in order;
+    /// otherwise on a blocking thread.
     fn blocks(&self) -> bool;
 
-    /// Keeps other processes out until the guard is dropped. `WouldBlock`: another one keeps us out.
+    /// Locks the directory against other processes until the guard is dropped.
     ///
-    /// [`Access::Write`] makes the directory, durably, if there is none. [`Access::Read`] keeps only writers out, and
-    /// changes nothing.
+    /// [`Access::Write`] creates a missing directory, durably, and locks out everybody else.
+    /// [`Access::Read`] locks out writers only, and changes nothing on disk.
+    ///
+    /// # Errors
+    /// `WouldBlock` if another process or log holds the lock.
     fn lock(&self, access: Access) -> io::Result<LockGuard>;
 
-    /// The names of the files, in no order.
+    /// The names of the files, in no particular order.
     fn list(&self) -> io::Result<Vec<String>>;
 
-    /// Makes an empty file to be written. It must not exist.
+    /// Creates an empty file for writing. Fails with `AlreadyExists` if there is one.
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// Opens a file to be read.
+    /// Opens a file for reading.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// Gives a file another name, in place of the file that has it.
+    /// Renames a file, replacing any file of the new name.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     /// Removes a file.
@@ -59,41 +64,43 @@ pub trait Disk: Send + Sync + Debug + 'static {
 
 /// An open file.
 pub trait DiskFile: Send + Sync + Debug {
-    /// Its length in bytes.
+    /// The length of the file in bytes.
     fn size(&self) -> io::Result<u64>;
 
     /// Fills the buffer from this offset, or fails with `UnexpectedEof`.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
 
-    /// The same, without waiting: fails with `WouldBlock` if the system does not have all of it in memory. A file that
-    /// cannot tell always does.
+    /// Reads like [`read_exact_at`](DiskFile::read_exact_at) but only from the page cache: fails
+    /// with `WouldBlock` if a part would have to be read from the device. The default always does.
     fn read_cached_at(&self, _buf: &mut [u8], _offset: u64) -> io::Result<()> {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    /// Writes all bytes at this offset. They are durable after `sync_data`, not before.
+    /// Writes all bytes at this offset. They are durable once a later `sync_data` succeeds, not
+    /// before.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
-    /// Makes earlier writes durable. After a failure nobody knows which are: a later success proves nothing.
+    /// Makes earlier writes durable. After a failure it is unknown which of them are, and a later
+    /// success does not tell.
     fn sync_data(&self) -> io::Result<()>;
 }
 
-/// Held for as long as others shall be kept out.
+/// Keeps the lock of [`Disk::lock`] until it is dropped.
 pub type LockGuard = Box<dyn Debug + Send + Sync>;
 
-/// What a process wants to do with the files.
+/// How a log is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Read, beside other readers.
+    /// For reading, shared with other readers.
     Read,
-    /// Read and write, alone.
+    /// For reading and writing, exclusively.
     Write,
 }
 
-/// Runs file operations where they may block: on a thread for that, or here if the disk never blocks.
+/// Runs file operations: on a blocking thread, or in place if the disk never blocks.
 ///
-/// A panic of `work` is an error. Cancel-safe: once it began, `work` runs to its end.
-pub(super) async fn run<T, E>(
+/// A panic in `work` becomes an error. Cancel-safe: once started, `work` runs to its end.
+pub(crate) async fn run<T, E>(
     disk: &dyn Disk,
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, E>
@@ -108,8 +115,8 @@ where
     ended.unwrap_or_else(|| Err(io::Error::other("an operation panicked or was abandoned").into()))
 }
 
-/// Puts a file in its place, durably: under its name it is there as a whole or not at all.
-pub(super) fn install(
+/// Creates a file durably and atomically: after a crash it is there as a whole or not at all.
+pub(crate) fn install(
     disk: &dyn Disk,
     name: &str,
     content: &[u8],
@@ -123,20 +130,20 @@ pub(super) fn install(
     Ok(file)
 }
 
-/// How the name of a file ends that is not in its place yet. A crash may leave it behind.
-pub(super) const TEMPORARY: &str = ".tmp";
+/// Suffix of a file that is not complete yet. A crash may leave one behind.
+pub(crate) const TEMPORARY: &str = ".tmp";
 
-/// The file whose lock stands for the directory's. It is empty and stays.
+/// The file whose lock guards the directory. It is empty and never removed.
 const LOCK_FILE: &str = "LOCK";
 
-/// A directory of the file system.
+/// A directory in the file system.
 #[derive(Debug, Clone)]
 pub struct RealDisk {
     directory: PathBuf,
 }
 
 impl RealDisk {
-    /// The directory with this path. It need not be there yet.
+    /// The directory at this path, which need not exist yet.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self { directory: directory.into() }
     }
@@ -173,7 +180,7 @@ impl Disk for RealDisk {
 
     fn list(&self) -> io::Result<Vec<String>> {
         let names = fs::read_dir(&self.directory).and_then(|entries| {
-            // A name that is not UTF-8 is none of ours.
+            // The log creates no file whose name is not UTF-8.
             entries.map(|entry| Ok(entry?.file_name().into_string().ok())).collect()
         });
         Ok(named::<Vec<_>>(&self.directory, names)?.into_iter().flatten().collect())
@@ -217,7 +224,7 @@ impl DiskFile for File {
     fn read_cached_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         let wanted = buf.len();
         let mut bufs = [io::IoSliceMut::new(buf)];
-        // Less than wanted is as good as nothing: the rest would have to be waited for.
+        // A short read means that the rest is not in the page cache.
         match preadv2(self, &mut bufs, offset, ReadWriteFlags::NOWAIT)? {
             read if read == wanted => Ok(()),
             _ => Err(io::ErrorKind::WouldBlock.into()),
@@ -233,7 +240,8 @@ impl DiskFile for File {
     }
 }
 
-/// Makes a directory and those above it; each is an entry of its parent, so the parent is what must be synced.
+/// Creates a directory and its missing ancestors. Each is an entry of its parent, so the parent is
+/// what must be synced.
 fn create_directory(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -251,7 +259,7 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     named(path, File::open(path).and_then(|directory| directory.sync_all()))
 }
 
-/// Says which file an error is about.
+/// Adds the path to an error's message.
 fn named<T>(path: &Path, result: io::Result<T>) -> io::Result<T> {
     result.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }

@@ -1,4 +1,5 @@
-//! A disk for tests: it knows what was written from what was synced, and can lose the difference.
+//! A disk for tests and simulations: it tells synced writes from unsynced ones and can lose the
+//! latter, as a power failure does.
 
 use std::{
     collections::BTreeMap,
@@ -11,34 +12,35 @@ use rand::{Rng, RngExt};
 
 use super::{Access, Disk, DiskFile, LockGuard};
 
-/// A [`Disk`] in memory. Clones are the same disk. It never blocks, so a log on it runs on one thread in one order.
+/// A [`Disk`] in memory. Clones share the same disk. It never blocks, so a log on it runs on one
+/// thread in a deterministic order.
 ///
-/// Not modelled: what a file system promises beyond POSIX. A crash may keep any unsynced change of the directory
+/// It promises no more than POSIX does: a crash may keep any unsynced change of the directory
 /// without the others, and any sector of an unsynced write.
 #[derive(Clone, Default)]
 pub struct MemoryDisk {
     state: Arc<Mutex<State>>,
 }
 
-/// What goes wrong, at an operation that changes the disk (reads are not counted).
+/// A fault injected into an operation that changes the disk (reads are not counted).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The operation fails and has no whole effect; later ones work. What a failed sync was to save is never saved,
-    /// as on Linux, where the pages are marked clean.
+    /// The operation fails with at most a partial effect; later ones work. What a failed sync
+    /// should have saved is never saved, as on Linux, which marks the pages clean.
     Error(io::ErrorKind),
-    /// Power goes during the operation: it may have had its effect, and everything after it fails.
+    /// Power fails during the operation: it may have had its effect, and all later ones fail.
     PowerLoss,
 }
 
-/// Disks promise not to tear less than this.
+/// The unit that disks write atomically, in bytes.
 const SECTOR: usize = 512;
 
 #[derive(Default)]
 struct State {
     files: Vec<Content>,
-    /// What a process sees: names and indices of `files`.
+    /// What a process sees: names to indices of `files`.
     names: BTreeMap<String, usize>,
-    /// What a crash leaves, apart from a choice of `unsynced`.
+    /// What a crash leaves, plus any subset of `unsynced`.
     durable_names: BTreeMap<String, usize>,
     unsynced: Vec<Change>,
     operations: u64,
@@ -55,20 +57,20 @@ struct Content {
     unsynced: Vec<(usize, Vec<u8>)>,
 }
 
-/// A change of the directory: one name goes, one comes.
+/// A change of the directory: at most one name is removed and one is added.
 #[derive(Debug, Clone)]
 struct Change {
-    gone: Option<String>,
-    come: Option<(String, usize)>,
+    removed: Option<String>,
+    added: Option<(String, usize)>,
 }
 
-/// What becomes of an operation.
+/// The effect of the armed fault on one operation.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
     Works,
     Fails(io::ErrorKind),
-    PowerGoes,
-    PowerGone,
+    PowerFails,
+    PowerIsOff,
 }
 
 impl MemoryDisk {
@@ -77,35 +79,35 @@ impl MemoryDisk {
         Self::default()
     }
 
-    /// Arms a fault for the operation that comes after `operations` others. It replaces one that is armed.
+    /// Arms a fault for the operation after the next `operations` ones, replacing any armed fault.
     pub fn arm(&self, operations: u64, fault: Fault) {
         let mut state = self.state.lock();
         state.fault = Some((state.operations + operations, fault));
     }
 
-    /// How many operations changed the disk, or tried to.
+    /// Operations that changed the disk, or tried to, so far.
     pub fn operations(&self) -> u64 {
         self.state.lock().operations
     }
 
-    /// How often a file's data was synced.
+    /// Calls of `sync_data` so far.
     pub fn syncs(&self) -> u64 {
         self.state.lock().syncs
     }
 
-    /// The names of the segments that a process sees, in their order.
+    /// The names of the segments that a process sees, in order.
     pub fn segments(&self) -> Vec<String> {
         let names = self.state.lock().names.keys().cloned().collect::<Vec<_>>();
         names.into_iter().filter(|name| name.ends_with(".log")).collect()
     }
 
-    /// What a process sees in a file.
+    /// The content of a file, as a process sees it.
     pub fn content(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.state.lock();
         state.names.get(name).map(|file| state.files[*file].bytes.clone())
     }
 
-    /// Puts a file there, durably, in place of the one that has its name: damage, as far as the log is concerned.
+    /// Replaces a file, durably and behind the log's back, as damage does.
     pub fn replace(&self, name: &str, bytes: Vec<u8>) {
         let mut state = self.state.lock();
         let file = state.files.len();
@@ -114,9 +116,9 @@ impl MemoryDisk {
         state.durable_names.insert(name.to_owned(), file);
     }
 
-    /// The disk as it is found after losing power now. What was synced is there; what was not is there in part.
+    /// The disk as found after losing power now: synced data is there, unsynced data in part.
     ///
-    /// Whoever still holds this disk goes on with it and does not touch the other.
+    /// The result is a separate disk; this one remains as it is.
     pub fn crash(&self, rng: &mut impl Rng) -> MemoryDisk {
         let state = self.state.lock();
         let mut names = state.durable_names.clone();
@@ -130,7 +132,7 @@ impl MemoryDisk {
 }
 
 impl fmt::Debug for MemoryDisk {
-    /// Leaves out what the files hold.
+    /// Leaves out the contents of the files.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state.lock();
         f.debug_struct("MemoryDisk")
@@ -147,15 +149,15 @@ impl State {
         self.operations += 1;
         match self.fault {
             Some((at, Fault::Error(kind))) if at == now => Fate::Fails(kind),
-            Some((at, Fault::PowerLoss)) if at == now => Fate::PowerGoes,
-            Some((at, Fault::PowerLoss)) if at < now => Fate::PowerGone,
+            Some((at, Fault::PowerLoss)) if at == now => Fate::PowerFails,
+            Some((at, Fault::PowerLoss)) if at < now => Fate::PowerIsOff,
             _ => Fate::Works,
         }
     }
 
     fn change(&mut self, change: Change) -> io::Result<()> {
         let fate = self.next_operation();
-        if let Fate::Works | Fate::PowerGoes = fate {
+        if let Fate::Works | Fate::PowerFails = fate {
             change.clone().apply(&mut self.names);
             self.unsynced.push(change);
         }
@@ -170,7 +172,7 @@ impl State {
                 self.unsynced.clear();
             }
             Fate::Fails(_) => self.unsynced.clear(),
-            Fate::PowerGoes | Fate::PowerGone => {}
+            Fate::PowerFails | Fate::PowerIsOff => {}
         }
         fate.result()
     }
@@ -179,8 +181,8 @@ impl State {
         let fate = self.next_operation();
         let reached = match fate {
             Fate::Works => bytes,
-            Fate::Fails(_) | Fate::PowerGoes => &bytes[..bytes.len() / 2],
-            Fate::PowerGone => &[],
+            Fate::Fails(_) | Fate::PowerFails => &bytes[..bytes.len() / 2],
+            Fate::PowerIsOff => &[],
         };
         let file = &mut self.files[file];
         put(&mut file.bytes, offset, reached);
@@ -199,7 +201,7 @@ impl State {
                 }
             }
             Fate::Fails(_) => file.unsynced.clear(),
-            Fate::PowerGoes | Fate::PowerGone => {}
+            Fate::PowerFails | Fate::PowerIsOff => {}
         }
         fate.result()
     }
@@ -214,13 +216,13 @@ impl Fate {
         match self {
             Fate::Works => Ok(()),
             Fate::Fails(kind) => Err(kind.into()),
-            Fate::PowerGoes | Fate::PowerGone => Err(io::Error::other("the power is gone")),
+            Fate::PowerFails | Fate::PowerIsOff => Err(io::Error::other("the power is gone")),
         }
     }
 }
 
 impl Content {
-    /// Each sector of an unsynced write is on the disk, or not; the length may be there without the data.
+    /// Keeps any sector of an unsynced write or loses it; the length may survive without the data.
     fn after_crash(&self, rng: &mut impl Rng) -> Content {
         let mut durable = self.durable.clone();
         let survival = [0.0, 0.5, 0.9, 1.0][rng.random_range(0..4)];
@@ -240,14 +242,14 @@ impl Content {
 
 impl Change {
     fn apply(self, names: &mut BTreeMap<String, usize>) {
-        if let Some(gone) = self.gone {
-            names.remove(&gone);
+        if let Some(removed) = self.removed {
+            names.remove(&removed);
         }
-        names.extend(self.come);
+        names.extend(self.added);
     }
 }
 
-/// Writes into a file that grows, zeros in any hole.
+/// Writes at an offset; the file grows as needed, with zeros in any hole.
 fn put(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
     let end = offset + bytes.len();
     file.resize(file.len().max(end), 0);
@@ -292,7 +294,7 @@ impl Disk for MemoryDisk {
         }
         let file = state.files.len();
         state.files.push(Content::default());
-        state.change(Change { gone: None, come: Some((name.to_owned(), file)) })?;
+        state.change(Change { removed: None, added: Some((name.to_owned(), file)) })?;
         Ok(Arc::new(MemoryFile { disk: self.clone(), file }))
     }
 
@@ -304,13 +306,13 @@ impl Disk for MemoryDisk {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.state.lock();
         let file = state.find(from)?;
-        state.change(Change { gone: Some(from.to_owned()), come: Some((to.to_owned(), file)) })
+        state.change(Change { removed: Some(from.to_owned()), added: Some((to.to_owned(), file)) })
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.state.lock();
         state.find(name)?;
-        state.change(Change { gone: Some(name.to_owned()), come: None })
+        state.change(Change { removed: Some(name.to_owned()), added: None })
     }
 
     fn sync_directory(&self) -> io::Result<()> {
@@ -318,7 +320,7 @@ impl Disk for MemoryDisk {
     }
 }
 
-/// An open file: it stays open whatever becomes of its name.
+/// An open file. It stays usable when it is renamed or removed.
 #[derive(Debug)]
 struct MemoryFile {
     disk: MemoryDisk,

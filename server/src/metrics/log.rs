@@ -1,4 +1,4 @@
-//! What is counted of the log on disk.
+//! Metrics of the log on disk.
 
 use std::time::Duration;
 
@@ -11,45 +11,38 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
+use quartet_log::{LogMetrics, ReadSource};
 
-/// Its counters. Clones share them.
+/// The instruments of the log on disk. Clones share them.
 #[derive(Debug, Clone)]
-pub struct LogMetrics {
-    /// Posts of one commit.
+pub struct LogInstruments {
+    /// Posts per commit.
     append_posts: Histogram,
-    /// Seconds that making one durable took.
+    /// Duration of each fsync, in seconds.
     fsync: Histogram,
-    reads: Family<From, Counter>,
-    /// Those of `reads`, by [`Source`].
-    by_source: [Counter; 3],
+    reads: Family<Labels, Counter>,
+    /// The counters of `reads`, in the order of `SOURCES`.
+    by_source: [Counter; SOURCES.len()],
 }
 
-/// Where a read found its posts.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Source {
-    /// Among the newest posts.
-    Ring,
-    /// In a block that was kept.
-    Block,
-    /// In the segments' files, which the system may have in memory.
-    Disk,
-}
+/// Where reads find their posts, and the label of each.
+const SOURCES: [(ReadSource, &str); 3] =
+    [(ReadSource::Ring, "ring"), (ReadSource::Block, "block"), (ReadSource::Disk, "disk")];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct From {
+struct Labels {
     from: &'static str,
 }
 
-impl Default for LogMetrics {
+impl Default for LogInstruments {
     fn default() -> Self {
         let reads = Family::default();
-        let of = |from| Counter::clone(&reads.get_or_create(&From { from }));
-        // In the order of `Source`.
-        let by_source = ["ring", "block", "disk"].map(of);
+        let by_source =
+            SOURCES.map(|(_, from)| Counter::clone(&reads.get_or_create(&Labels { from })));
         Self {
             reads,
             by_source,
-            // 1 to 4,096, the most that a commit has.
+            // 1 to 4,096, the most posts in one commit.
             append_posts: Histogram::new(exponential_buckets(1.0, 4.0, 7)),
             // 50 µs to 1.6 s.
             fsync: Histogram::new(exponential_buckets(0.00005, 2.0, 16)),
@@ -57,8 +50,9 @@ impl Default for LogMetrics {
     }
 }
 
-impl LogMetrics {
-    pub(crate) fn register(&self, registry: &mut Registry) {
+impl LogInstruments {
+    /// Adds the instruments to a registry.
+    pub(super) fn register(&self, registry: &mut Registry) {
         let log = registry.sub_registry_with_prefix("quartet_log");
         let help = "Posts that were stored with one write and one fsync";
         log.register("append_posts", help, self.append_posts.clone());
@@ -67,13 +61,17 @@ impl LogMetrics {
         let help = "Reads of the log on disk, by where the posts were found";
         log.register("reads", help, self.reads.clone());
     }
+}
 
-    pub(super) fn stored(&self, posts: usize, fsync: Duration) {
+impl LogMetrics for LogInstruments {
+    fn stored(&self, posts: usize, fsync: Duration) {
         self.append_posts.observe(posts as f64);
         self.fsync.observe(fsync.as_secs_f64());
     }
 
-    pub(super) fn read(&self, from: Source) {
-        self.by_source[from as usize].inc();
+    fn read(&self, source: ReadSource) {
+        if let Some(at) = SOURCES.iter().position(|(known, _)| *known == source) {
+            self.by_source[at].inc();
+        }
     }
 }

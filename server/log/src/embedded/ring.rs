@@ -1,32 +1,33 @@
-//! The newest posts in memory, for readers that are caught up.
+//! The newest posts in memory, for readers that have caught up.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-/// What a ring holds at most.
+/// Limits of the newest posts that a log keeps in memory.
 #[derive(Debug, Clone, Copy)]
 pub struct RingLimits {
-    /// Posts.
+    /// Most posts.
     pub posts: usize,
-    /// Bytes of posts, with what each costs in memory beside them.
+    /// Most bytes of posts, with the overhead of each in memory.
     pub bytes: usize,
 }
 
 impl Default for RingLimits {
-    /// 2 MiB of handles, and 32 MiB of posts: about 65,536 of 330 B, or 450 of the largest.
+    /// 2 MiB of handles and 32 MiB of posts: about 65,536 posts of 330 B, or 450 of the largest.
     fn default() -> Self {
         Self { posts: 65_536, bytes: 32 * 1024 * 1024 }
     }
 }
 
-/// What a post costs in memory beside its bytes: the handle in the ring, and, if it came alone, the reference count and
-/// the allocator's share.
+/// Memory per post beside its bytes: the handle in the ring and, for an append of one post, the
+/// reference count and the allocator's overhead.
 const POST_OVERHEAD: usize = 96;
 
-/// A dense run of posts up to the newest.
+/// The newest posts, without gaps.
 ///
-/// Posts that were appended together share an allocation, at most 1 MiB, which lives as long as one of them.
+/// Posts that were appended together share an allocation of at most 1 MiB, which lives as long as
+/// any of them.
 #[derive(Debug)]
 pub(super) struct Ring {
     /// The sequence of the oldest post.
@@ -37,12 +38,12 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    /// An empty ring on a log whose next post is `next`.
+    /// An empty ring in a log whose next sequence is `next`.
     pub(super) fn new(next: u64, limits: RingLimits) -> Self {
         Self { first: next, posts: VecDeque::new(), bytes: 0, limits }
     }
 
-    /// Adds the newest post; the oldest give way.
+    /// Adds the newest post, evicting the oldest while over a limit.
     pub(super) fn push(&mut self, post: Bytes) {
         self.bytes += post.len() + POST_OVERHEAD;
         self.posts.push_back(post);
@@ -54,12 +55,12 @@ impl Ring {
         }
     }
 
-    /// Whether the post is here.
+    /// Whether the ring holds this post.
     pub(super) fn holds(&self, sequence: u64) -> bool {
         (self.first..self.first + self.posts.len() as u64).contains(&sequence)
     }
 
-    /// The post of a sequence that the ring [holds](Ring::holds).
+    /// A post that the ring [holds](Ring::holds).
     pub(super) fn get(&self, sequence: u64) -> &Bytes {
         &self.posts[(sequence - self.first) as usize]
     }
@@ -70,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_posts_give_way_to_either_limit() {
+    fn either_limit_evicts_the_oldest_posts() {
         for limits in [
             RingLimits { posts: 3, bytes: usize::MAX },
             RingLimits { posts: usize::MAX, bytes: 3 * (10 + POST_OVERHEAD) },

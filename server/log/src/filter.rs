@@ -1,25 +1,26 @@
-//! Which posts a reader wants: any of these tags, and any of these users.
+//! Which posts a reader wants: those with any of these tags, by any of these users.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use quartet::encoded::PostView;
 use smol_str::SmolStr;
 
-/// What a reader follows. The empty filter of a feed that joined nothing matches no post.
+/// Selects posts by tag and by user; both must match. The default, without tags, matches no post.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// The tags.
+    /// Tags that match.
     pub tags: Tags,
-    /// The users; empty: all.
+    /// Users that match; empty matches all.
     pub user_ids: BTreeSet<String>,
 }
 
-/// The tags of a [`Filter`].
+/// The tags that a [`Filter`] matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tags {
     /// Every post, tagged or not.
     All,
-    /// Posts with at least one of these, which are in order: most readers have few, and many readers have some.
+    /// Posts with at least one of these tags, which are sorted and distinct. A shared slice: most
+    /// readers have few tags, and there are many readers.
     AnyOf(Arc<[SmolStr]>),
 }
 
@@ -36,7 +37,7 @@ impl Default for Tags {
 }
 
 impl Filter {
-    /// Every post.
+    /// A filter that matches every post.
     pub fn all() -> Self {
         Self { tags: Tags::All, user_ids: BTreeSet::new() }
     }
@@ -46,7 +47,7 @@ impl Filter {
         self.tags == Tags::All && self.user_ids.is_empty()
     }
 
-    /// Whether a post matches.
+    /// Whether this post matches.
     pub fn matches(&self, post: PostView<'_>) -> bool {
         let tags = match &self.tags {
             Tags::All => true,

@@ -1,8 +1,8 @@
-//! Posts on their way into a log, encoded once, where they are written from.
+//! Posts on their way into a log, encoded once, in the buffer from which they are written.
 //!
-//! They lie one behind the other in one allocation, each behind room for what a log on disk writes before it. What
-//! brings posts in encodes them into it, the log's writer writes these bytes, and the log's readers share them: nobody
-//! copies them in between, and what a post costs beside its bytes is 16 bytes of where it stands.
+//! They stand one behind the other in one allocation, each after room for the header that a log on
+//! disk writes before it. A handler encodes posts into the buffer, the log's writer writes the same
+//! bytes, and readers share them: no copy in between, and 16 bytes of bookkeeping per post.
 
 use std::ops::Range;
 
@@ -14,43 +14,43 @@ use quartet::{
     post::v1::PostMessage,
 };
 
-use super::segment::{self, BATCH_HEADER_LEN, RECORD_HEADER_LEN};
+use crate::segment::{self, BATCH_HEADER_LEN, RECORD_HEADER_LEN};
 
-/// Valid posts that are accepted together and wait for their places. The order is theirs.
+/// Valid posts to be appended together, in this order.
 #[derive(Debug, Clone)]
 pub struct NewPosts {
-    /// Room for the header of a batch, then each post behind room for the header of its record.
-    pub(super) bytes: Vec<u8>,
-    pub(super) posts: Vec<Place>,
-    /// Encoded.
+    /// Room for the header of a batch, then each post after room for the header of its record.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) posts: Vec<PostSpan>,
+    /// The encoded field `create_time`, the same for all posts.
     create_time: Vec<u8>,
 }
 
-/// Where a post stands, and what is known of its bytes.
+/// Where a post stands in the buffer, and the checksum of its bytes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
-    /// Its first byte. Its header precedes it.
-    pub(super) start: u32,
-    pub(super) len: u32,
+pub(crate) struct PostSpan {
+    /// Offset of its first byte, after its header.
+    pub(crate) start: u32,
+    pub(crate) len: u32,
     /// Bytes of content; the rest is `create_time`.
-    pub(super) content: u32,
-    pub(super) checksum: u32,
+    pub(crate) content: u32,
+    pub(crate) checksum: u32,
 }
 
-impl Place {
-    /// The post.
-    pub(super) fn post(&self) -> Range<usize> {
+impl PostSpan {
+    /// The range of the post.
+    pub(crate) fn post(&self) -> Range<usize> {
         self.start as usize..(self.start + self.len) as usize
     }
 
-    /// The post with its header.
-    pub(super) fn record(&self) -> Range<usize> {
+    /// The range of the post with its header.
+    pub(crate) fn record(&self) -> Range<usize> {
         self.start as usize - RECORD_HEADER_LEN..self.post().end
     }
 }
 
 impl NewPosts {
-    /// No posts yet, and room for so many bytes of them. Those that come are accepted at this time.
+    /// An empty buffer with room for `bytes` bytes of posts, all created at this time.
     pub fn new(create_time: &Timestamp, bytes: usize) -> Self {
         let mut room = Vec::with_capacity(BATCH_HEADER_LEN + bytes);
         room.resize(BATCH_HEADER_LEN, 0);
@@ -59,7 +59,7 @@ impl NewPosts {
         Self { bytes: room, posts: Vec::new(), create_time: encoded }
     }
 
-    /// Encodes a post. It must be valid (`validate.rs`).
+    /// Encodes a post, which the caller has validated.
     pub fn push(&mut self, post: &PostRef<'_>) {
         self.put(|bytes, create_time| {
             encoded::encode_content(post, bytes);
@@ -69,67 +69,68 @@ impl NewPosts {
         });
     }
 
-    /// Takes a post in that `write` appends; it returns where its content ends.
+    /// Adds the post that `write` appends. `write` gets the encoded `create_time` and returns where
+    /// the content of the post ends.
     fn put(&mut self, write: impl FnOnce(&mut Vec<u8>, &[u8]) -> usize) {
         self.bytes.extend_from_slice(&[0; RECORD_HEADER_LEN]);
         let start = self.bytes.len();
         let content = write(&mut self.bytes, &self.create_time) - start;
         let post = &self.bytes[start..];
         let (len, checksum) = (post.len() as u32, segment::post_checksum(post));
-        self.posts.push(Place { start: start as u32, len, content: content as u32, checksum });
+        self.posts.push(PostSpan { start: start as u32, len, content: content as u32, checksum });
     }
 
-    /// How many there are.
+    /// Number of posts.
     pub fn len(&self) -> usize {
         self.posts.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no posts.
     pub fn is_empty(&self) -> bool {
         self.posts.is_empty()
     }
 
-    /// The bytes that they take.
+    /// Bytes of all posts with their headers.
     pub fn size(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Gives back the room that was not needed.
-    pub(super) fn shrink(&mut self) {
+    /// Frees unused capacity.
+    pub(crate) fn shrink(&mut self) {
         self.bytes.shrink_to_fit();
     }
 
-    /// The bytes of the post with this number.
+    /// The encoding of the `n`th post, from 0.
     pub fn stored(&self, n: usize) -> &[u8] {
         &self.bytes[self.posts[n].post()]
     }
 
-    /// Its idempotency key.
+    /// The idempotency key of the `n`th post.
     pub fn post_id(&self, n: usize) -> &str {
         PostView(self.stored(n)).post_id()
     }
 
-    /// Whether stored bytes are the same post, whenever it was created.
-    pub(super) fn same_content(&self, n: usize, stored: &[u8]) -> bool {
+    /// Whether stored bytes have the content of the `n`th post; `create_time` may differ.
+    pub(crate) fn same_content(&self, n: usize, stored: &[u8]) -> bool {
         encoded::same_content(stored, &self.stored(n)[..self.posts[n].content as usize])
     }
 
-    /// All bytes, to be shared, and where posts stand in them.
-    pub(super) fn share(self) -> (Bytes, Vec<Place>) {
+    /// The buffer, to be shared by readers, and where the posts stand in it.
+    pub(crate) fn share(self) -> (Bytes, Vec<PostSpan>) {
         (self.bytes.into(), self.posts)
     }
 }
 
-/// One post, encoded: what a log stores of it.
+/// One encoded post.
 #[derive(Debug, Clone)]
 pub struct NewPost {
-    /// How many bytes of `stored` are content; the rest is `create_time`.
-    pub(super) content_len: usize,
-    pub(super) stored: Bytes,
+    /// Bytes of content in `stored`; the rest is `create_time`.
+    pub(crate) content_len: usize,
+    pub(crate) stored: Bytes,
 }
 
 impl NewPost {
-    /// Encodes a post. It must be valid (`validate.rs`).
+    /// Encodes a post, which the caller has validated.
     pub fn of(post: &PostMessage, create_time: Timestamp) -> Self {
         let message = post.encode_to_vec();
         let post = PostRef::decode(&message).expect("invariant: it was encoded above");
@@ -145,7 +146,7 @@ impl NewPost {
         PostView(&self.stored).post_id()
     }
 
-    /// The writer.
+    /// The user who wrote it.
     pub fn user_id(&self) -> &str {
         PostView(&self.stored).user_id()
     }
@@ -155,7 +156,7 @@ impl NewPost {
         &self.stored
     }
 
-    /// Whether stored bytes are the same post, whenever it was created.
+    /// Whether stored bytes have the same content; `create_time` may differ.
     pub fn same_content(&self, stored: &[u8]) -> bool {
         encoded::same_content(stored, &self.stored[..self.content_len])
     }
@@ -184,13 +185,13 @@ impl IntoIterator for NewPosts {
     type Item = NewPost;
     type IntoIter = std::vec::IntoIter<NewPost>;
 
-    /// One by one; they go on sharing their bytes.
+    /// Posts one by one, which share the buffer.
     fn into_iter(self) -> Self::IntoIter {
-        let (bytes, places) = self.share();
-        let post = |place: Place| NewPost {
-            content_len: place.content as usize,
-            stored: bytes.slice(place.post()),
+        let (bytes, spans) = self.share();
+        let post = |span: PostSpan| NewPost {
+            content_len: span.content as usize,
+            stored: bytes.slice(span.post()),
         };
-        places.into_iter().map(post).collect::<Vec<_>>().into_iter()
+        spans.into_iter().map(post).collect::<Vec<_>>().into_iter()
     }
 }

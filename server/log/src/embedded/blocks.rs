@@ -1,31 +1,31 @@
-//! Older posts in memory, for readers that replay: blocks of a segment that are read and checked once.
+//! Caches for readers that replay older posts: blocks of segments, and open segment files.
 //!
-//! A replay takes one page at a time. Read from the file by itself, each page would cost a trip to another thread, a file
-//! that is opened and a buffer that is made; and whoever replays the same posts beside it would pay all of it again. So a
-//! segment is read in blocks, which start at the same places for everybody, and the last few are kept.
+//! A replay takes one page at a time. Reading each page from the file would cost a thread switch,
+//! an open and an allocation, and again for every other reader of the same posts. So segments are
+//! read in blocks, whose boundaries are the same for all readers, and the most recently used are
+//! kept.
 //!
-//! A block that is damaged is never kept. Not here: the newest posts (`ring.rs`), and reads of one user's posts, which
-//! are scattered.
+//! A damaged block is never kept. Not here: the newest posts (`ring.rs`), and reads of one user's
+//! posts, which are scattered.
 
 use std::{collections::VecDeque, fmt, ops::RangeInclusive, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
-use super::{LogError, disk::DiskFile, records::Block};
+use crate::{disk::DiskFile, error::LogError, records::Block};
 
-/// Bytes of a segment that make a block: four pages. Larger ones make no replay faster, and a server that many read at
-/// many places would read more than they want.
+/// Bytes of a segment in one block: four pages of a list. Larger blocks make no replay faster, and
+/// readers at many different positions would load more than they want.
 pub(super) const BLOCK_BYTES: u32 = 256 * 1024;
-/// Blocks that are kept: 16 MiB, which is one segment.
+/// Blocks in the cache: 16 MiB, the size of one segment.
 const KEPT: usize = 64;
+/// Segment files that are kept open.
+const OPEN_FILES: usize = 64;
 
-/// Files that are kept open.
-const OPEN: usize = 64;
-
-/// The blocks that were wanted last.
+/// The most recently used blocks.
 #[derive(Default)]
-pub(super) struct Blocks(Mutex<VecDeque<Slot>>);
+pub(super) struct BlockCache(Mutex<VecDeque<Slot>>);
 
 #[derive(Clone)]
 struct Slot {
@@ -33,16 +33,16 @@ struct Slot {
     block: Arc<OnceCell<Block>>,
 }
 
-impl fmt::Debug for Blocks {
-    /// Leaves out what was read.
+impl fmt::Debug for BlockCache {
+    /// Leaves out the posts.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Blocks").field("kept", &self.0.lock().len()).finish_non_exhaustive()
+        f.debug_struct("BlockCache").field("kept", &self.0.lock().len()).finish_non_exhaustive()
     }
 }
 
-impl Blocks {
-    /// The block of these posts. Whoever wants it first loads it, and the others wait; if loading fails, the next one
-    /// tries. Cancel-safe.
+impl BlockCache {
+    /// The block of these posts. The first caller loads it while the others wait; if its load fails
+    /// or is cancelled, the next one tries. Cancel-safe.
     pub(super) async fn get(
         &self,
         posts: RangeInclusive<u64>,
@@ -52,7 +52,8 @@ impl Blocks {
         block.get_or_try_init(|| load).await.cloned()
     }
 
-    /// The place of a block, which is now the one wanted last. The newest block of a log grows, and is another one then.
+    /// The slot of a block, moved to the front. The newest block of a log grows with each append
+    /// and then gets a new slot.
     fn slot(&self, posts: RangeInclusive<u64>) -> Slot {
         let mut kept = self.0.lock();
         let slot = match kept.iter().position(|slot| slot.posts == posts) {
@@ -66,23 +67,23 @@ impl Blocks {
     }
 }
 
-/// The segments that were read last, open: who finds a block in the system's memory need not open a file for it.
+/// Segment files, kept open for reads from the page cache.
 #[derive(Default)]
-pub(super) struct Files(Mutex<VecDeque<(u64, Arc<dyn DiskFile>)>>);
+pub(super) struct FileCache(Mutex<VecDeque<(u64, Arc<dyn DiskFile>)>>);
 
-impl Files {
-    /// The file of the segment that starts with this sequence, if it was kept.
+impl FileCache {
+    /// The file of the segment that starts with this sequence, if it is open.
     pub(super) fn get(&self, base: u64) -> Option<Arc<dyn DiskFile>> {
         let kept = self.0.lock();
         kept.iter().find(|(other, _)| *other == base).map(|(_, file)| file.clone())
     }
 
-    /// Keeps a file; the one that was kept longest gives way.
+    /// Keeps a file open, evicting the one kept longest.
     pub(super) fn keep(&self, base: u64, file: Arc<dyn DiskFile>) {
         let mut kept = self.0.lock();
         kept.retain(|(other, _)| *other != base);
         kept.push_front((base, file));
-        kept.truncate(OPEN);
+        kept.truncate(OPEN_FILES);
     }
 }
 
@@ -93,15 +94,16 @@ mod tests {
     use bytes::Bytes;
     use futures::future::join_all;
 
-    use super::{super::Record, *};
+    use super::*;
+    use crate::records::Record;
 
     fn block(first: u64) -> Block {
         [Record { sequence: first, user: 0, post: Bytes::new() }].into()
     }
 
     #[tokio::test]
-    async fn a_block_is_loaded_once_however_many_want_it_at_once() {
-        let (blocks, loads) = (Blocks::default(), Cell::new(0));
+    async fn concurrent_readers_of_a_block_load_it_once() {
+        let (blocks, loads) = (BlockCache::default(), Cell::new(0));
         let load = async || {
             tokio::task::yield_now().await;
             loads.set(loads.get() + 1);
@@ -113,15 +115,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_load_that_failed_is_not_kept() {
-        let blocks = Blocks::default();
+    async fn a_failed_load_is_not_cached() {
+        let blocks = BlockCache::default();
         assert!(blocks.get(1..=5, ready(Err(LogError::Closed))).await.is_err());
         assert_eq!(blocks.get(1..=5, ready(Ok(block(1)))).await.unwrap(), block(1));
     }
 
     #[tokio::test]
-    async fn the_blocks_that_were_wanted_last_are_kept() {
-        let (blocks, loads) = (Blocks::default(), Cell::new(0));
+    async fn the_most_recently_used_blocks_are_cached() {
+        let (blocks, loads) = (BlockCache::default(), Cell::new(0));
         let get = async |n: u64| {
             let load = async || {
                 loads.set(loads.get() + 1);
@@ -133,11 +135,11 @@ mod tests {
             get(n).await;
             get(0).await;
         }
-        assert_eq!(loads.get(), KEPT, "none was loaded twice");
+        assert_eq!(loads.get(), KEPT, "no block was loaded twice");
         get(KEPT as u64).await;
         get(0).await;
-        assert_eq!(loads.get(), KEPT + 1, "the one wanted all the time is still there");
+        assert_eq!(loads.get(), KEPT + 1, "the block used all the time is still cached");
         get(1).await;
-        assert_eq!(loads.get(), KEPT + 2, "the one wanted longest ago is not");
+        assert_eq!(loads.get(), KEPT + 2, "the least recently used block is not");
     }
 }

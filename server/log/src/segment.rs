@@ -1,37 +1,38 @@
-//! The format of a segment file: how posts become bytes, and how bytes are trusted again.
+//! The format of a segment file: encoding posts, and checking bytes that are read back.
 //!
-//! A segment is a header and batches; a batch is a header and records; a record is one post. All numbers are
-//! little-endian. `docs/reference/log-format.md` draws it byte by byte.
+//! A segment is a header and batches; a batch is a header and records; a record is one post. All
+//! numbers are little-endian. `docs/reference/log-format.md` draws it byte by byte.
 //!
-//! - A header carries a keyed checksum. The key is the log's salt, which no client ever sees, so that nothing inside a
-//!   post can pass for a header.
-//! - A record carries a CRC-32C over its length, its post and its sequence: it can be read and trusted alone, and not
-//!   in another place.
+//! - A header carries a keyed checksum. The key is the log's salt, which clients never see, so no
+//!   post can contain a valid header.
+//! - A record carries a CRC-32C over its length, its post and its sequence: it is valid on its own,
+//!   and only at its own position.
 //!
-//! Not here: files (`disk.rs`), and what to do about damage (`recovery.rs`).
+//! Not here: files (`disk.rs`), and what follows from damage (`recovery.rs`).
 
 use std::{fmt, hash::Hasher, ops::Range};
 
 use siphasher::sip::SipHasher13;
 
-/// Bytes before the first batch.
-pub(super) const HEADER_LEN: usize = 64;
-pub(super) const BATCH_HEADER_LEN: usize = 32;
-pub(super) const RECORD_HEADER_LEN: usize = 8;
+/// Bytes of the segment header, which precedes the first batch.
+pub(crate) const HEADER_LEN: usize = 64;
+pub(crate) const BATCH_HEADER_LEN: usize = 32;
+pub(crate) const RECORD_HEADER_LEN: usize = 8;
 
 const MAGIC: &[u8; 8] = b"QUARTET\n";
 const BATCH_MAGIC: &[u8; 4] = b"BTCH";
 const VERSION: u32 = 1;
 
-/// What is said of a record that is not what was written.
-pub(super) const BAD_RECORD: &str = "a record does not match its checksum";
+/// The description of a damaged record.
+pub(crate) const BAD_RECORD: &str = "a record does not match its checksum";
 
-/// What makes a log this one and no other: the same in all of its segments.
+/// The identity of a log, the same in all of its segments.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
-    /// The log's public name.
+    /// The public name of the log.
     pub log_id: u128,
-    /// The key of its checksums and of its index. It stays secret, so that nobody can choose colliding ids.
+    /// The key of its checksums and of its id index. Secret, so that clients cannot forge headers
+    /// or choose colliding ids.
     pub salt: u128,
 }
 
@@ -43,32 +44,32 @@ impl fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// A new log's.
+    /// A random identity, for a new log.
     pub fn random() -> Self {
         Self { log_id: rand::random(), salt: rand::random() }
     }
 
-    /// A hash that only those who know the salt can compute.
-    pub(super) fn keyed_hash(&self, bytes: &[u8]) -> u64 {
+    /// A hash keyed with the salt.
+    pub(crate) fn keyed_hash(&self, bytes: &[u8]) -> u64 {
         let mut hasher = SipHasher13::new_with_key(&self.salt.to_le_bytes());
         hasher.write(bytes);
         hasher.finish()
     }
 }
 
-/// The file that starts with this sequence.
-pub(super) fn file_name(base: u64) -> String {
+/// The name of the segment that starts with this sequence.
+pub(crate) fn file_name(base: u64) -> String {
     format!("{base:020}.log")
 }
 
-/// The sequence that a file of this name starts with, if it is a segment.
-pub(super) fn base_of(name: &str) -> Option<u64> {
+/// The first sequence of the segment with this name, if it is the name of a segment.
+pub(crate) fn base_of(name: &str) -> Option<u64> {
     let base = name.strip_suffix(".log")?.parse().ok()?;
     (name == file_name(base)).then_some(base)
 }
 
-/// The first bytes of a segment.
-pub(super) fn encode_header(identity: &Identity, base: u64) -> Vec<u8> {
+/// The header of a segment.
+pub(crate) fn encode_header(identity: &Identity, base: u64) -> Vec<u8> {
     let mut header = Vec::with_capacity(HEADER_LEN);
     header.extend_from_slice(MAGIC);
     header.extend_from_slice(&VERSION.to_le_bytes());
@@ -80,8 +81,8 @@ pub(super) fn encode_header(identity: &Identity, base: u64) -> Vec<u8> {
     header
 }
 
-/// Whose segment this is and where it starts, or what is wrong with its header.
-pub(super) fn decode_header(segment: &[u8]) -> Result<(Identity, u64), String> {
+/// The log and the first sequence of a segment, or what is wrong with its header.
+pub(crate) fn decode_header(segment: &[u8]) -> Result<(Identity, u64), String> {
     let header: &[u8; HEADER_LEN] = segment.first_chunk().ok_or("the segment header is cut off")?;
     if !header.starts_with(MAGIC) {
         return Err("this is not a segment of a log".to_owned());
@@ -98,18 +99,19 @@ pub(super) fn decode_header(segment: &[u8]) -> Result<(Identity, u64), String> {
     Ok((identity, u64::from_le_bytes(array(header, 48))))
 }
 
-/// What precedes the records of a batch.
+/// The header of a batch.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct BatchHeader {
-    pub(super) count: u32,
-    /// The sequence of the first one.
-    pub(super) first: u64,
+pub(crate) struct BatchHeader {
+    /// Number of records.
+    pub(crate) count: u32,
+    /// The sequence of the first record.
+    pub(crate) first: u64,
     /// Bytes of the records.
-    pub(super) length: u64,
+    pub(crate) length: u64,
 }
 
 impl BatchHeader {
-    pub(super) fn encode(&self, identity: &Identity) -> [u8; BATCH_HEADER_LEN] {
+    pub(crate) fn encode(&self, identity: &Identity) -> [u8; BATCH_HEADER_LEN] {
         let mut header = [0; BATCH_HEADER_LEN];
         header[..4].copy_from_slice(BATCH_MAGIC);
         header[4..8].copy_from_slice(&self.count.to_le_bytes());
@@ -120,17 +122,17 @@ impl BatchHeader {
         header
     }
 
-    /// Bytes of the whole batch.
+    /// Bytes of the whole batch, header included.
     fn batch_len(&self) -> usize {
         usize::try_from(self.length).unwrap_or(usize::MAX).saturating_add(BATCH_HEADER_LEN)
     }
 
-    /// The header at the start of `bytes`, if there is one that this log wrote.
+    /// The header at the start of `bytes`, if this log wrote one there.
     fn decode(identity: &Identity, bytes: &[u8]) -> Option<Self> {
         let header: &[u8; BATCH_HEADER_LEN] = bytes.first_chunk()?;
-        let ours = header.starts_with(BATCH_MAGIC)
+        let valid = header.starts_with(BATCH_MAGIC)
             && identity.keyed_hash(&header[..24]) == u64::from_le_bytes(array(header, 24));
-        ours.then(|| Self {
+        valid.then(|| Self {
             count: u32::from_le_bytes(array(header, 4)),
             first: u64::from_le_bytes(array(header, 8)),
             length: u64::from_le_bytes(array(header, 16)),
@@ -138,8 +140,8 @@ impl BatchHeader {
     }
 }
 
-/// What precedes the post of a record, whose [`post_checksum`] this is.
-pub(super) fn record_header(
+/// The header of a record, from the [`post_checksum`] of its post.
+pub(crate) fn record_header(
     sequence: u64,
     length: u32,
     post_checksum: u32,
@@ -148,8 +150,9 @@ pub(super) fn record_header(
     (u64::from(checksum) << 32 | u64::from(length)).to_le_bytes()
 }
 
-/// Where the post of this sequence stands in a record at the start of `bytes`, if that is what is there.
-pub(super) fn decode_record(bytes: &[u8], sequence: u64) -> Option<Range<usize>> {
+/// The range of the post in the record at the start of `bytes`, if it is a valid record of this
+/// sequence.
+pub(crate) fn decode_record(bytes: &[u8], sequence: u64) -> Option<Range<usize>> {
     let header: &[u8; RECORD_HEADER_LEN] = bytes.first_chunk()?;
     let length = u32::from_le_bytes(array(header, 0));
     let range = RECORD_HEADER_LEN..RECORD_HEADER_LEN.checked_add(length as usize)?;
@@ -158,8 +161,9 @@ pub(super) fn decode_record(bytes: &[u8], sequence: u64) -> Option<Range<usize>>
     (record_checksum(post_checksum(post), sequence) == checksum).then_some(range)
 }
 
-/// The part of a record's checksum for which its sequence need not be known: of its length and its post.
-pub(super) fn post_checksum(post: &[u8]) -> u32 {
+/// The part of a record's checksum that does not depend on its sequence: over its length and its
+/// post.
+pub(crate) fn post_checksum(post: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&(post.len() as u32).to_le_bytes()), post)
 }
 
@@ -167,29 +171,30 @@ fn record_checksum(post_checksum: u32, sequence: u64) -> u32 {
     crc32c::crc32c_append(post_checksum, &sequence.to_le_bytes())
 }
 
-/// How far a segment can be trusted.
+/// The valid part of a segment.
 #[derive(Debug)]
-pub(super) struct Scan {
-    /// Where its records stand, in order.
-    pub(super) records: Vec<Range<u32>>,
-    /// Where the whole batches end.
-    pub(super) end: usize,
-    /// What is wrong there, if anything follows.
-    pub(super) flaw: Option<Flaw>,
+pub(crate) struct Scan {
+    /// The ranges of its records, in order.
+    pub(crate) records: Vec<Range<u32>>,
+    /// The offset at which the last whole batch ends.
+    pub(crate) end: usize,
+    /// What is wrong at `end`, if anything follows it.
+    pub(crate) flaw: Option<Flaw>,
 }
 
-/// Why a batch cannot be trusted.
+/// Why a batch is not valid.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Flaw {
-    /// Where it shows, from the start of the segment.
-    pub(super) offset: usize,
-    pub(super) what: &'static str,
-    /// Whether a write that a crash interrupted explains it: nothing whole and nothing foreign follows.
-    pub(super) torn: bool,
+pub(crate) struct Flaw {
+    /// The offset of the flaw in the segment.
+    pub(crate) offset: usize,
+    pub(crate) what: &'static str,
+    /// Whether a write that a crash interrupted explains it: nothing valid and nothing foreign
+    /// follows.
+    pub(crate) torn: bool,
 }
 
 /// Finds the records of a segment, batch by batch, up to the first flaw.
-pub(super) fn scan(identity: &Identity, base: u64, segment: &[u8]) -> Scan {
+pub(crate) fn scan(identity: &Identity, base: u64, segment: &[u8]) -> Scan {
     let mut scan = Scan { records: Vec::new(), end: HEADER_LEN, flaw: None };
     while scan.end < segment.len() && scan.flaw.is_none() {
         let next = base + scan.records.len() as u64;
@@ -208,12 +213,13 @@ pub(super) fn scan(identity: &Identity, base: u64, segment: &[u8]) -> Scan {
     scan
 }
 
-/// Where the post of a record stands.
-pub(super) fn post_of(record: &Range<u32>) -> Range<usize> {
+/// The range of the post in a record.
+pub(crate) fn post_of(record: &Range<u32>) -> Range<usize> {
     record.start as usize + RECORD_HEADER_LEN..record.end as usize
 }
 
-/// Where the posts of the batch at the start of `bytes` stand. `bytes` go on to the end of the segment.
+/// The ranges of the posts in the batch at the start of `bytes`, which extend to the end of the
+/// segment.
 fn check_batch(identity: &Identity, next: u64, bytes: &[u8]) -> Result<Vec<Range<usize>>, Flaw> {
     let Some(header) = BatchHeader::decode(identity, bytes) else {
         let torn = !holds_batch_header(identity, &bytes[1..]);
@@ -225,13 +231,14 @@ fn check_batch(identity: &Identity, next: u64, bytes: &[u8]) -> Result<Vec<Range
     }
     let (batch, rest) = bytes.split_at(header.batch_len().min(bytes.len()));
     check_records(&header, batch).map_err(|offset| {
-        // Whoever tore this batch had not begun another one: only unwritten bytes may follow it.
+        // A batch is written only after the one before is durable, so only unwritten bytes may
+        // follow a torn one.
         let torn = rest.iter().all(|byte| *byte == 0);
         Flaw { offset, what: BAD_RECORD, torn }
     })
 }
 
-/// Where the posts of a batch stand, or where the first bad record starts.
+/// The ranges of the posts in a batch, or the offset of the first bad record.
 fn check_records(header: &BatchHeader, batch: &[u8]) -> Result<Vec<Range<usize>>, usize> {
     let mut posts = Vec::with_capacity(batch.len() / 64);
     let mut at = BATCH_HEADER_LEN;

@@ -1,4 +1,4 @@
-//! What a read returns: posts that stay where the log has them.
+//! Posts that a read returns. They share the log's memory and are never copied.
 
 use std::{ops::Range, sync::Arc};
 
@@ -8,29 +8,30 @@ use quartet::encoded;
 /// A stored post.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Its place in the log, from 1.
+    /// Its position in the log, from 1.
     pub sequence: u64,
-    /// The log's number for its writer: 0, 1, 2 … in the order of their first posts. Another log may number otherwise.
+    /// The log's number for its writer: 0, 1, 2 … in the order of their first posts. Another log
+    /// may number its writers differently.
     pub user: u32,
-    /// Its bytes, as `quartet::wire` describes them.
+    /// Its encoding, as `quartet::wire` describes it.
     pub post: Bytes,
 }
 
 impl Record {
-    /// A borrowed look at the post.
+    /// A view of the encoded post.
     pub fn view(&self) -> encoded::PostView<'_> {
         encoded::PostView(&self.post)
     }
 }
 
-/// Posts that a log keeps together, and hands out together: a page of them is a few pieces of blocks, however many posts
-/// it has.
-pub(super) type Block = Arc<[Record]>;
+/// Consecutive posts that share an allocation. A page refers to parts of a few blocks, however many
+/// posts it has.
+pub(crate) type Block = Arc<[Record]>;
 
-/// Posts in the order of the log.
+/// Posts in log order.
 #[derive(Debug, Clone, Default)]
 pub struct Records {
-    pieces: Vec<(Block, Range<usize>)>,
+    parts: Vec<(Block, Range<usize>)>,
     len: usize,
     bytes: usize,
 }
@@ -38,7 +39,7 @@ pub struct Records {
 impl Records {
     /// The posts.
     pub fn iter(&self) -> impl Iterator<Item = &Record> + Clone {
-        self.pieces.iter().flat_map(|(block, range)| &block[range.clone()])
+        self.parts.iter().flat_map(|(block, range)| &block[range.clone()])
     }
 
     /// How many there are.
@@ -51,19 +52,20 @@ impl Records {
         self.len == 0
     }
 
-    /// The newest.
+    /// The newest post.
     pub fn last(&self) -> Option<&Record> {
-        let (block, range) = self.pieces.last()?;
+        let (block, range) = self.parts.last()?;
         block[range.clone()].last()
     }
 
-    /// The bytes of the posts.
+    /// Bytes of all posts, as stored.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Adds what follows in a block, from its post `start` on, while all fits into the limit; returns whether more might.
-    pub(super) fn add(&mut self, block: &Block, start: usize, limit: Limit) -> bool {
+    /// Adds the posts of a block from index `start` on while they fit into the limit. Returns
+    /// whether posts of the next block might fit too.
+    pub(crate) fn add(&mut self, block: &Block, start: usize, limit: Limit) -> bool {
         let fitting = block[start..].iter().take_while(|record| {
             let fits = limit.allows(self.len + 1, self.bytes + record.post.len());
             if fits {
@@ -74,14 +76,14 @@ impl Records {
         });
         let end = start + fitting.count();
         if end > start {
-            self.pieces.push((block.clone(), start..end));
+            self.parts.push((block.clone(), start..end));
         }
         end == block.len() && self.len < limit.posts && self.bytes < limit.bytes
     }
 
-    /// Leaves out what comes after this sequence.
+    /// Removes posts after this sequence.
     pub(crate) fn truncate(&mut self, until: u64) {
-        while let Some((block, range)) = self.pieces.last_mut() {
+        while let Some((block, range)) = self.parts.last_mut() {
             let kept = block[range.clone()].partition_point(|record| record.sequence <= until);
             let gone = &block[range.start + kept..range.end];
             self.len -= gone.len();
@@ -90,7 +92,7 @@ impl Records {
             if kept > 0 {
                 break;
             }
-            self.pieces.pop();
+            self.parts.pop();
         }
     }
 }
@@ -104,13 +106,13 @@ impl From<Vec<Record>> for Records {
 }
 
 impl PartialEq for Records {
-    /// The same posts, however they are kept.
+    /// Compares posts, not the blocks that hold them.
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
     }
 }
 
-/// How much one read may return. The first post is returned whatever its size.
+/// The most that one read may return. The first post is returned whatever its size.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {
     /// Posts.
@@ -132,7 +134,7 @@ impl Limit {
             .collect()
     }
 
-    /// Whether a read may return so many posts of so many bytes in all.
+    /// Whether a read may return this many posts with this many bytes in total.
     fn allows(self, posts: usize, bytes: usize) -> bool {
         posts <= self.posts && (posts == 1 || bytes <= self.bytes)
     }
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_blocks_are_one_row_of_posts_within_the_limit() {
+    fn parts_of_blocks_read_as_one_sequence_within_the_limit() {
         for limit in [Limit { posts: 5, ..ALL }, Limit { bytes: 55, ..ALL }] {
             let mut records = Records::default();
             assert!(records.add(&block(1..4), 1, limit));
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_after_a_sequence_is_left_out() {
+    fn truncate_removes_the_posts_after_a_sequence() {
         for (until, left) in [(9, 5), (5, 5), (4, 4), (3, 3), (1, 1), (0, 0)] {
             let mut records = Records::default();
             assert!(records.add(&block(1..4), 0, ALL) && records.add(&block(4..6), 0, ALL));

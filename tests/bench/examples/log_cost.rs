@@ -11,10 +11,7 @@ use std::{
 };
 
 use quartet::post::v1::PostMessage;
-use quartet_server::log::{
-    Limit, NewPost, Outcome, PostLog,
-    embedded::{EmbeddedLog, Options},
-};
+use quartet_log::{EmbeddedLog, Limit, LogOptions, NewPost, Outcome, PostLog};
 
 /// Writers of the posts, in turn.
 const USERS: u64 = 1000;
@@ -52,7 +49,7 @@ fn run(posts: &str) -> Outcomes {
 }
 
 async fn write(path: &Path, posts: u64) -> Outcomes {
-    let log = EmbeddedLog::open_directory(path, Options::default()).await?;
+    let log = EmbeddedLog::open_directory(path, LogOptions::default()).await?;
     let mut next = 0;
     for (size, share) in [(1, 200), (64, 10), (512, 1)] {
         let end = (next + (posts / share).max(size)).min(posts);
@@ -102,7 +99,7 @@ async fn append(
 async fn read(path: &Path, posts: u64) -> Outcomes {
     let before = status("VmRSS:")?;
     let started = Instant::now();
-    let log = EmbeddedLog::open_directory(path, Options::default()).await?;
+    let log = EmbeddedLog::open_directory(path, LogOptions::default()).await?;
     println!("open: {:.2} s for {posts} posts", started.elapsed().as_secs_f64());
     let memory = status("VmRSS:")? - before;
     println!("memory of the index: {:.1} B per post, {USERS} users", memory as f64 / posts as f64);

@@ -1,3 +1,6 @@
+//! Tests of what the log on disk promises beyond the conformance suite: group commit, segments,
+//! locks, crashes and damage.
+
 use std::{
     collections::BTreeSet,
     path::Path,
@@ -15,31 +18,22 @@ use futures::{
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::*;
-use crate::log::{
-    NewPost, Outcome,
-    conformance::{ALL, append, by_id, post, post_by, read_all, soon},
-    disk::{Fault, MemoryDisk},
+use crate::{
+    disk::{
+        Access, DiskFile,
+        memory::{Fault, MemoryDisk},
+    },
+    fixtures::{
+        ALL, append, by_id, colliding, no_ring, post, post_by, read_all, small_segments, soon,
+    },
+    new_posts::NewPost,
+    post_log::Outcome,
+    records::Record,
+    segment,
 };
 
-/// Segments of a few posts.
-pub(in crate::log) fn small_segments() -> Options {
-    let identity = Identity { log_id: 7, salt: 11 };
-    Options { segment_bytes: 350, identity, ..Options::default() }
-}
-
-/// Nothing is kept in memory: every read goes to the disk.
-pub(in crate::log) fn no_ring() -> Options {
-    Options { ring: RingLimits { posts: 0, bytes: 0 }, ..small_segments() }
-}
-
-/// All ids have one of two hashes; few posts are in memory.
-pub(in crate::log) fn colliding() -> Options {
-    let ring = RingLimits { posts: 5, bytes: 1 << 20 };
-    Options { hash_id: |_, post_id| (post_id.len() % 2) as u32, ring, ..small_segments() }
-}
-
-fn to_read() -> Options {
-    Options { access: Access::Read, ..no_ring() }
+fn to_read() -> LogOptions {
+    LogOptions { access: Access::Read, ..no_ring() }
 }
 
 async fn open(disk: &MemoryDisk) -> Result<EmbeddedLog, OpenError> {
@@ -78,7 +72,7 @@ async fn refused(disk: &MemoryDisk) -> (String, u64, String) {
     }
 }
 
-/// Where the last batch starts.
+/// The offset at which the last batch starts.
 fn last_batch(content: &[u8]) -> usize {
     content.windows(4).rposition(|window| window == b"BTCH").unwrap()
 }
@@ -86,9 +80,9 @@ fn last_batch(content: &[u8]) -> usize {
 // ---- appending
 
 #[tokio::test]
-async fn appends_that_wait_together_share_one_fsync() {
+async fn queued_appends_share_one_fsync() {
     let disk = MemoryDisk::new();
-    let log = EmbeddedLog::open(Arc::new(disk.clone()), Options::default()).await.unwrap();
+    let log = EmbeddedLog::open(Arc::new(disk.clone()), LogOptions::default()).await.unwrap();
     let before = disk.syncs();
     let mut appending = Vec::new();
     for n in 0..50 {
@@ -101,7 +95,7 @@ async fn appends_that_wait_together_share_one_fsync() {
 #[tokio::test]
 async fn a_commit_holds_at_most_4096_posts() {
     let disk = MemoryDisk::new();
-    let log = EmbeddedLog::open(Arc::new(disk.clone()), Options::default()).await.unwrap();
+    let log = EmbeddedLog::open(Arc::new(disk.clone()), LogOptions::default()).await.unwrap();
     let before = disk.syncs();
     let posts = |n| (0..512).map(|m| post(&format!("p{n}-{m}"))).collect::<NewPosts>();
     let mut appending = Vec::new();
@@ -127,27 +121,27 @@ async fn a_commit_of_duplicates_writes_nothing() {
 
 #[tokio::test]
 async fn an_append_waits_while_16_mib_are_pending() {
-    let log = EmbeddedLog::open(Arc::new(MemoryDisk::new()), Options::default()).await.unwrap();
+    let log = EmbeddedLog::open(Arc::new(MemoryDisk::new()), LogOptions::default()).await.unwrap();
     let large = |n: usize| vec![post_by("u", &format!("p{n}"), &"x".repeat(1024 * 1024))];
     let mut taken = Vec::new();
     for n in 0..15 {
         taken.push(log.append(large(n).into()).now_or_never().expect("there is room").unwrap());
     }
     let mut waiting = pin!(log.append(large(15).into()));
-    assert!(waiting.as_mut().now_or_never().is_none(), "there was room beyond the bound");
+    assert!(waiting.as_mut().now_or_never().is_none(), "it was taken in beyond the limit");
     soon(waiting).await.unwrap().await.unwrap();
     assert_eq!(*log.head().borrow(), 16);
 }
 
 #[tokio::test]
-async fn an_append_larger_than_all_the_room_is_still_taken() {
-    let log = EmbeddedLog::open(Arc::new(MemoryDisk::new()), Options::default()).await.unwrap();
+async fn an_append_larger_than_all_the_room_is_accepted() {
+    let log = EmbeddedLog::open(Arc::new(MemoryDisk::new()), LogOptions::default()).await.unwrap();
     let huge = post_by("u", "huge", &"x".repeat(PENDING_BYTES + 1));
     assert_eq!(soon(append(&log, vec![huge])).await, [Outcome::Created(1)]);
 }
 
 #[tokio::test]
-async fn closing_stores_what_was_taken_in_and_refuses_the_rest() {
+async fn closing_stores_queued_appends_and_refuses_later_ones() {
     let disk = MemoryDisk::new();
     let log = open(&disk).await.unwrap();
     let appending = log.append(vec![post("a")].into()).await.unwrap();
@@ -159,12 +153,12 @@ async fn closing_stores_what_was_taken_in_and_refuses_the_rest() {
 }
 
 #[tokio::test]
-async fn closing_ends_though_others_go_on_appending() {
+async fn closing_ends_while_writers_keep_appending() {
     let directory = tempfile::tempdir().unwrap();
-    let log = EmbeddedLog::open_directory(&directory, Options::default()).await.unwrap();
+    let log = EmbeddedLog::open_directory(&directory, LogOptions::default()).await.unwrap();
     let log = Arc::new(log);
     let mut writers = JoinSet::new();
-    // Twice what one commit takes, so that something always waits.
+    // Twice what one commit takes, so that an append is always queued.
     for _ in 0..2 * 4096 / 512 {
         let log = log.clone();
         writers.spawn(async move {
@@ -197,11 +191,11 @@ async fn after_a_failed_fsync_nothing_more_is_acknowledged() {
     assert!(matches!(later, Err(LogError::Failed(_))), "even a duplicate is refused: {later:?}");
     assert!(failure.borrow().is_some());
     assert_eq!(*log.head().borrow(), 1);
-    assert_eq!(read_all(&log).await.len(), 1, "reading goes on");
+    assert_eq!(read_all(&log).await.len(), 1, "reads still work");
     assert!(matches!(soon(log.close()).await, Err(LogError::Failed(_))));
 }
 
-/// A disk, or a file of it, whose writes panic when told to.
+/// A disk, or a file on it, whose writes panic once a flag is set.
 #[derive(Debug)]
 struct Panicking<T: ?Sized> {
     inner: Arc<T>,
@@ -272,14 +266,14 @@ impl DiskFile for Panicking<dyn DiskFile> {
 }
 
 #[tokio::test]
-async fn a_panic_of_the_writer_is_an_error_for_all() {
+async fn a_panic_in_the_writer_is_an_error_for_every_append() {
     let directory = tempfile::tempdir().unwrap();
     let disks: [Arc<dyn Disk>; 2] =
         [Arc::new(MemoryDisk::new()), Arc::new(RealDisk::new(directory.path()))];
     for disk in disks {
         let panics = Arc::<AtomicBool>::default();
         let disk = Arc::new(Panicking { inner: disk, panics: panics.clone() });
-        let log = EmbeddedLog::open(disk, Options::default()).await.unwrap();
+        let log = EmbeddedLog::open(disk, LogOptions::default()).await.unwrap();
         append(&log, vec![post("a")]).await;
         panics.store(true, Ordering::Relaxed);
         let appending = log.append(vec![post("b")].into()).await.unwrap();
@@ -292,7 +286,7 @@ async fn a_panic_of_the_writer_is_an_error_for_all() {
 }
 
 #[tokio::test]
-async fn a_segment_ends_where_the_next_batch_would_not_fit() {
+async fn a_segment_ends_when_the_next_batch_would_not_fit() {
     let disk = written().await;
     let names = segments(&disk);
     assert_eq!(
@@ -320,11 +314,12 @@ async fn duplicates_are_known_after_a_restart() {
 #[tokio::test]
 async fn a_log_keeps_its_id() {
     let disk = MemoryDisk::new();
-    let log = EmbeddedLog::open(Arc::new(disk.clone()), Options::default()).await.unwrap();
+    let log = EmbeddedLog::open(Arc::new(disk.clone()), LogOptions::default()).await.unwrap();
     log.close().await.unwrap();
-    let again = EmbeddedLog::open(Arc::new(disk), Options::default()).await.unwrap();
+    let again = EmbeddedLog::open(Arc::new(disk), LogOptions::default()).await.unwrap();
     assert_eq!(again.log_id(), log.log_id());
-    let other = EmbeddedLog::open(Arc::new(MemoryDisk::new()), Options::default()).await.unwrap();
+    let other =
+        EmbeddedLog::open(Arc::new(MemoryDisk::new()), LogOptions::default()).await.unwrap();
     assert_ne!(other.log_id(), log.log_id());
     assert_eq!(log.log_id().len(), 32);
 }
@@ -357,7 +352,7 @@ async fn a_log_has_one_writer_or_many_readers() {
 }
 
 #[tokio::test]
-async fn reading_makes_no_log() {
+async fn opening_for_reading_creates_no_log() {
     let directory = tempfile::tempdir().unwrap();
     let error = EmbeddedLog::open_directory(&directory, to_read()).await.unwrap_err();
     assert!(matches!(error, OpenError::NoLog { .. }), "{error}");
@@ -375,12 +370,13 @@ fn list(directory: &Path) -> BTreeSet<std::ffi::OsString> {
 
 // ---- crashes
 
-/// Appends with rotation and duplicates in it, two to a commit; returns what was acknowledged, up to the first failure.
+/// Appends that start new segments and include duplicates, two to a commit. Returns the
+/// acknowledged posts, up to the first failure.
 async fn workload(disk: &MemoryDisk) -> Vec<(NewPost, u64)> {
     let mut acknowledged = Vec::new();
     let Ok(log) = open(disk).await else { return acknowledged };
     for group in sent().chunks(3) {
-        // Two appends that wait together: one commit takes both.
+        // Two appends queued together end in one commit.
         let (some, others) = group.split_at(2);
         let taken =
             [log.append(some.to_vec().into()).await, log.append(others.to_vec().into()).await];
@@ -403,7 +399,8 @@ fn sent() -> Vec<NewPost> {
     (0..24).map(post).collect()
 }
 
-/// The log holds what was acknowledged, where that was said, nothing twice and nothing that was not sent.
+/// Checks that the log holds every acknowledged post at its sequence, no post twice, and no post
+/// that was not sent.
 async fn check(log: &EmbeddedLog, acknowledged: &[(NewPost, u64)]) -> Vec<Record> {
     let records = read_all(log).await;
     let found = by_id(&records);
@@ -424,32 +421,32 @@ async fn a_crash_at_any_moment_loses_nothing_that_was_acknowledged_or_seen() {
         for seed in 0..6 {
             let rng = &mut StdRng::seed_from_u64(seed);
             let found = disk.crash(rng);
-            let log = open(&found).await.expect("a crash leaves a log that opens");
+            let log = open(&found).await.expect("a log opens after a crash");
             let seen = check(&log, &acknowledged).await;
-            // Whoever saw a post sees it after another crash too, without any append in between.
+            // A post that was read survives another crash, without any append in between.
             let log = open(&found.crash(rng)).await.unwrap();
             assert_eq!(check(&log, &acknowledged).await[..seen.len()], seen[..]);
-            // Everything that was not acknowledged can be sent again, and is there once.
+            // Posts that were not acknowledged can be sent again, and are stored once.
             append(&log, sent()).await;
             check(&log, &acknowledged).await;
         }
         if disk.operations() <= moment {
-            assert!(moment > 30, "the workload writes and rotates");
+            assert!(moment > 30, "the workload writes several segments");
             return;
         }
     }
 }
 
 #[tokio::test]
-async fn after_a_failed_operation_a_reopened_log_serves_only_what_will_last() {
+async fn after_a_failed_operation_a_reopened_log_serves_only_durable_posts() {
     for moment in 0.. {
         let disk = MemoryDisk::new();
         disk.arm(moment, Fault::Error(io::ErrorKind::Other));
         let acknowledged = workload(&disk).await;
-        // The same disk: it still shows what the failed fsync never saved.
+        // The same disk, which still shows data that the failed fsync never saved.
         let log = match open(&disk).await {
             Ok(log) => log,
-            Err(_) => open(&disk).await.expect("a failed operation leaves a log that opens"),
+            Err(_) => open(&disk).await.expect("a log opens after a failed operation"),
         };
         let seen = check(&log, &acknowledged).await;
         for seed in 0..4 {
@@ -472,7 +469,7 @@ async fn a_last_batch_torn_at_any_byte_is_cut_off() {
             let mut torn = whole[..length].to_vec();
             torn.resize(length + zeros, 0);
             if torn.starts_with(&whole) {
-                continue; // the bytes that are missing were zeros
+                continue; // the missing bytes were zeros
             }
             disk.replace(&name, torn);
             let log = open(&disk).await.unwrap();
@@ -484,11 +481,11 @@ async fn a_last_batch_torn_at_any_byte_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_file_that_never_came_to_its_place_is_removed() {
+async fn an_incomplete_file_is_removed() {
     let disk = written().await;
     disk.replace("00000000000000000009.log.tmp", b"half a copy".to_vec());
     disk.replace("00000000000000000011.log.tmp", Vec::new());
-    disk.replace("notes.tmp", b"somebody else's".to_vec());
+    disk.replace("notes.tmp", b"of another program".to_vec());
     let log = open(&disk).await.unwrap();
     assert_eq!(read_all(&log).await.len(), 12);
     let names = disk.list().unwrap();
@@ -500,7 +497,8 @@ async fn a_file_that_never_came_to_its_place_is_removed() {
 
 // ---- damage
 
-/// Flips each byte of a log in turn and hands the disk, the file, the offset, and whether it is in the last batch.
+/// Flips each byte of a log in turn and calls `check` with the disk, the file, the offset, and
+/// whether the byte is in the last batch.
 async fn flip_each(mut check: impl AsyncFnMut(&MemoryDisk, &str, usize, bool)) {
     let whole = written().await;
     let names = segments(&whole);
@@ -532,7 +530,7 @@ async fn a_flipped_byte_is_refused_by_file_and_offset_unless_it_looks_like_a_tor
 }
 
 #[tokio::test]
-async fn a_damaged_log_can_be_read_up_to_the_damage_and_is_not_touched() {
+async fn a_damaged_log_is_served_up_to_the_damage_and_not_changed() {
     let whole = read_all(&open(&written().await).await.unwrap()).await;
     flip_each(async |disk, name, offset, _| {
         let before = disk.operations();
@@ -543,7 +541,10 @@ async fn a_damaged_log_can_be_read_up_to_the_damage_and_is_not_touched() {
         let head = *log.head().borrow();
         assert_eq!(read_all(&log).await, whole[..head as usize]);
         let start = segment::base_of(name).unwrap() - 1;
-        assert!((start..start + 4).contains(&head), "all before {name}, and not the damage");
+        assert!(
+            (start..start + 4).contains(&head),
+            "all before {name}, and none from the damage on"
+        );
         assert!(matches!(log.append(vec![post("new")].into()).await, Err(LogError::ReadOnly)));
         log.close().await.unwrap();
         assert_eq!(disk.operations(), before);
@@ -587,17 +588,17 @@ async fn a_batch_that_is_missing_within_a_segment_is_refused() {
 }
 
 #[tokio::test]
-async fn a_format_from_the_future_is_named() {
+async fn a_newer_format_version_is_refused_by_its_number() {
     let disk = written().await;
     flip(&disk, "00000000000000000001.log", 9);
     assert!(refused(&disk).await.2.contains("format version 4097"));
 }
 
 #[tokio::test]
-async fn a_post_cannot_pass_for_a_batch() {
+async fn a_post_cannot_forge_a_batch() {
     let disk = MemoryDisk::new();
     let log = open(&disk).await.unwrap();
-    // Whoever knows the format but not the salt writes a post that holds a batch.
+    // A client that knows the format, but not the salt, sends a post that contains a batch.
     let record = [&segment::record_header(2, 1, segment::post_checksum(b"x"))[..], b"x"].concat();
     let header = segment::BatchHeader { count: 1, first: 2, length: record.len() as u64 };
     let mut forger = post("forged");
@@ -620,19 +621,19 @@ async fn damage_under_a_running_log_ends_the_read_that_meets_it() {
     flip(&disk, name, at);
     assert_eq!(log.read(4, ALL).await.unwrap().len(), 2, "p4 and p5 precede it");
     let LogError::Damaged { file, offset, .. } = log.read(6, ALL).await.unwrap_err() else {
-        panic!("not told as damage")
+        panic!("expected damage")
     };
     assert!(file == name && (offset as usize) < at && at - (offset as usize) < 80);
-    assert_eq!(log.read(7, ALL).await.unwrap().len(), 5, "what follows is fine");
+    assert_eq!(log.read(7, ALL).await.unwrap().len(), 5, "posts after the damage can be read");
     let page = log.read_user("alice", 0, ALL).await.unwrap();
     assert_eq!((page.records.len(), page.position, page.more), (6, 6, true));
-    // The id of the damaged post cannot be checked, so it cannot be given away either.
+    // The id of the damaged post cannot be read, so a post that may have it is refused.
     let appending = log.append(vec![post("p6")].into()).await.unwrap();
     assert!(matches!(appending.await, Err(LogError::Damaged { .. })));
 }
 
 #[tokio::test]
-async fn a_file_that_vanished_under_a_running_log_is_an_error() {
+async fn a_file_missing_under_a_running_log_is_an_error() {
     let disk = written().await;
     let log = open(&disk).await.unwrap();
     disk.replace("00000000000000000001.log", Vec::new());

@@ -1,7 +1,7 @@
-//! What is kept in memory for every post: where it stands, whose it is, and that its id is taken.
+//! What is kept in memory for every post: its offset, its writer, and the hash of its id.
 //!
-//! Nothing here is stored; it is built again from the segments when the log opens. `docs/reference/log-format.md` says
-//! what it costs per post.
+//! Nothing here is stored; recovery rebuilds it from the segments when the log opens.
+//! `docs/reference/log-format.md` lists the cost per post.
 
 use std::{
     hash::RandomState,
@@ -10,38 +10,40 @@ use std::{
 
 use hashbrown::{HashMap, HashTable};
 
-use super::{Limit, blocks::BLOCK_BYTES, segment::Identity};
+use super::blocks::BLOCK_BYTES;
+use crate::{records::Limit, segment::Identity};
 
-/// Posts that a log can hold. The index counts in 32 bits, which halves it; it would fill 100 GiB by then.
+/// Most posts in one log. Sequences have 32 bits here, which halves the index; at the limit it
+/// would take 100 GiB.
 pub(super) const MAX_POSTS: u64 = u32::MAX as u64;
 
-/// Bytes that one read takes from the disk, whatever its caller would accept (one post alone may be larger).
+/// Most bytes that one read takes from the disk, whatever its limit (a single post may be larger).
 const READ_BYTES: usize = 1024 * 1024;
 
-/// Where posts stand, and whose they are.
+/// Where posts stand, and who wrote them.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    segments: Vec<Segment>,
-    /// The numbers of the users.
+    segments: Vec<SegmentIndex>,
+    /// Users to their numbers.
     users: HashMap<String, u32, RandomState>,
-    /// The sequences of their posts.
+    /// Numbers of users to the sequences of their posts.
     posts: Vec<Vec<u32>>,
 }
 
-/// Where a record starts in its file, and the number of its post's writer.
+/// The offset of a record in its file, and the number of its post's writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct RecordEntry {
     pub(super) start: u32,
     pub(super) user: u32,
 }
 
-/// A segment that holds posts.
+/// The records of a segment that holds posts.
 #[derive(Debug)]
-struct Segment {
+struct SegmentIndex {
     base: u64,
-    /// Its records, in the order of their sequences.
-    records: Vec<Entry>,
-    /// Where the last record ends.
+    /// In the order of their sequences.
+    records: Vec<RecordEntry>,
+    /// The offset at which the last record ends.
     end: u32,
 }
 
@@ -52,23 +54,24 @@ pub(super) struct Run {
     pub(super) base: u64,
     /// The sequence of the first post.
     pub(super) first: u64,
-    /// Its records.
-    pub(super) records: Vec<Entry>,
-    /// Where they end. Between two records may stand the header of a batch.
+    /// Their records.
+    pub(super) records: Vec<RecordEntry>,
+    /// The offset at which the last one ends. A batch header may stand between two records.
     pub(super) end: u32,
 }
 
 impl Index {
-    /// Takes the next post in: its record stands at `place` of the segment that starts with sequence `base`.
+    /// Adds the next post: its record stands at `place` in the segment that starts with sequence
+    /// `base`.
     pub(super) fn push(&mut self, base: u64, place: Range<u64>, user_id: &str) {
         let (sequence, user) = (self.last() + 1, self.number(user_id));
         self.posts[user as usize].push(narrow(sequence));
         let segment = self.segment(base);
-        segment.records.push(Entry { start: narrow(place.start), user });
+        segment.records.push(RecordEntry { start: narrow(place.start), user });
         segment.end = narrow(place.end);
     }
 
-    /// The number of a user, who gets the next one with the first post.
+    /// The number of a user; a new user gets the next one.
     fn number(&mut self, user_id: &str) -> u32 {
         let next = self.posts.len() as u32;
         let number = *self.users.entry_ref(user_id).or_insert(next);
@@ -78,20 +81,20 @@ impl Index {
         number
     }
 
-    /// The newest segment, which is begun if it is another one than before.
-    fn segment(&mut self, base: u64) -> &mut Segment {
+    /// The newest segment, which is added if its base is new.
+    fn segment(&mut self, base: u64) -> &mut SegmentIndex {
         if self.segments.last().is_none_or(|newest| newest.base != base) {
             if let Some(full) = self.segments.last_mut() {
                 full.records.shrink_to_fit();
             }
-            self.segments.push(Segment { base, records: Vec::new(), end: 0 });
+            self.segments.push(SegmentIndex { base, records: Vec::new(), end: 0 });
         }
-        self.segments.last_mut().expect("invariant: it was begun above")
+        self.segments.last_mut().expect("invariant: it was added above")
     }
 
     /// The newest sequence.
     pub(super) fn last(&self) -> u64 {
-        self.segments.last().map_or(0, Segment::last)
+        self.segments.last().map_or(0, SegmentIndex::last)
     }
 
     /// The sequences of a user's posts after `after`.
@@ -101,11 +104,12 @@ impl Index {
         &sequences[sequences.partition_point(|sequence| u64::from(*sequence) <= after)..]
     }
 
-    /// Where to read these posts, which are in order: as many as the limit allows, and at least one.
+    /// Where posts with these sequences, which are in order, stand: as many as the limit allows,
+    /// and at least one.
     pub(super) fn runs(&self, sequences: impl Iterator<Item = u64>, limit: Limit) -> Vec<Run> {
         let (mut runs, mut bytes) = (Vec::<Run>::new(), 0);
         for sequence in sequences.take(limit.posts) {
-            let (base, entry, end) = self.place(sequence);
+            let (base, entry, end) = self.locate(sequence);
             bytes += (end - entry.start) as usize;
             if bytes > limit.bytes.min(READ_BYTES) && !runs.is_empty() {
                 break;
@@ -118,11 +122,11 @@ impl Index {
         runs
     }
 
-    /// The posts of the block that a stored post is in.
+    /// The posts of the block that holds a stored post.
     pub(super) fn block(&self, sequence: u64) -> RangeInclusive<u64> {
         let segment = self.segment_of(sequence);
         let number = segment.records[(sequence - segment.base) as usize].start / BLOCK_BYTES;
-        // How many records start before this block, and before the next.
+        // The count of records that start before a block.
         let before = |number: u32| {
             let start = number.saturating_mul(BLOCK_BYTES);
             segment.records.partition_point(|record| record.start < start) as u64
@@ -130,18 +134,19 @@ impl Index {
         segment.base + before(number)..=segment.base + before(number + 1) - 1
     }
 
-    fn segment_of(&self, sequence: u64) -> &Segment {
+    fn segment_of(&self, sequence: u64) -> &SegmentIndex {
         let after = self.segments.partition_point(|segment| segment.base <= sequence);
         &self.segments[after - 1]
     }
 
     /// The number of a stored post's writer.
     pub(super) fn user(&self, sequence: u64) -> u32 {
-        self.place(sequence).1.user
+        self.locate(sequence).1.user
     }
 
-    /// The segment of a stored post, its record, and where the one that follows it there starts.
-    fn place(&self, sequence: u64) -> (u64, Entry, u32) {
+    /// The base of a stored post's segment, its record, and the offset at which the next record
+    /// starts.
+    fn locate(&self, sequence: u64) -> (u64, RecordEntry, u32) {
         let segment = self.segment_of(sequence);
         let n = (sequence - segment.base) as usize;
         let end = segment.records.get(n + 1).map_or(segment.end, |next| next.start);
@@ -149,7 +154,7 @@ impl Index {
     }
 }
 
-impl Segment {
+impl SegmentIndex {
     fn last(&self) -> u64 {
         self.base + self.records.len() as u64 - 1
     }
@@ -160,22 +165,22 @@ impl Run {
         self.first + self.records.len() as u64
     }
 
-    fn extend(&mut self, record: Entry, end: u32) {
+    fn extend(&mut self, record: RecordEntry, end: u32) {
         self.records.push(record);
         self.end = end;
     }
 }
 
-/// Hashes a post's id. A parameter, so that tests can choose one that collides.
+/// A hash of post ids. A parameter, so that tests can make ids collide.
 pub type HashId = fn(&Identity, &str) -> u32;
 
-/// The hash that logs use. 32 bits halve the table; among a million posts one new id in 4,000 finds a stranger's hash
-/// and costs a look at that record.
+/// The hash that logs use, keyed with the log's salt. 32 bits halve the table; among a million
+/// posts one new id in 4,000 collides and costs a read of the other record.
 pub fn hash_id(identity: &Identity, post_id: &str) -> u32 {
     identity.keyed_hash(post_id.as_bytes()) as u32
 }
 
-/// Which ids are taken, up to their hash.
+/// Hashes of the ids that are taken.
 #[derive(Debug, Default)]
 pub(super) struct Ids(HashTable<Id>);
 
@@ -186,20 +191,21 @@ struct Id {
 }
 
 impl Ids {
-    /// The posts that may have the id with this hash; the record knows.
+    /// The posts whose ids have this hash; only their records tell whether an id is the same.
     pub(super) fn candidates(&self, hash: u32) -> impl Iterator<Item = u64> {
         let same = self.0.iter_hash(widen(hash)).filter(move |id| id.hash == hash);
         same.map(|id| u64::from(id.sequence))
     }
 
-    /// Takes the id with this hash.
+    /// Adds an id by its hash.
     pub(super) fn insert(&mut self, hash: u32, sequence: u64) {
         let id = Id { hash, sequence: narrow(sequence) };
         self.0.insert_unique(widen(hash), id, |id| widen(id.hash));
     }
 }
 
-/// The table picks a slot by the low bits and tells neighbours apart by the high ones.
+/// The table picks a bucket by the low bits and compares entries by the high ones, so both get all
+/// 32.
 fn widen(hash: u32) -> u64 {
     u64::from(hash) << 32 | u64::from(hash)
 }

@@ -1,50 +1,55 @@
-//! What happens when a log opens: its segments are read from the first byte to the last, and trusted or refused.
+//! Opening a log: reads its segments from the first byte to the last and checks every record.
 //!
-//! A batch is written only after the one before it was synced, and a segment gets its name only after it was synced. A
-//! crash can therefore tear the last batch of the last segment and nothing else. Such a tail is cut off: nobody was
-//! told about it. Everything else that does not fit is damage, and an error that names file and offset; a log that is
-//! opened to be read serves what precedes it.
+//! A batch is written only after the one before it was synced, and a segment gets its name only
+//! after it was synced. A crash can therefore tear the last batch of the last segment and nothing
+//! else. Such a tail is cut off: it was never acknowledged. Everything else that is not valid is
+//! damage, an error that names file and offset; a log that is opened for reading serves what
+//! precedes it.
 //!
-//! Segments are read and checked on a second thread while the one before is indexed, which is the other half of the work.
+//! Each segment is read and checked on a second thread while the one before it is indexed, which is
+//! the other half of the work.
 //!
-//! The last segment is copied to a new file before anything is served. What a process reads may be pages that an
-//! earlier, failed fsync left marked clean and never wrote; only bytes that are written again can be synced again.
+//! The last segment is copied to a new file before anything is served. The bytes that were read may
+//! be pages that an earlier, failed fsync left marked clean and never wrote; only bytes that are
+//! written again can be synced again.
 
 use std::{io, mem::take, panic::resume_unwind, sync::Arc, thread};
 
 use quartet::encoded::PostView;
 
 use super::{
-    LogError,
-    disk::{self, Access, Disk, DiskFile, LockGuard},
-    embedded::{OpenError, Options},
     index::{HashId, Ids, Index},
+    options::LogOptions,
+};
+use crate::{
+    disk::{self, Access, Disk, DiskFile, LockGuard},
+    error::{LogError, OpenError},
     segment::{self, Identity, Scan},
 };
 
-/// A log, as it was found.
+/// The state of a log that was found or created on disk.
 #[derive(Debug)]
 pub(super) struct Recovered {
     pub(super) identity: Identity,
     pub(super) hash: HashId,
     pub(super) index: Index,
     pub(super) ids: Ids,
-    /// Where to go on writing, unless the log is only read.
+    /// The segment to append to; none if the log is read-only.
     pub(super) tail: Option<Tail>,
-    /// None on a disk where a reader cannot have one.
+    /// None if a reader could not take one.
     pub(super) lock: Option<LockGuard>,
 }
 
-/// A segment, as it was read.
-struct Segment {
+/// A segment that was read and checked.
+struct ScannedSegment {
     base: u64,
     file: String,
     bytes: Vec<u8>,
     scan: Scan,
 }
 
-impl Segment {
-    /// Reads a segment into a buffer that may have been used before, and checks its batches.
+impl ScannedSegment {
+    /// Reads a segment into `bytes`, reusing the allocation, and checks its batches.
     fn read(
         disk: &dyn Disk,
         identity: &Identity,
@@ -58,33 +63,33 @@ impl Segment {
     }
 }
 
-/// Offsets are kept in 32 bits. Segments are begun anew long before.
+/// Largest file that is read, in bytes: offsets have 32 bits. Segments end long before.
 const MAX_FILE: u64 = u32::MAX as u64;
 
-/// The segment that is written to.
+/// The segment that is appended to.
 #[derive(Debug)]
 pub(super) struct Tail {
     pub(super) base: u64,
-    /// Bytes that are whole and synced.
+    /// Bytes of the header and the synced batches.
     pub(super) length: u64,
     pub(super) file: Arc<dyn DiskFile>,
 }
 
 impl Tail {
-    /// Puts a segment in its place, durably.
+    /// Creates a segment with this content, durably and atomically.
     fn install(disk: &dyn Disk, base: u64, content: &[u8]) -> io::Result<Self> {
         let file = disk::install(disk, &segment::file_name(base), content)?;
         Ok(Self { base, length: content.len() as u64, file })
     }
 
-    /// Begins a segment.
-    pub(super) fn begin(disk: &dyn Disk, identity: &Identity, base: u64) -> io::Result<Self> {
+    /// Creates an empty segment.
+    pub(super) fn create(disk: &dyn Disk, identity: &Identity, base: u64) -> io::Result<Self> {
         Self::install(disk, base, &segment::encode_header(identity, base))
     }
 }
 
-/// Reads the log on this disk, or makes one if there is none.
-pub(super) fn recover(disk: &dyn Disk, options: &Options) -> Result<Recovered, OpenError> {
+/// Reads the log on this disk, or creates one if there is none.
+pub(super) fn recover(disk: &dyn Disk, options: &LogOptions) -> Result<Recovered, OpenError> {
     let write = options.access == Access::Write;
     let lock = lock(disk, options.access)?;
     let files = match disk.list() {
@@ -104,12 +109,12 @@ pub(super) fn recover(disk: &dyn Disk, options: &Options) -> Result<Recovered, O
     let mut log = Recovered::new(identity, options.hash_id, lock);
     match log.read_segments(disk, &bases, write) {
         Err(damage @ LogError::Damaged { .. }) if !write => {
-            tracing::error!(%damage, head = log.index.last(), "only what precedes it is served");
+            tracing::error!(%damage, head = log.index.last(), "only the posts before the damage are served");
         }
         result => result?,
     }
     if write && bases.is_empty() {
-        log.tail = Some(Tail::begin(disk, &identity, 1)?);
+        log.tail = Some(Tail::create(disk, &identity, 1)?);
     }
     Ok(log)
 }
@@ -120,7 +125,7 @@ impl Recovered {
         Self { identity, hash, index, ids, tail: None, lock }
     }
 
-    /// Takes in the segments, and copies the last one if it is to be written to.
+    /// Indexes the segments, and copies the last one if the log is opened for writing.
     fn read_segments(
         &mut self,
         disk: &dyn Disk,
@@ -130,7 +135,7 @@ impl Recovered {
         let identity = self.identity;
         thread::scope(|scope| {
             let read = |base: u64, buffer| {
-                scope.spawn(move || Segment::read(disk, &identity, base, buffer))
+                scope.spawn(move || ScannedSegment::read(disk, &identity, base, buffer))
             };
             let mut bases = bases.iter();
             let mut spare = Vec::new();
@@ -139,7 +144,7 @@ impl Recovered {
                 let segment = reading.join().unwrap_or_else(|panic| resume_unwind(panic))?;
                 ahead = bases.next().map(|base| read(*base, take(&mut spare)));
                 let last = ahead.is_none();
-                self.take_in(&segment, last)?;
+                self.index_segment(&segment, last)?;
                 if last && write {
                     let whole = &segment.bytes[..segment.scan.end];
                     self.tail = Some(Tail::install(disk, segment.base, whole)?);
@@ -150,9 +155,9 @@ impl Recovered {
         })
     }
 
-    /// Takes in the posts of a segment.
-    fn take_in(&mut self, segment: &Segment, last: bool) -> Result<(), LogError> {
-        let Segment { base, file, bytes, scan } = segment;
+    /// Indexes the posts of a segment. The last one may end with a torn batch.
+    fn index_segment(&mut self, segment: &ScannedSegment, last: bool) -> Result<(), LogError> {
+        let ScannedSegment { base, file, bytes, scan } = segment;
         self.check_header(file, *base, bytes)?;
         for (place, sequence) in scan.records.iter().zip(*base..) {
             let post = PostView(&bytes[segment::post_of(place)]);
@@ -163,14 +168,14 @@ impl Recovered {
             None => {}
             Some(flaw) if last && flaw.torn => {
                 let (offset, bytes) = (scan.end, bytes.len() - scan.end);
-                tracing::warn!(file, offset, bytes, "a write that never ended is cut off");
+                tracing::warn!(file, offset, bytes, "cut off a write that a crash interrupted");
             }
             Some(flaw) => return Err(damaged(file, flaw.offset, flaw.what)),
         }
         Ok(())
     }
 
-    /// Whether this is the segment that belongs here.
+    /// Checks that this is the segment that comes next.
     fn check_header(&self, file: &str, base: u64, bytes: &[u8]) -> Result<(), LogError> {
         let (identity, header_base) = decode_header(file, bytes)?;
         let next = self.index.last() + 1;
@@ -195,7 +200,7 @@ fn lock(disk: &dyn Disk, access: Access) -> Result<Option<LockGuard>, OpenError>
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             Err(OpenError::InUse { directory: disk.name() })
         }
-        // A reader makes no lock file: without one, no writer is there either.
+        // A reader does not create a missing lock file; without one there is no writer either.
         Err(error) if access == Access::Read => {
             tracing::debug!(%error, "reading without a lock");
             Ok(None)
@@ -204,11 +209,11 @@ fn lock(disk: &dyn Disk, access: Access) -> Result<Option<LockGuard>, OpenError>
     }
 }
 
-/// Removes what a crash left of files that never came to their place.
+/// Removes incomplete files that a crash left behind.
 fn remove_temporary(disk: &dyn Disk, files: &[String]) -> io::Result<()> {
     let is_segment = |name: &str| segment::base_of(name).is_some();
-    let ours = |name: &&String| name.strip_suffix(disk::TEMPORARY).is_some_and(is_segment);
-    files.iter().filter(ours).try_for_each(|name| disk.remove(name))
+    let incomplete = |name: &&String| name.strip_suffix(disk::TEMPORARY).is_some_and(is_segment);
+    files.iter().filter(incomplete).try_for_each(|name| disk.remove(name))
 }
 
 fn identity_of(disk: &dyn Disk, base: u64) -> Result<Identity, LogError> {
@@ -219,7 +224,7 @@ fn identity_of(disk: &dyn Disk, base: u64) -> Result<Identity, LogError> {
     Ok(decode_header(&file, &header)?.0)
 }
 
-/// Reads a whole file into a buffer.
+/// Reads a whole file into `bytes`.
 fn read_file(disk: &dyn Disk, file: &str, bytes: &mut Vec<u8>) -> Result<(), LogError> {
     let open = disk.open(file)?;
     let size = open.size()?;

@@ -1,95 +1,95 @@
-//! Posts of one append in the hands of the writer: they become records, those that are new.
+//! Posts of one append that the writer turns into records, leaving out those stored earlier.
 
 use std::io;
 
 use bytes::Bytes;
 use quartet::encoded::PostView;
 
-use super::{
+use crate::{
     disk::DiskFile,
-    new_posts::{NewPosts, Place},
+    new_posts::{NewPosts, PostSpan},
     segment::{self, BATCH_HEADER_LEN, RECORD_HEADER_LEN},
 };
 
-/// Pending: from the first post to the last, each is kept or passed over.
+/// Posts of one append. From the first to the last, the writer keeps each or skips it.
 #[derive(Debug)]
-pub(super) struct Pending {
-    /// Those that are kept come first, in the order of their sequences, and without gaps.
+pub(super) struct PendingPosts {
+    /// Kept posts are moved to the front, in the order of their sequences and without gaps.
     posts: NewPosts,
-    /// The hashes of the ids of all posts that came.
+    /// The hashes of the ids of all posts, kept or not.
     ids: Vec<u32>,
     kept: usize,
-    /// The sequence of the first one that is kept.
+    /// The sequence of the first kept post.
     first: u64,
 }
 
-impl Pending {
-    /// Prepares posts for the writer. What can be done by the many threads that bring them is done here: there is one
-    /// writer.
+impl PendingPosts {
+    /// Prepares posts for the writer. Hashes are computed here, on the callers' threads, because
+    /// there is one writer.
     pub(super) fn new(mut posts: NewPosts, hash: impl Fn(&str) -> u32) -> Self {
         posts.shrink();
         let ids = (0..posts.len()).map(|n| hash(posts.post_id(n))).collect();
         Self { posts, ids, kept: 0, first: 0 }
     }
 
-    /// How many posts came.
+    /// Number of posts, kept or not.
     pub(super) fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// Bytes of the records.
+    /// Bytes of the records that are left.
     pub(super) fn size(&self) -> usize {
         self.posts.size() - BATCH_HEADER_LEN
     }
 
-    /// The hash of a post's id.
+    /// The hash of the `n`th post's id.
     pub(super) fn id(&self, n: usize) -> u32 {
         self.ids[n]
     }
 
-    /// Whether the post with this number has the id of a stored one.
+    /// Whether the `n`th post has the id of a stored post.
     pub(super) fn has_id_of(&self, n: usize, stored: &[u8]) -> bool {
         self.posts.post_id(n) == PostView(stored).post_id()
     }
 
-    /// Whether it is the same post, whenever it was created.
+    /// Whether the `n`th post has the content of a stored one; `create_time` may differ.
     pub(super) fn same_content(&self, n: usize, stored: &[u8]) -> bool {
         self.posts.same_content(n, stored)
     }
 
-    /// Begins: the first post that is kept gets this sequence.
+    /// Starts over: the first kept post gets this sequence.
     pub(super) fn begin(&mut self, first: u64) {
         (self.first, self.kept) = (first, 0);
     }
 
-    /// The sequence of the next post that is kept.
+    /// The sequence of the next kept post.
     pub(super) fn next(&self) -> u64 {
         self.first + self.kept as u64
     }
 
-    /// Gives the post with this number the next sequence. It moves up to the others that are kept.
+    /// Keeps the `n`th post under the next sequence and moves it behind the other kept posts.
     pub(super) fn keep(&mut self, n: usize) -> u64 {
         let (sequence, end) = (self.next(), self.end());
-        let mut place = self.posts.posts[n];
-        let record = place.record();
+        let mut span = self.posts.posts[n];
+        let record = span.record();
         if record.start != end {
-            place.start = (end + RECORD_HEADER_LEN) as u32;
+            span.start = (end + RECORD_HEADER_LEN) as u32;
             self.posts.bytes.copy_within(record, end);
         }
-        let header = segment::record_header(sequence, place.len, place.checksum);
+        let header = segment::record_header(sequence, span.len, span.checksum);
         self.posts.bytes[end..end + RECORD_HEADER_LEN].copy_from_slice(&header);
-        self.posts.posts[self.kept] = place;
+        self.posts.posts[self.kept] = span;
         self.kept += 1;
         sequence
     }
 
-    /// Where those that are kept end.
+    /// The offset at which the kept posts end.
     fn end(&self) -> usize {
         let last = self.kept.checked_sub(1).map(|last| self.posts.posts[last].post().end);
         last.unwrap_or(BATCH_HEADER_LEN)
     }
 
-    /// Ends: gives up what was not kept.
+    /// Drops the posts that were not kept.
     pub(super) fn finish(&mut self) {
         if self.kept < self.posts.len() {
             self.posts.bytes.truncate(self.end());
@@ -98,14 +98,14 @@ impl Pending {
         }
     }
 
-    /// The post with this sequence, if it is here and kept.
+    /// The kept post with this sequence, if it is one of these.
     pub(super) fn find(&self, sequence: u64) -> Option<&[u8]> {
-        let here = (self.first..self.next()).contains(&sequence);
-        here.then(|| self.posts.stored((sequence - self.first) as usize))
+        let kept = (self.first..self.next()).contains(&sequence);
+        kept.then(|| self.posts.stored((sequence - self.first) as usize))
     }
 
-    /// Writes the records, behind the header of their batch if they are its first. `start` is where room for one would
-    /// stand in the file.
+    /// Writes the records, after the batch header if they are the first of their batch. `start` is
+    /// the file offset of the buffer, which begins with room for such a header.
     pub(super) fn write(
         &mut self,
         file: &dyn DiskFile,
@@ -122,8 +122,9 @@ impl Pending {
         }
     }
 
-    /// What was written, to be shared: the bytes, with room for a header before them, and where posts stand in them.
-    pub(super) fn share(self) -> (Bytes, Vec<Place>) {
+    /// The buffer that was written, with room for a batch header at its start, and where the posts
+    /// stand in it.
+    pub(super) fn share(self) -> (Bytes, Vec<PostSpan>) {
         self.posts.share()
     }
 }
