@@ -1,11 +1,12 @@
-//! The documentation is true: its commands print what it shows, its links resolve, and its lists are complete.
+//! The documentation is true: its commands print what it shows, its links resolve, and its lists
+//! are complete.
 //!
-//! `console.rs` defines how a page notes a terminal session. `stage.rs` plays it with the binaries that `cargo build`
-//! made, each of them a `program.rs`. `book.rs` reads links, anchors and includes, and `subjects.rs` checks that
-//! pages and tables link the page of what they mention.
+//! `console.rs` defines how a page notes a terminal session. `stage.rs` plays it with the binaries
+//! that `cargo build` made, each of them a `program.rs`. `book.rs` reads links, anchors and
+//! includes, and `subjects.rs` checks that pages and tables link the page of what they mention.
 //!
-//! After a change of what the binaries print, `UPDATE_DOCS=1 cargo test --test suite docs::` writes the new output into
-//! the pages; read the difference before you commit it.
+//! After a change of the binaries' output, `UPDATE_DOCS=1 cargo test --test suite docs::` writes
+//! the new output into the pages. Read the difference before you commit it.
 
 use std::{collections::BTreeSet, env, fs, path::Path};
 
@@ -24,7 +25,7 @@ fn every_page_does_what_it_shows() {
     let update = env::var_os("UPDATE_DOCS").is_some();
     let mut played = 0;
     let mut drifted = Vec::new();
-    // One page alone, while it is written: `ONLY_PAGE=retry.md`.
+    // `ONLY_PAGE=retry.md` plays one page alone, while it is being written.
     let only = env::var("ONLY_PAGE").unwrap_or_default();
     for page in pages().into_iter().filter(|page| page.path.ends_with(&only) || only.is_empty()) {
         if console::blocks(&page.text) == Ok(Vec::new()) {
@@ -76,7 +77,7 @@ fn stage() -> Stage {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_resolves() {
     let pages = pages();
     let leads =
         |link: &Pointer| match (&link.anchor, pages.iter().find(|page| page.path == link.path)) {

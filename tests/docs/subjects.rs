@@ -1,7 +1,7 @@
 //! Checks that tables and pages lead to the page of the subject that they mention.
 //!
-//! A subject is the title of a page in `docs/SUMMARY.md`. A text mentions it if it has all words of the title:
-//! "server-side streaming" mentions "Server streaming".
+//! A subject is the title of a page in `docs/SUMMARY.md`. A text mentions it if it has all words of
+//! the title: "server-side streaming" mentions "Server streaming".
 
 use std::{
     collections::BTreeSet,
@@ -43,7 +43,8 @@ pub(super) fn orphans(summary: &Page, pages: &[Page]) -> Vec<PathBuf> {
     listed.filter(|path| !is_linked(path)).collect()
 }
 
-/// Subjects that the first column of a page's tables mentions, with whether their row links their page.
+/// Subjects that the first column of a page's tables mentions, and whether the row links the page
+/// of the subject.
 pub(super) fn mentions(summary: &Page, page: &Page) -> Vec<(PathBuf, bool)> {
     let subjects = Subject::all(summary);
     let mentioned = page.table_rows().into_iter().flat_map(|row| {
@@ -69,7 +70,7 @@ pub(super) fn denied(summary: &Page, page: &Page) -> Vec<(PathBuf, String)> {
     with_page.collect()
 }
 
-/// The words of a text in lower case, plurals without their "s", so that "Interceptors" is "interceptor".
+/// The words of a text in lower case, plurals without their "s": "Interceptors" is "interceptor".
 fn words(text: &str) -> BTreeSet<String> {
     let lower = text.to_lowercase();
     let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
@@ -102,7 +103,8 @@ mod tests {
 
     #[test]
     fn a_subject_in_the_first_column_needs_a_link_in_its_row() {
-        let table = "| in the series | here |\n|---|---|\n| 2: health | [Health](walk/health.md) |\n\
+        let table = "| in the series | here |\n|---|---|\n\
+                     | 2: health | [Health](walk/health.md) |\n\
                      | 2: server-side streaming | elsewhere |\n| 3: REST | Health |\n";
         let mentions = mentions(&summary(), &page("docs/blog.md", table));
         let (health, server) = ("docs/walk/health.md", "docs/walk/server.md");
@@ -111,7 +113,8 @@ mod tests {
 
     #[test]
     fn a_cell_may_deny_only_what_has_no_page() {
-        let table = "| 2: health | grpc-go | not here |\n| 3: REST | Go | Not in this suite; use JSON |\n\
+        let table = "| 2: health | grpc-go | not here |\n\
+                     | 3: REST | Go | Not in this suite; use JSON |\n\
                      | Server-side streaming | not in this suite |\n";
         let pages: Vec<_> = denied(&summary(), &page("docs/blog.md", table))
             .into_iter()
