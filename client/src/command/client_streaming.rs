@@ -20,7 +20,7 @@ use tokio::{sync::mpsc, task::spawn_blocking};
 
 use super::{Common, Console, Failure, Io, Talk, bounded};
 use crate::{
-    Posts, UploadEvent,
+    PostSource, UploadEvent,
     output::{Event, Headline, Printer, Reject, RejectStatus, counted},
     post_file::PostFile,
     upload_posts,
@@ -127,7 +127,7 @@ fn prepare(path: &std::path::Path, stdin: impl Read, progress: bool) -> io::Resu
 /// The posts of the file, parsed on a thread and read as the connection takes them.
 ///
 /// What is wrong with lines is known once all were read.
-fn posts(file: Arc<PostFile>, bad_lines: Arc<Mutex<BadLines>>) -> Posts {
+fn posts(file: Arc<PostFile>, bad_lines: Arc<Mutex<BadLines>>) -> PostSource {
     Box::pin(try_stream! {
         let (sender, mut posts) = mpsc::channel(POSTS_AHEAD);
         let reader = spawn_blocking(move || read(&file, &sender));
