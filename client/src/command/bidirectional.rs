@@ -30,7 +30,7 @@ const RPC: &str = "TagFeed";
 /// the server sends the answers that are due, then the call ends. If the connection is cut, the
 /// program joins the tags again and repeats what has no receipt.
 #[derive(Debug, Clone, clap::Args)]
-#[command(name = "bidirectional", version, after_help = AFTER_HELP)]
+#[command(display_name = "bidirectional", version, after_help = AFTER_HELP)]
 pub struct Flags {
     /// Join this tag (may be repeated)
     #[arg(long = "tag", value_name = "T", value_parser = typist::tag)]

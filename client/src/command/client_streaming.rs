@@ -24,7 +24,7 @@ const RPC: &str = "UploadPosts";
 /// the file, so that uploading a file again stores nothing twice. If the connection is cut, the
 /// program sends everything again.
 #[derive(Debug, Clone, clap::Args)]
-#[command(name = "client-streaming", version, after_help = AFTER_HELP)]
+#[command(display_name = "client-streaming", version, after_help = AFTER_HELP)]
 pub struct Flags {
     /// A file of JSON lines; - is stdin
     #[arg(value_name = "FILE", default_value = "-")]
@@ -38,8 +38,7 @@ const AFTER_HELP: &str = r#"Examples:
   client-streaming posts.jsonl
   echo '{"user_id":"1","title":"Hello","tags":["go"]}' | client-streaming
 
-Next: upload the same file again and see the duplicates; then bidirectional,
-where both sides stream."#;
+Next: upload the same file again and see the duplicates; then bidirectional, where both sides stream."#;
 
 /// Runs the command.
 ///

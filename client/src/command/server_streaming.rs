@@ -22,7 +22,7 @@ const RPC: &str = "ListPosts";
 /// stream stays open and brings new posts as they are stored. If the connection is cut, the program
 /// asks again for the posts after the last one that it received.
 #[derive(Debug, Clone, clap::Args)]
-#[command(name = "server-streaming", version, after_help = AFTER_HELP)]
+#[command(display_name = "server-streaming", version, after_help = AFTER_HELP)]
 pub struct Flags {
     /// Posts with any of these tags (may be repeated) [default: all]
     #[arg(long = "tag", value_name = "T")]

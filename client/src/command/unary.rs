@@ -26,7 +26,7 @@ const RPC: &str = "ListPostsByUserId";
 /// A unary call is a function call: one request goes out, one response comes back. A user with many
 /// posts gets them in pages, one call per page.
 #[derive(Debug, Clone, clap::Args)]
-#[command(name = "unary", version, after_help = AFTER_HELP)]
+#[command(display_name = "unary", version, after_help = AFTER_HELP)]
 pub struct Flags {
     /// Whose posts
     #[arg(long, value_name = "ID")]
