@@ -15,6 +15,7 @@ mod balancing;
 mod bidirectional;
 mod client_streaming;
 mod command_line;
+mod examples;
 mod hedging;
 mod retry;
 mod server_streaming;
