@@ -22,6 +22,7 @@ use anstream::{AutoStream, ColorChoice};
 use async_stream::try_stream;
 use clap::Parser;
 use futures::{Stream, StreamExt as _};
+use quartet_channel::{EXPLAIN, SetupError, TraceContext};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::retry_on_intr,
@@ -35,19 +36,16 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+use self::flags::{KeepaliveFlags, TlsFlags, TokenFlags, endpoint, service_config};
 use crate::{
-    Channel, EXPLAIN, Error, ServiceConfig,
-    chain::TraceContext,
-    connect::{self, ClientParameters},
-    credentials::TokenFlags,
+    Channel, Error, ServiceConfig, connect,
     output::{Clean, Printer},
     resume::Disconnected,
-    service_config::InvalidConfig,
-    tls::TlsFlags,
 };
 
 pub mod bidirectional;
 pub mod client_streaming;
+pub mod flags;
 pub mod server_streaming;
 pub mod unary;
 
@@ -76,7 +74,7 @@ pub struct Common {
     pub json: bool,
     /// How a dead connection is noticed.
     #[command(flatten)]
-    pub keepalive: ClientParameters,
+    pub keepalive: KeepaliveFlags,
     /// How it is encrypted.
     #[command(flatten)]
     pub tls: TlsFlags,
@@ -91,12 +89,16 @@ impl Common {
     }
 
     fn connect(&self, rpc: &'static str) -> Result<Channel, Failure> {
-        let failed = |error| self.failed(rpc, error);
-        let builder = connect::builder(&self.endpoint, &self.tls).map_err(failed)?;
+        self.channel().map_err(|error| self.failed(rpc, error.into()))
+    }
+
+    fn channel(&self) -> Result<Channel, SetupError> {
+        let builder = Channel::builder(self.endpoint.parse()?).tls(&self.tls.settings())?;
         let config = self.service_config.clone().unwrap_or_default();
-        let channel = builder.keepalive(self.keepalive).service_config(config).build();
+        let keepalive = self.keepalive.parameters();
+        let channel = builder.keepalive(keepalive).service_config(config).build();
         let channel = match self.token.credentials() {
-            Some(credentials) => channel.with_credentials(credentials).map_err(failed)?,
+            Some(credentials) => channel.with_credentials(credentials)?,
             None => channel,
         };
         let channel = match self.traceparent.clone() {
@@ -116,20 +118,6 @@ impl Common {
         }
         Failure::Call { rpc, endpoint: self.endpoint.clone(), error }
     }
-}
-
-fn endpoint(url: &str) -> Result<String, Error> {
-    connect::parse(url).map(|_| url.to_owned())
-}
-
-/// JSON begins with a brace, and paths hardly do.
-fn service_config(text: &str) -> Result<ServiceConfig, String> {
-    if text.trim_start().starts_with('{') {
-        return text.parse().map_err(|error: InvalidConfig| error.to_string());
-    }
-    let json =
-        std::fs::read_to_string(text).map_err(|error| format!("cannot read the file: {error}"))?;
-    json.parse().map_err(|error: InvalidConfig| error.to_string())
 }
 
 /// Where a command reads and writes, and how it is stopped.

@@ -11,11 +11,14 @@ use http::{
 };
 use http_body_util::Full;
 use quartet::wire::{self, Decode, Encode};
-use quartet_wire::messages::{MessageReader, Part};
+use quartet_wire::{
+    code,
+    messages::{MessageReader, Part},
+};
 use tonic::{Code, Status, body::Body, metadata::GRPC_CONTENT_TYPE};
 use tower::ServiceExt as _;
 
-use crate::{Channel, retry::code_of_http};
+use crate::Channel;
 
 /// The largest message that is taken, tonic's default. The service config may allow less.
 const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -39,7 +42,7 @@ pub(crate) async fn call(
         Some(status) if status.code() != Code::Ok => return Err(status),
         Some(_) => true,
         // Something that stands before the server.
-        None => match code_of_http(head.status) {
+        None => match code::from_http(head.status) {
             Some(code) => {
                 let message = format!("the answer is no gRPC: HTTP status {}", head.status);
                 return Err(Status::new(code, message));
