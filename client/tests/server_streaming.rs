@@ -130,6 +130,8 @@ async fn without_a_server_the_first_call_fails_at_once() {
     let channel = quartet_client::connect(&format!("http://{unused}")).unwrap();
     let events = list_posts(channel, ListPostsRequest::default()).collect::<Vec<_>>();
     let events = within(events).await;
-    let [Err(error @ Error::Call(CallError::Connect(_)))] = &events[..] else { panic!("{events:?}") };
+    let [Err(error @ Error::Call(CallError::Connect(_)))] = &events[..] else {
+        panic!("{events:?}")
+    };
     assert!(error.to_string().starts_with("cannot connect: Connection refused"), "{error}");
 }

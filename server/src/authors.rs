@@ -25,7 +25,7 @@ use quartet::{
     user::v1::{GetUserRequest, user_service_client::UserServiceClient},
     wire::{self, OutgoingPosts},
 };
-use quartet_client::Channel;
+use quartet_channel::Channel;
 use smol_str::SmolStr;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
