@@ -1,4 +1,5 @@
-//! Load balancing and wait-for-ready over connections: the cases of grpc-go's balancer tests and of its example of waiting.
+//! Load balancing, health checking and wait-for-ready over connections: the cases of grpc-go's
+//! balancer tests and of its wait-for-ready example.
 
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
@@ -34,7 +35,7 @@ async fn nothing_is_connected_before_the_first_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pick_first_stays_with_the_first_that_answers_and_moves_when_it_is_gone() {
+async fn pick_first_stays_with_the_first_server_that_accepts_until_it_is_gone() {
     let world = World::of(3);
     let channel = world.channel(3, PICK_FIRST);
     assert_eq!(shares(&channel, 50).await, [(server(1), 50)].into());
@@ -49,7 +50,7 @@ async fn pick_first_stays_with_the_first_that_answers_and_moves_when_it_is_gone(
 }
 
 #[tokio::test(start_paused = true)]
-async fn over_ten_thousand_calls_the_shares_differ_by_one() {
+async fn shares_of_ten_thousand_calls_differ_by_at_most_one() {
     let world = World::of(3);
     let channel = world.channel(3, ROUND_ROBIN);
     channel.settle().await;
@@ -59,7 +60,7 @@ async fn over_ten_thousand_calls_the_shares_differ_by_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_killed_midway_fails_no_call_that_may_be_retried_and_is_back_within_its_backoff() {
+async fn a_killed_server_fails_no_retryable_call_and_returns_within_its_backoff() {
     let world = World::of(3);
     let channel = world.channel(3, RETRYING);
     shares(&channel, 30).await;
@@ -80,7 +81,7 @@ async fn a_server_killed_midway_fails_no_call_that_may_be_retried_and_is_back_wi
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_down_is_tried_after_growing_delays() {
+async fn a_server_that_is_down_is_dialed_with_growing_delays() {
     let world = World::of(0);
     let channel = world.channel(1, PICK_FIRST);
     unary(&channel).await.unwrap_err();
@@ -96,7 +97,7 @@ async fn a_server_that_is_down_is_tried_after_growing_delays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_fail_at_once_while_a_server_is_in_its_backoff_and_say_why() {
+async fn calls_fail_at_once_during_the_backoff_and_say_why() {
     let world = World::of(0);
     let channel = world.channel(2, PICK_FIRST);
     for _ in 0..3 {
@@ -109,13 +110,13 @@ async fn calls_fail_at_once_while_a_server_is_in_its_backoff_and_say_why() {
         );
         assert_eq!(begun.elapsed(), Duration::ZERO);
     }
-    assert_eq!(world.dials().len(), 2, "nobody was asked more often for it");
+    assert_eq!(world.dials().len(), 2, "failing calls dial no more often");
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_for_ready_has_three_outcomes() {
+async fn wait_for_ready_has_three_outcomes() {
     let world = World::of(0);
-    // No server, and nobody who waits.
+    // No server, and a call that does not wait.
     let status = unary(&world.channel(1, PICK_FIRST)).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     // A server comes while a call waits.
@@ -134,7 +135,7 @@ async fn waiting_for_ready_has_three_outcomes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_ready_waits_also_when_a_name_cannot_be_resolved() {
+async fn wait_for_ready_also_waits_for_a_target_that_cannot_be_resolved() {
     let config = WAITING.parse().unwrap();
     let channel =
         Channel::builder("file:/nowhere/at/all".parse().unwrap()).service_config(config).build();
@@ -142,11 +143,11 @@ async fn what_waits_for_ready_waits_also_when_a_name_cannot_be_resolved() {
     assert_eq!(unary(&channel).await.unwrap_err().code(), Code::DeadlineExceeded);
 }
 
-/// A config that watches the health of `posts`.
-const HEALTHY: &str = r#"{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": "posts"}}"#;
+/// Checks the health of the service `echo`.
+const HEALTHY: &str = r#"{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": "echo"}}"#;
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_says_that_it_is_not_well_gets_no_call_until_it_is() {
+async fn a_server_that_is_not_serving_gets_no_calls_until_it_is() {
     let world = World::of(2);
     world.set_health(1, Some(Health::NotServing));
     world.set_health(2, Some(Health::Serving));
@@ -164,7 +165,15 @@ async fn a_server_that_says_that_it_is_not_well_gets_no_call_until_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_without_health_service_counts_as_well() {
+async fn pick_first_does_not_check_health() {
+    let world = World::of(1);
+    world.set_health(1, Some(Health::NotServing));
+    let channel = world.channel(1, r#"{"healthCheckConfig": {"serviceName": "echo"}}"#);
+    assert_eq!(unary(&channel).await.unwrap(), server(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_without_a_health_service_counts_as_serving() {
     let world = World::of(1);
     let channel = world.channel(1, HEALTHY);
     channel.settle().await;
@@ -172,7 +181,7 @@ async fn a_server_without_health_service_counts_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_of_addresses_that_changes_moves_the_calls() {
+async fn calls_follow_a_file_of_addresses_that_changes() {
     let world = World::of(2);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("servers");
@@ -190,12 +199,12 @@ async fn a_file_of_addresses_that_changes_moves_the_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_does_not_speak_http2_is_no_server() {
+async fn a_server_that_does_not_speak_http2_is_unavailable() {
     let channel = Channel::builder("passthrough:///x".parse().unwrap()).dialer(|_| async {
         let (client, mut server) = tokio::io::duplex(1024);
         tokio::io::AsyncWriteExt::write_all(&mut server, b"HTTP/1.1 400 Bad Request\r\n\r\n")
             .await?;
-        // It stays open, as if there was more to come.
+        // Leaked, so that the connection stays open as if more were to come.
         std::mem::forget(server);
         Ok(Box::new(client) as quartet_channel::BoxedIo)
     });
@@ -205,7 +214,7 @@ async fn a_server_that_does_not_speak_http2_is_no_server() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_accepts_and_says_nothing_is_given_up_after_five_seconds() {
+async fn a_server_that_accepts_but_sends_nothing_is_given_up_after_five_seconds() {
     let channel = Channel::builder("passthrough:///x".parse().unwrap()).dialer(|_| async {
         let (client, server) = tokio::io::duplex(1024);
         std::mem::forget(server);
@@ -217,12 +226,12 @@ async fn a_server_that_accepts_and_says_nothing_is_given_up_after_five_seconds()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_channel_that_is_dropped_leaves_nothing_behind() {
+async fn a_dropped_channel_leaves_no_connection_behind() {
     let world = World::of(1);
     let channel = world.channel(1, ROUND_ROBIN);
     unary(&channel).await.unwrap();
     drop(channel);
     world.kill(1);
     sleep(Duration::from_secs(600)).await;
-    assert_eq!(world.dials().len(), 1, "nobody connects again");
+    assert_eq!(world.dials().len(), 1, "no reconnection");
 }

@@ -1,4 +1,4 @@
-//! Hedging: several attempts beside each other, as gRFC A6 has it.
+//! Hedging, several attempts at the same time, by gRFC A6.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn config(attempts: u32, delay: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_answered_in_time_is_made_once() {
+async fn a_call_answered_within_the_delay_makes_one_attempt() {
     let world = World::of(1);
     unary(&world.channel(1, &config(3, "1s"))).await.unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -26,7 +26,7 @@ async fn a_call_that_is_answered_in_time_is_made_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_call_is_made_again_after_the_delay_and_the_first_answer_counts() {
+async fn a_slow_call_makes_another_attempt_and_the_first_answer_counts() {
     let world = World::of(1);
     world.script([Hang, Hang]);
     let begun = Instant::now();
@@ -38,7 +38,7 @@ async fn a_slow_call_is_made_again_after_the_delay_and_the_first_answer_counts()
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_attempts_are_made_than_the_policy_has() {
+async fn attempts_are_limited_by_the_policy() {
     let world = World::of(1);
     world.script([Hang, Hang, Hang]);
     let channel =
@@ -48,7 +48,7 @@ async fn no_more_attempts_are_made_than_the_policy_has() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_that_is_not_fatal_starts_the_next_attempt_at_once() {
+async fn a_non_fatal_failure_starts_the_next_attempt_at_once() {
     let world = World::of(1);
     world.script([Fail(Code::Unavailable), Fail(Code::Unavailable)]);
     let begun = Instant::now();
@@ -58,7 +58,7 @@ async fn a_failure_that_is_not_fatal_starts_the_next_attempt_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_all_have_failed_so_has_the_call() {
+async fn a_call_fails_when_all_attempts_have_failed() {
     let world = World::of(1);
     world.script([Fail(Code::Unavailable), Fail(Code::Unavailable), Fail(Code::Unavailable)]);
     let status = unary(&world.channel(1, &config(3, "0s"))).await.unwrap_err();
@@ -67,7 +67,7 @@ async fn when_all_have_failed_so_has_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fatal_failure_ends_the_call_and_the_attempts_beside_it() {
+async fn a_fatal_failure_ends_the_call_and_its_other_attempts() {
     let world = World::of(1);
     world.script([Hang, Fail(Code::InvalidArgument)]);
     let begun = Instant::now();
@@ -76,7 +76,7 @@ async fn a_fatal_failure_ends_the_call_and_the_attempts_beside_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_pushes_back_delays_or_stops_the_next() {
+async fn pushback_delays_or_stops_the_next_attempt() {
     let world = World::of(1);
     world.script([PushBack(Code::Unavailable, "5000")]);
     let begun = Instant::now();
@@ -87,7 +87,7 @@ async fn a_server_that_pushes_back_delays_or_stops_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_throttle_stops_hedges_too() {
+async fn throttling_stops_hedging_as_well() {
     let config = config(5, "0s");
     let throttle = r#", "retryThrottling": {"maxTokens": 2, "tokenRatio": 0.1}}"#;
     let world = World::of(1);

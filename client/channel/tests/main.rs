@@ -12,4 +12,5 @@ mod world;
 
 mod balancing;
 mod hedging;
+mod resets;
 mod retry;

@@ -1,20 +1,22 @@
-//! gRFC A6, rule by rule: the cases of the proposal and of grpc-go's tests of retry, in meaning.
+//! gRFC A6, rule by rule: the cases of the proposal, and those of grpc-go's tests of retries.
 
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
+use h2::Reason;
 use quartet_channel::Channel;
 use tokio::time::{Instant, timeout};
 use tonic::Code;
 
 use crate::world::{
-    Answer::{self, Fail, FailLate, Hang, HangUp, PushBack, Refuse, Reset},
+    Answer::{self, Fail, FailLate, Hang, HangUp, PushBack, Reset},
     World, all_kinds, server, stream_of, unary,
 };
 
 const POLICY: &str = r#"{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 4, "initialBackoff": "1s", "maxBackoff":
     "10s", "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]}"#;
-const NONE: &str = "{}";
+const NO_POLICY: &str = "{}";
+const REFUSE: Answer = Reset(Reason::REFUSED_STREAM);
 
 fn unavailable(times: usize) -> impl Iterator<Item = Answer> {
     std::iter::repeat_n(Fail(Code::Unavailable), times)
@@ -31,15 +33,15 @@ async fn code_of(channel: &Channel) -> Code {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_policy_a_failure_is_the_callers() {
+async fn without_a_policy_the_caller_gets_the_failure() {
     let world = World::of(1);
     world.script(unavailable(1));
-    assert_eq!(code_of(&world.channel(1, NONE)).await, Code::Unavailable);
+    assert_eq!(code_of(&world.channel(1, NO_POLICY)).await, Code::Unavailable);
     assert_eq!(world.seen().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_code_of_the_policy_is_tried_again_with_growing_delays_and_the_number_of_attempts() {
+async fn a_code_of_the_policy_is_retried_with_growing_delays_and_the_number_of_attempts() {
     let world = World::of(1);
     world.script(unavailable(3));
     unary(&world.channel(1, POLICY)).await.unwrap();
@@ -54,7 +56,7 @@ async fn a_code_of_the_policy_is_tried_again_with_growing_delays_and_the_number_
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_attempt_counts_and_the_caller_gets_its_status() {
+async fn the_caller_gets_the_status_of_the_last_attempt() {
     let world = World::of(1);
     world.script(unavailable(5));
     assert_eq!(code_of(&world.channel(1, POLICY)).await, Code::Unavailable);
@@ -62,7 +64,7 @@ async fn the_last_attempt_counts_and_the_caller_gets_its_status() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_code_that_the_policy_does_not_name_is_final() {
+async fn a_code_that_the_policy_does_not_list_is_final() {
     let world = World::of(1);
     world.script([Fail(Code::Unavailable), Fail(Code::Aborted)]);
     assert_eq!(code_of(&world.channel(1, POLICY)).await, Code::Aborted);
@@ -85,7 +87,7 @@ async fn all_four_kinds_are_retried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_that_has_begun_is_never_tried_again() {
+async fn a_call_whose_response_has_begun_is_never_retried() {
     let world = World::of(1);
     world.script([FailLate(Code::Unavailable)]);
     assert_eq!(code_of(&world.channel(1, POLICY)).await, Code::Unavailable);
@@ -93,17 +95,17 @@ async fn a_response_that_has_begun_is_never_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_is_lost_is_unavailable_and_tried_again() {
+async fn a_lost_connection_is_unavailable_and_retried() {
     let world = World::of(1);
     world.script([HangUp, HangUp]);
     unary(&world.channel(1, POLICY)).await.unwrap();
     assert_eq!(world.seen().len(), 3);
     world.script([HangUp]);
-    assert_eq!(code_of(&world.channel(1, NONE)).await, Code::Unavailable);
+    assert_eq!(code_of(&world.channel(1, NO_POLICY)).await, Code::Unavailable);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_pushes_back_decides_when_and_the_delays_begin_again() {
+async fn pushback_sets_the_next_delay_and_restarts_the_backoff() {
     let world = World::of(1);
     world.script([
         Fail(Code::Unavailable),
@@ -117,7 +119,7 @@ async fn a_server_that_pushes_back_decides_when_and_the_delays_begin_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_wants_no_retry_gets_none() {
+async fn negative_or_invalid_pushback_forbids_retries() {
     for text in ["-1", "soon", ""] {
         let world = World::of(1);
         world.script([PushBack(Code::Unavailable, text)]);
@@ -127,7 +129,7 @@ async fn a_server_that_wants_no_retry_gets_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_pushes_back_does_not_make_a_final_code_retryable() {
+async fn pushback_does_not_make_a_final_code_retryable() {
     let world = World::of(1);
     world.script([PushBack(Code::Aborted, "1")]);
     assert_eq!(code_of(&world.channel(1, POLICY)).await, Code::Aborted);
@@ -135,7 +137,7 @@ async fn a_server_that_pushes_back_does_not_make_a_final_code_retryable() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_much_fails_nothing_is_retried_until_enough_succeeds() {
+async fn throttling_stops_retries_until_enough_calls_succeed() {
     let world = World::of(1);
     let channel = world.channel(1, &with_throttle(4));
     world.script(unavailable(2));
@@ -151,7 +153,7 @@ async fn when_much_fails_nothing_is_retried_until_enough_succeeds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_holds_for_all_attempts_and_each_is_told_what_is_left() {
+async fn the_deadline_covers_all_attempts_and_each_sends_the_time_left() {
     let world = World::of(1);
     world.script([Fail(Code::Unavailable), Hang]);
     let begun = Instant::now();
@@ -170,7 +172,7 @@ async fn the_deadline_holds_for_all_attempts_and_each_is_told_what_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_of_the_method_ends_calls_also_between_attempts_and_after_the_response_began() {
+async fn the_timeout_of_the_method_ends_a_call_between_attempts() {
     let config = POLICY.replace(r#""retryPolicy""#, r#""timeout": "0.5s", "retryPolicy""#);
     let world = World::of(1);
     world.script(unavailable(1));
@@ -180,24 +182,24 @@ async fn a_timeout_of_the_method_ends_calls_also_between_attempts_and_after_the_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_the_server_refuses_is_sent_again_once_without_any_policy() {
+async fn a_refused_stream_is_sent_again_once_without_a_policy() {
     let world = World::of(1);
-    world.script([Refuse]);
-    let channel = world.channel(1, NONE);
+    world.script([REFUSE]);
+    let channel = world.channel(1, NO_POLICY);
     let begun = Instant::now();
     unary(&channel).await.unwrap();
     assert_eq!(begun.elapsed(), Duration::ZERO, "at once");
     let seen = world.seen();
     assert_eq!(seen.len(), 2);
-    assert_eq!(seen[1].previous_attempts(), None, "the application saw none before");
-    world.script([Refuse, Refuse]);
-    assert_eq!(code_of(&channel).await, Code::Unavailable, "the second time it counts");
+    assert_eq!(seen[1].previous_attempts(), None, "no application has seen the call");
+    world.script([REFUSE, REFUSE]);
+    assert_eq!(code_of(&channel).await, Code::Unavailable, "the second refusal is final");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_counts_as_unavailable_to_a_policy_after_the_first() {
+async fn after_the_first_a_refusal_is_unavailable_to_the_policy() {
     let world = World::of(1);
-    world.script([Refuse, Refuse]);
+    world.script([REFUSE, REFUSE]);
     unary(&world.channel(1, POLICY)).await.unwrap();
     let previous: Vec<_> =
         world.seen().iter().map(|seen| seen.previous_attempts().map(str::to_owned)).collect();
@@ -205,17 +207,17 @@ async fn a_refusal_counts_as_unavailable_to_a_policy_after_the_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_above_the_last_stream_of_a_goaway_is_made_on_another_connection() {
+async fn a_call_above_the_last_stream_of_a_goaway_moves_to_another_connection() {
     let world = World::of(1);
-    world.say_goodbye(1);
-    unary(&world.channel(1, NONE)).await.unwrap();
+    world.send_goaway(1);
+    unary(&world.channel(1, NO_POLICY)).await.unwrap();
     assert_eq!((world.dials().len(), world.seen().len()), (2, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reset_says_nothing_of_what_was_done_and_is_the_callers() {
+async fn a_reset_call_may_have_been_executed_and_is_not_retried() {
     let world = World::of(1);
-    world.script([Reset]);
+    world.script([Reset(Reason::INTERNAL_ERROR)]);
     assert_eq!(code_of(&world.channel(1, POLICY)).await, Code::Internal);
     assert_eq!(world.seen().len(), 1);
 }
@@ -244,7 +246,7 @@ async fn a_request_larger_than_the_buffer_is_sent_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_is_read_on_while_a_retry_is_under_way() {
+async fn a_request_stream_goes_on_during_a_retry() {
     let world = World::of(1);
     world.script([Fail(Code::Unavailable)]);
     let (sender, requests) = tokio::sync::mpsc::channel(4);
@@ -274,11 +276,13 @@ async fn messages_over_the_limits_of_the_config_are_resource_exhausted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_gives_up_takes_its_attempt_with_it() {
+async fn dropping_a_call_resets_its_attempt() {
     let world = World::of(1);
     world.script([Hang]);
     let channel = world.channel(1, POLICY);
     timeout(Duration::from_secs(1), unary(&channel)).await.expect_err("it hangs");
     unary(&channel).await.unwrap();
-    assert_eq!(world.seen().len(), 2);
+    let seen = world.seen();
+    assert_eq!(seen.len(), 2);
+    assert_eq!(seen[0].reset, Some(Reason::CANCEL));
 }

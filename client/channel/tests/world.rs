@@ -1,18 +1,25 @@
-//! Servers in memory whose every answer is scripted: they fail, push back, refuse, hang, say goodbye and hang up as a test
-//! likes, frame by frame where that matters. With a paused clock, hours of policy take no time.
+//! Servers in memory whose every answer is scripted: they fail, push back, refuse, reset, hang, send
+//! GOAWAY and close connections as a test requests, frame by frame where that matters. With a paused
+//! clock, hours of policy take no time.
+//!
+//! They are made of h2, not of tonic: its server would enable features of tonic that the channel
+//! must not rely on.
 
 use std::{
     collections::{HashMap, VecDeque},
+    future::{pending, poll_fn},
     io,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::{Stream, StreamExt as _, stream};
-use h2::{RecvStream, server::SendResponse};
+use h2::{Reason, RecvStream, server::SendResponse};
 use http::{HeaderMap, Request, Response, uri::PathAndQuery};
 use quartet_channel::{Address, BoxedIo, Builder, Channel, ServedBy};
+use quartet_wire::framing::prefix;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
     sync::watch,
@@ -26,39 +33,41 @@ use tonic_prost::ProstCodec;
 /// What a server does with a request.
 #[derive(Debug, Clone)]
 pub enum Answer {
-    /// Answers with the name of the server, when the request is complete.
+    /// Sends the name of the server when the request is complete.
     Ok,
-    /// Answers with this status and no message, at once.
+    /// Sends only this status, at once.
     Fail(Code),
-    /// The same with `grpc-retry-pushback-ms`.
+    /// Sends only this status, with this `grpc-retry-pushback-ms`.
     PushBack(Code, &'static str),
-    /// Begins its response, then fails.
+    /// Begins its response, then sends this status.
     FailLate(Code),
-    /// Resets the stream with REFUSED_STREAM.
-    Refuse,
-    /// Resets the stream with another code.
-    Reset,
-    /// Says nothing.
+    /// Resets the stream with this code.
+    Reset(Reason),
+    /// Begins its response with a message, then resets the stream with this code.
+    ResetLate(Reason),
+    /// Sends nothing.
     Hang,
-    /// Ends the connection without a word.
+    /// Closes the connection.
     HangUp,
 }
 
-/// What a server says of its health.
+/// The health that a server reports.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Health {
     Serving = 1,
     NotServing = 2,
 }
 
-/// A request as a server saw it.
+/// A request as a server received it.
 #[derive(Debug)]
 pub struct Seen {
     pub server: SocketAddr,
     pub at: Instant,
     pub headers: HeaderMap,
-    /// The messages, as far as they were awaited.
+    /// The messages that the server read, with their prefixes.
     pub body: Vec<u8>,
+    /// The code of the client's RST_STREAM, where the server hangs.
+    pub reset: Option<Reason>,
 }
 
 impl Seen {
@@ -67,19 +76,19 @@ impl Seen {
     }
 }
 
-/// Some servers, the network to them, and a script that they share.
+/// Servers, the network to them, and a script that they share.
 #[derive(Clone, Default)]
 pub struct World(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    /// Those that run, with what ends their connections.
+    /// The servers that run, each with the token that closes its connections.
     up: HashMap<SocketAddr, CancellationToken>,
-    /// For the next requests. Without one, they are answered with [`Answer::Ok`].
+    /// The answers to the next requests. All others are answered with [`Answer::Ok`].
     script: VecDeque<Answer>,
-    /// Connections that get a GOAWAY with last stream id 0 for their first request.
-    goodbyes: usize,
-    /// What servers say to `grpc.health.v1.Health/Watch`.
+    /// How many of the next connections get a GOAWAY with last stream id 0 for their first request.
+    goaways: usize,
+    /// The answers of servers to `grpc.health.v1.Health/Watch`.
     health: HashMap<SocketAddr, watch::Sender<Option<Health>>>,
     seen: Vec<Seen>,
     dials: Vec<(SocketAddr, Instant)>,
@@ -103,7 +112,7 @@ fn text(text: &str) -> Text {
 pub const PATH: &str = "/test.Echo/Call";
 
 impl World {
-    /// With servers 1 to `count`, all of them running.
+    /// Servers 1 to `count`, all of them running.
     pub fn of(count: u8) -> Self {
         let world = Self::default();
         (1..=count).for_each(|number| world.start(number));
@@ -114,7 +123,7 @@ impl World {
         self.0.lock().unwrap().up.insert(server(number), CancellationToken::new());
     }
 
-    /// It ends with its connections, and nobody listens there any more.
+    /// Stops a server: its connections close, and its address refuses new ones.
     pub fn kill(&self, number: u8) {
         self.0.lock().unwrap().up.remove(&server(number)).unwrap().cancel();
     }
@@ -130,19 +139,21 @@ impl World {
     }
 
     /// The next connections get a GOAWAY that excludes their first request.
-    pub fn say_goodbye(&self, connections: usize) {
-        self.0.lock().unwrap().goodbyes = connections;
+    pub fn send_goaway(&self, connections: usize) {
+        self.0.lock().unwrap().goaways = connections;
     }
 
+    /// The requests since the last call of this.
     pub fn seen(&self) -> Vec<Seen> {
         std::mem::take(&mut self.0.lock().unwrap().seen)
     }
 
-    /// How many requests there were since [`Self::seen`] was asked.
+    /// The number of requests since the last call of [`Self::seen`].
     pub fn requests(&self) -> usize {
         self.0.lock().unwrap().seen.len()
     }
 
+    /// The attempts to connect since the last call of this.
     pub fn dials(&self) -> Vec<(SocketAddr, Instant)> {
         std::mem::take(&mut self.0.lock().unwrap().dials)
     }
@@ -172,12 +183,12 @@ impl World {
             return Err(io::ErrorKind::ConnectionRefused.into());
         };
         let (client, io) = tokio::io::duplex(64 * 1024);
-        let goodbye = state.goodbyes.checked_sub(1).map(|left| state.goodbyes = left).is_some();
+        let goaway = state.goaways.checked_sub(1).map(|left| state.goaways = left).is_some();
         let world = self.clone();
         state.tasks.spawn(async move {
             let serving = async {
-                // A connection that the client ends is an error to h2 and none to a test.
-                let _ = match goodbye {
+                // A connection that the client closes is an error for h2, but not for a test.
+                let _ = match goaway {
                     true => exclude_first(io).await,
                     false => serve(world, address, io).await.map_err(io::Error::other),
                 };
@@ -190,7 +201,7 @@ impl World {
     fn next_answer(&self, server: SocketAddr, request: &Request<RecvStream>) -> (usize, Answer) {
         let mut state = self.0.lock().unwrap();
         let (at, headers) = (Instant::now(), request.headers().clone());
-        state.seen.push(Seen { server, at, headers, body: Vec::new() });
+        state.seen.push(Seen { server, at, headers, body: Vec::new(), reset: None });
         (state.seen.len() - 1, state.script.pop_front().unwrap_or(Answer::Ok))
     }
 }
@@ -210,7 +221,7 @@ async fn serve(world: World, server: SocketAddr, io: DuplexStream) -> Result<(),
     }
 }
 
-/// None: the client has gone, or there is nothing more to say.
+/// Answers a request. `None`: the client is gone, or nothing is left to send.
 async fn answer(
     world: World,
     server: SocketAddr,
@@ -220,7 +231,7 @@ async fn answer(
 ) -> Option<()> {
     if request.uri().path() == "/grpc.health.v1.Health/Watch" {
         let health = world.0.lock().unwrap().health.get(&server).map(watch::Sender::subscribe);
-        return say_health(health, respond).await;
+        return report_health(health, respond).await;
     }
     let (index, answer) = world.next_answer(server, &request);
     match answer {
@@ -246,23 +257,33 @@ async fn answer(
             let mut stream = respond.send_response(head(None), false).ok()?;
             stream.send_trailers(trailers(code)).ok()
         }
-        Answer::Refuse => {
-            respond.send_reset(h2::Reason::REFUSED_STREAM);
+        Answer::Reset(reason) => {
+            respond.send_reset(reason);
             None
         }
-        Answer::Reset => {
-            respond.send_reset(h2::Reason::INTERNAL_ERROR);
+        Answer::ResetLate(reason) => {
+            let mut stream = respond.send_response(head(None), false).ok()?;
+            stream.send_data(framed("late"), false).ok()?;
+            // h2 drops queued DATA of a stream that is reset: the message must leave first.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            stream.send_reset(reason);
             None
         }
-        Answer::Hang => std::future::pending().await,
+        Answer::Hang => {
+            let reset = poll_fn(|cx| respond.poll_reset(cx)).await.ok()?;
+            if let Some(seen) = world.0.lock().unwrap().seen.get_mut(index) {
+                seen.reset = Some(reset);
+            }
+            None
+        }
         Answer::HangUp => {
             hang_up.cancel();
-            std::future::pending().await // a request that is dropped would be reset
+            pending().await // dropping the request would reset its stream
         }
     }
 }
 
-async fn say_health(
+async fn report_health(
     health: Option<watch::Receiver<Option<Health>>>,
     mut respond: SendResponse<Bytes>,
 ) -> Option<()> {
@@ -297,14 +318,12 @@ fn trailers(code: Code) -> HeaderMap {
 fn framed(message: &str) -> Bytes {
     use prost::Message as _;
     let message = text(message).encode_to_vec();
-    let mut bytes = BytesMut::new();
-    bytes.put_u8(0);
-    bytes.put_u32(u32::try_from(message.len()).unwrap());
+    let mut bytes = BytesMut::from(&prefix(message.len().try_into().unwrap())[..]);
     bytes.put_slice(&message);
     bytes.freeze()
 }
 
-/// A connection whose server goes away at the first request, and says that it has seen none.
+/// Serves a connection until the first request, then sends a GOAWAY that excludes it.
 async fn exclude_first(mut io: DuplexStream) -> io::Result<()> {
     const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -332,30 +351,38 @@ async fn client(channel: &Channel) -> Grpc<Channel> {
     client
 }
 
-/// The server that answered a unary call.
+/// Makes a unary call, and returns the server that answered it.
 pub async fn unary(channel: &Channel) -> Result<SocketAddr, Status> {
     let path = PathAndQuery::from_static(PATH);
     let response =
         client(channel).await.unary(tonic::Request::new(text("hello")), path, codec()).await?;
     let served_by = response.extensions().get::<ServedBy>().cloned();
-    let said: SocketAddr = response.into_inner().text.parse().unwrap();
-    assert_eq!(served_by, Some(ServedBy(Address::Tcp(said))));
-    Ok(said)
+    let server: SocketAddr = response.into_inner().text.parse().unwrap();
+    assert_eq!(served_by, Some(ServedBy(Address::Tcp(server))));
+    Ok(server)
 }
 
-/// The answers to a stream of requests.
+/// Makes a bidirectional call, and returns the answers to its requests.
 pub async fn stream_of(
     channel: &Channel,
     requests: impl Stream<Item = String> + Send + 'static,
 ) -> Result<Vec<String>, Status> {
+    stream_request(channel, tonic::Request::new(requests)).await
+}
+
+/// The same with a request that a test has prepared.
+pub async fn stream_request(
+    channel: &Channel,
+    request: tonic::Request<impl Stream<Item = String> + Send + 'static>,
+) -> Result<Vec<String>, Status> {
     let path = PathAndQuery::from_static(PATH);
-    let requests = tonic::Request::new(requests.map(|request| text(&request)));
+    let requests = request.map(|requests| requests.map(|request| text(&request)));
     let response = client(channel).await.streaming(requests, path, codec()).await?;
     let answers: Vec<_> = response.into_inner().collect().await;
     answers.into_iter().map(|answer| answer.map(|answer| answer.text)).collect()
 }
 
-/// All four kinds of call, each with what answered it.
+/// Makes a call of each of the four kinds, and returns their results.
 pub async fn all_kinds(channel: &Channel) -> Vec<Result<(), Status>> {
     let path = || PathAndQuery::from_static(PATH);
     let requests = || tonic::Request::new(stream::iter(["a", "b"]).map(text));
