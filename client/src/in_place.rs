@@ -12,11 +12,14 @@ use http::{
 };
 use http_body_util::Full;
 use quartet::codec::{self, Decode, Encode};
-use quartet_wire::messages::{MessageReader, Part};
+use quartet_wire::{
+    code,
+    messages::{MessageReader, Part},
+};
 use tonic::{Code, Status, body::Body, metadata::GRPC_CONTENT_TYPE};
 use tower::ServiceExt as _;
 
-use crate::{channel::Channel, retry::code_of_http};
+use crate::Channel;
 
 /// The largest message that is accepted, tonic's default. The service config may allow less.
 const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -44,7 +47,7 @@ pub(crate) async fn server_streaming<M: Decode>(
         Some(status) if status.code() != Code::Ok => return Err(status),
         Some(_) => true,
         None => {
-            if let Some(code) = code_of_http(head.status) {
+            if let Some(code) = code::from_http(head.status) {
                 // A proxy answered.
                 let message = format!("the response is not gRPC: HTTP status {}", head.status);
                 return Err(Status::new(code, message));

@@ -14,9 +14,8 @@ use quartet::{
     user::v1::user_service_server::UserServiceServer,
     v1::{post::post_server::PostServer, user::user_server::UserServer},
 };
-use quartet_client::{
-    Builder, Channel, backoff::Exponential, connect, credentials::Credentials, dial::Address,
-    transport::BoxedIo,
+use quartet_channel::{
+    Address, BoxedIo, Builder, Channel, Credentials, SetupError, backoff::Exponential,
 };
 use quartet_log::{
     Dispatchers, EmbeddedLog, LogError, LogOptions, MemoryLog, OpenError, PostLog, disk::Access,
@@ -81,7 +80,7 @@ pub enum ServerError {
     Log(#[from] LogError),
     /// The User service cannot be where `--user-endpoint` says.
     #[error(transparent)]
-    UserEndpoint(#[from] quartet_client::Error),
+    UserEndpoint(#[from] SetupError),
     /// The Post service does not know where the User service is.
     #[error("--serve post needs --user-endpoint, or --serve user,post")]
     NoUserService,
@@ -366,7 +365,7 @@ pub async fn serve(
 
 fn posts(
     log: Arc<dyn PostLog>,
-    users: quartet_client::Channel,
+    users: Channel,
     clock: fn() -> SystemTime,
     cores: usize,
 ) -> PostStore {
@@ -400,8 +399,9 @@ async fn any_ends(dispatchers: Vec<JoinHandle<()>>) {
 }
 
 /// A channel to a User service elsewhere, on which the Post service says who it is itself.
-fn user_channel(url: &str, config: &Config) -> Result<Channel, quartet_client::Error> {
-    let channel = soon_back(connect::builder(url, &config.user_tls.client())?).build();
+fn user_channel(url: &str, config: &Config) -> Result<Channel, SetupError> {
+    let builder = Channel::builder(url.parse()?).tls(&config.user_tls.client())?;
+    let channel = soon_back(builder).build();
     match config.user_token() {
         Some(source) => channel.with_credentials(Credentials::new(source)),
         None => Ok(channel),
@@ -418,7 +418,7 @@ fn pipe_channel(connector: mpsc::Sender<DuplexStream>) -> Result<Channel, Server
             Ok(Box::new(client) as BoxedIo)
         }
     };
-    let target = connect::parse("passthrough:///user.in-process")?;
+    let target = "passthrough:///user.in-process".parse().map_err(SetupError::from)?;
     Ok(soon_back(Channel::builder(target)).dialer(dial).build())
 }
 

@@ -26,7 +26,7 @@ use quartet::{
     reason,
     user::v1::{GetUserRequest, user_service_client::UserServiceClient},
 };
-use quartet_client::Channel;
+use quartet_channel::Channel;
 use quartet_log::Record;
 use smol_str::SmolStr;
 use tokio::time::{Instant, timeout};

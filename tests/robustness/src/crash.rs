@@ -25,12 +25,13 @@ use quartet::{
     post::v1::{ListPostsRequest, LogPosition},
     reason,
 };
+use quartet_channel::backoff::Exponential;
 use quartet_check::{
     History,
     history::{FaultCount, Floor, Post, Run},
     promises::CATCH_UP,
 };
-use quartet_client::{Channel, ListEvent, backoff::Exponential, connect, list_posts};
+use quartet_client::{Channel, ListEvent, connect, list_posts};
 use quartet_log::{EmbeddedLog, LogOptions, PostLog as _, disk::Access};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use tokio::{
@@ -171,7 +172,7 @@ pub async fn run(plan: &Plan, volume: Volume) -> Result<Outcome, Box<dyn Error>>
         connect: Arc::new(move || {
             // Servers are back at once here, and clients shall be, too.
             let backoff = Exponential::new(Duration::from_millis(100), Duration::from_secs(1), 1.6);
-            let target = connect::parse(&endpoint).expect("invariant: it is a URL");
+            let target = endpoint.parse().expect("invariant: it is a URL");
             Channel::builder(target).connect_backoff(backoff).build()
         }),
         calm,
