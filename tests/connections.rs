@@ -6,7 +6,8 @@ use std::{io, time::Duration};
 
 use futures::StreamExt as _;
 use quartet::{post::v1::ListPostsByUserIdRequest, reason};
-use quartet_client::{ListEvent, connect::ClientParameters, list_posts};
+use quartet_channel::keepalive::ClientParameters;
+use quartet_client::{ListEvent, list_posts};
 use quartet_connection::{Listener, keepalive::ServerParameters};
 use quartet_server::config::Config;
 use tokio::{

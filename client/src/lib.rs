@@ -11,64 +11,39 @@
 //! dropping the stream ends the call, and nothing runs in the background. Each checks the order that the server
 //! promised and ends with [`Error::Protocol`] if it does not hold.
 //!
-//! [`connect`](connect()) makes the connection, [`tls`] encrypts it, [`credentials`] say who calls.
+//! [`connect`](connect()) makes the channel that calls go through; what else a channel can do is in
+//! [`quartet_channel`]. [`resume`] continues streams that were cut.
 //!
 //! [`command`] holds the four binaries, in a form that another program can run as well.
-//!
-//! # The channel
-//!
-//! [`Channel`] and what is below it knows nothing of posts, and can be copied as it is: [`target`] and `resolve` find addresses,
-//! [`dial`] opens bytes, `balance` keeps a connection to each address and picks one for each call, [`retry`] makes attempts, and
-//! [`service_config`] says how. [`resume`] is above it: it goes on with streams that were cut.
 
-pub mod chain;
-mod channel;
 pub mod connect;
-pub mod credentials;
-pub mod dial;
-pub mod target;
-pub mod tls;
-pub mod transport;
-
-mod resolve;
-
-mod balance;
-
-pub mod backoff;
-pub mod retry;
-pub mod service_config;
-
 pub mod error;
 pub mod position;
 pub mod resume;
 
-/// The target of events that say what a channel does, for people: connections, attempts, pauses.
-pub(crate) const EXPLAIN: &str = "quartet_client::explain";
-
 mod pages;
 pub use pages::list_user_posts;
-
-mod messages;
 
 mod list;
 pub use list::{ListEvent, list_posts, read_posts};
 
-pub mod borrowed;
-
 mod upload;
-pub use upload::{Posts, UploadEvent, upload_posts};
+pub use upload::{PostSource, UploadEvent, upload_posts};
 
 mod feed;
 pub use feed::{FeedEvent, FeedRequest, FeedStart, tag_feed};
 
+mod in_place;
 mod order;
+mod response;
+
+pub mod borrowed;
 
 pub mod command;
 pub mod lines;
 pub mod output;
 pub mod post_file;
 
-pub use channel::{Builder, Channel, ServedBy};
 pub use connect::connect;
 pub use error::Error;
-pub use service_config::ServiceConfig;
+pub use quartet_channel::{Builder, Channel, ServedBy, ServiceConfig, backoff, service_config};

@@ -9,13 +9,10 @@
 #![allow(unreachable_pub, reason = "a test binary has no users")]
 
 mod fake;
-mod world;
 
-mod balancing;
 mod bidirectional;
 mod client_streaming;
 mod command_line;
-mod hedging;
-mod retry;
+mod examples;
 mod server_streaming;
 mod unary;

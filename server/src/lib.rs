@@ -1,41 +1,34 @@
-//! Server side of Quartet: the ordered post log and the four RPC kinds over it.
+//! The server of Quartet: the four RPC kinds over an ordered log of posts, and what surrounds them.
 //!
-//! A map, from the wire to the disk; read it from top to bottom:
+//! A map, from the process to the posts; read it from top to bottom:
 //!
-//! - [`config`]: what a server can be told.
+//! - [`config`]: the flags of the binary, and the settings that are made of them.
 //! - [`server`]: puts the parts together, and takes them apart again.
-//! - [`quartet_connection`]: accept, speak HTTP/2, drain, encrypt: a crate of its own.
-//! - [`chain`]: what every call passes on its way to a handler, in its order; [`layers`]: one file each.
-//! - [`methods`]: the path of every method; [`routes`]: shorter ways to two of them.
-//! - [`observe`]: the access log, metrics and traces.
-//! - [`auth`]: who calls, and what they may do; [`certs`]: makes certificates, keys and tokens.
-//! - [`health`]: whether the services take calls; [`probe`] asks; `reflection` tells tools what can be called.
-//! - [`service`]: the Post service, one file per RPC kind; [`users`]: the User service.
-//! - [`validate`] and [`error`]: from requests to values, from errors to statuses.
-//! - [`authors`]: the Post service's client of the User service.
-//! - [`cursor`], [`dispatcher`], [`filter`]: how streams read the log and wait for it.
-//! - [`log`]: the ordered log itself, in memory and on disk.
+//! - [`chain`]: the order of the layers that every call passes; [`layers`]: one file for each;
+//!   [`call`]: the record of one call.
+//! - [`auth`]: who calls, and what a caller may do; [`certs`]: certificates, keys and tokens to try
+//!   it with.
+//! - [`observe`]: the access log, metrics and traces; [`methods`]: names of methods for them.
+//! - [`rpc`]: the handlers. Each RPC kind of the Post service is one file.
+//! - [`posts`]: what these handlers are made of.
+//! - [`validate`] and [`error`]: from requests to values, and from errors to statuses.
+//! - [`seed`]: the posts of an empty log; [`probe`]: asks another server for its health.
+//!
+//! Connections, TLS and limits are the crate [`quartet_connection`]; the log, and how streams read
+//! it and wait for it, is [`quartet_log`].
 
 pub mod auth;
-pub mod authors;
 pub mod call;
 pub mod certs;
 pub mod chain;
 pub mod config;
-pub mod cursor;
-pub mod dispatcher;
 pub mod error;
-pub mod filter;
-pub mod health;
 pub mod layers;
-pub mod log;
 pub mod methods;
 pub mod observe;
+pub mod posts;
 pub mod probe;
-mod reflection;
-pub mod routes;
+pub mod rpc;
 pub mod seed;
 pub mod server;
-pub mod service;
-pub mod users;
 pub mod validate;

@@ -11,8 +11,8 @@ use quartet::user::v1::{
 };
 use quartet_client::Channel;
 use quartet_connection::HttpService;
-use quartet_server::log::{
-    Appending, Limit, LogError, NewPosts, Outcome, PostLog, Records, UserPage, memory::MemoryLog,
+use quartet_log::{
+    Appending, Limit, LogError, MemoryLog, NewPosts, Outcome, PostLog, Records, UserPage,
 };
 use tokio::{
     sync::{oneshot, watch},
@@ -69,7 +69,6 @@ impl CountingUsers {
     }
 }
 
-#[tonic::async_trait]
 impl UserService for CountingUsers {
     async fn get_user(
         &self,

@@ -11,17 +11,15 @@ use std::{
 };
 
 use quartet::post::v1::post_service_client::PostServiceClient;
-use quartet_client::{
-    Builder, Channel, connect::ClientParameters, dial::Address, target::Target, transport::BoxedIo,
-};
+use quartet_channel::{Address, BoxedIo, Builder, Channel, Target, keepalive::ClientParameters};
 use quartet_connection::{
     self as connection, HttpService, Listener,
     listener::memory::{self, Connector},
     reload::Reloader,
 };
+use quartet_log::PostLog;
 use quartet_server::{
     config::Config,
-    log::PostLog,
     server::{Gauges, Server, ServerError},
 };
 use tempfile::TempDir;

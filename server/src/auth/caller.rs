@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, str::FromStr, sync::Arc};
 
 use http::Extensions;
-use quartet::borrowed::PostRef;
+use quartet::encoded::PostRef;
 use tokio::time::Instant;
 use tonic::Status;
 

@@ -17,12 +17,14 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 use quartet_connection::Gauges;
+use quartet_log::Dispatchers;
 use quartet_wire::code;
 use tonic::Code;
 
-use crate::{dispatcher::Dispatchers, log::LogMetrics};
+use log::LogInstruments;
 
 pub mod endpoint;
+pub mod log;
 
 /// gRFC A66's buckets of latencies, in seconds.
 const SECONDS: [f64; 41] = [
@@ -58,7 +60,7 @@ impl Metrics {
     /// The metrics of calls, of the log if there is one, and of what is open.
     pub fn new(
         calls: &CallMetrics,
-        log: &LogMetrics,
+        log: &LogInstruments,
         gauges: Gauges,
         dispatchers: Option<Dispatchers>,
     ) -> Self {
