@@ -45,6 +45,8 @@ pub enum Answer {
     Reset(Reason),
     /// Begins its response with a message, then resets the stream with this code.
     ResetLate(Reason),
+    /// Begins its response, then sends nothing more.
+    Stall,
     /// Sends nothing.
     Hang,
     /// Closes the connection.
@@ -268,6 +270,10 @@ async fn answer(
             tokio::time::sleep(Duration::from_millis(1)).await;
             stream.send_reset(reason);
             None
+        }
+        Answer::Stall => {
+            let _stream = respond.send_response(head(None), false).ok()?;
+            pending().await
         }
         Answer::Hang => {
             let reset = poll_fn(|cx| respond.poll_reset(cx)).await.ok()?;
