@@ -307,7 +307,7 @@ async fn a_caller_writes_only_as_itself_in_an_upload_and_in_a_feed() {
 #[tokio::test]
 async fn a_token_is_sent_over_plaintext_only_if_somebody_says_so() {
     let server = TestServer::start().await;
-    let flags = |insecure_token| quartet_client::command::flags::TokenFlags {
+    let flags = |insecure_token| quartet_client::command::TokenFlags {
         token: Some("x".parse().unwrap()),
         insecure_token,
         ..Default::default()

@@ -1,33 +1,34 @@
-//! Batches that are read in place: for readers that need speed more than ordinary messages.
+//! Batches whose posts are read in place, for readers that need more speed than ordinary messages.
 //!
-//! A default client spends most of its time on a `String` for every text. [`Batch`] keeps the message as it came, and
-//! [`Batch::posts`] reads the posts where they are.
+//! An ordinary client spends most of its time on a `String` for every text. [`Batch`] keeps the
+//! message as it arrived, and [`Batch::posts`] reads the posts from those bytes.
 
 use bytes::Bytes;
 use quartet::{
-    borrowed::{Field, Malformed, PostRef, fields},
+    codec::Decode,
+    encoded::PostRef,
+    fields::{Field, Malformed, fields},
     post::v1::{ListPostsResponse, LogPosition},
-    wire::Decode,
 };
 
 // The field numbers of `ListPostsResponse`.
 const POST_MESSAGES: u32 = 1;
 const POSITION: u32 = 2;
 const SNAPSHOT_COMPLETE: u32 = 3;
-/// That of `PostMessage`.
+/// The field number in `PostMessage`.
 const SEQUENCE: u32 = 7;
 
-/// What a list is read into: [`ListPostsResponse`], or [`Batch`].
-pub trait FromList: Decode + Send + Sync + 'static {
-    /// The places of its posts in the log.
+/// A type that the batches of a list can be read into: [`ListPostsResponse`], or [`Batch`].
+pub trait ListBatch: Decode + Send + Sync + 'static {
+    /// The sequences of its posts.
     fn sequences(&self) -> impl Iterator<Item = i64>;
     /// The last sequence that it covers.
     fn position(&self) -> Option<&LogPosition>;
-    /// Whether it is the last of the snapshot.
+    /// The flag that marks the end of the snapshot.
     fn snapshot_complete(&mut self) -> &mut bool;
 }
 
-impl FromList for ListPostsResponse {
+impl ListBatch for ListPostsResponse {
     fn sequences(&self) -> impl Iterator<Item = i64> {
         self.post_messages.iter().map(|post| post.sequence)
     }
@@ -41,18 +42,19 @@ impl FromList for ListPostsResponse {
     }
 }
 
-/// A `ListPostsResponse` whose posts are still in the bytes that came, and which are kept as long as it is.
+/// A `ListPostsResponse` whose posts are still encoded. It keeps the bytes of the message, and those
+/// of the frame that brought it, alive.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     message: Bytes,
     /// The last sequence that it covers.
     pub position: Option<LogPosition>,
-    /// Whether the snapshot is complete with it.
+    /// Whether it completes the snapshot.
     pub snapshot_complete: bool,
 }
 
 impl Batch {
-    /// Takes a message in. Its posts are not looked into.
+    /// Decodes a message up to its posts, which stay encoded.
     ///
     /// # Errors
     /// The bytes are not a `ListPostsResponse`.
@@ -75,7 +77,7 @@ impl Batch {
         Ok(Self { message, position, snapshot_complete })
     }
 
-    /// The posts, in the order of the log. Iterating reads them anew each time.
+    /// The posts, in the order of the log. Each call decodes them again.
     ///
     /// # Errors
     /// A post is not a `PostMessage`.
@@ -97,7 +99,7 @@ impl Decode for Batch {
     }
 }
 
-impl FromList for Batch {
+impl ListBatch for Batch {
     fn sequences(&self) -> impl Iterator<Item = i64> {
         self.messages().map(sequence)
     }
@@ -111,7 +113,7 @@ impl FromList for Batch {
     }
 }
 
-/// The place of a post in the log. Of a field that comes twice, the last counts.
+/// The sequence of an encoded post. If the field occurs twice, the last one counts.
 fn sequence(post: &[u8]) -> i64 {
     let mut sequence = 0;
     for field in fields(post) {

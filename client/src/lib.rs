@@ -24,20 +24,20 @@ pub mod resume;
 mod pages;
 pub use pages::list_user_posts;
 
-mod messages;
-
 mod list;
 pub use list::{ListEvent, list_posts, read_posts};
 
-pub mod borrowed;
-
 mod upload;
-pub use upload::{Posts, UploadEvent, upload_posts};
+pub use upload::{PostSource, UploadEvent, upload_posts};
 
 mod feed;
 pub use feed::{FeedEvent, FeedRequest, FeedStart, tag_feed};
 
+mod in_place;
 mod order;
+mod response;
+
+pub mod borrowed;
 
 pub mod command;
 pub mod lines;

@@ -1,21 +1,21 @@
-//! Server streaming that resumes: one question, many answers, and none lost or repeated when the connection is cut.
+//! Server streaming: one request, many responses, and no post lost or repeated when the connection
+//! is cut.
 //!
-//! The reader keeps a position. It moves once a batch was handed over, and after a cut the next call asks for what
-//! comes after it. That is all there is to resuming, because the server can start anywhere.
-
-use std::pin::pin;
+//! The reader keeps a position, which moves once a batch was handed over. After a cut it asks for
+//! the posts after that position. This is all it takes, because the server can start anywhere.
 
 use async_stream::try_stream;
-use futures::{Stream, StreamExt as _, TryStreamExt as _, future::ready, stream};
+use futures::Stream;
 use quartet::post::v1::{ListPostsRequest, ListPostsResponse, LogPosition};
-use tonic::{Response, Status, Streaming};
+use quartet_channel::Channel;
 
 use crate::{
-    Channel, Error,
-    borrowed::FromList,
-    messages,
+    borrowed::ListBatch,
+    error::Error,
+    in_place,
     order::Order,
-    resume::{Disconnected, Resume},
+    response::{Received, Response},
+    resume::{Disconnected, ResumableCall, ResumePolicy, Step, resumed},
 };
 
 const PATH: &str = "/post.v1.PostService/ListPosts";
@@ -23,18 +23,20 @@ const PATH: &str = "/post.v1.PostService/ListPosts";
 /// What happens on a list.
 #[derive(Debug)]
 pub enum ListEvent<B = ListPostsResponse> {
-    /// The next posts, or none: then it is a bookmark. `snapshot_complete` is set at most once, resumes included.
+    /// The next posts. A batch without posts is a bookmark. `snapshot_complete` is set at most
+    /// once, even if the list is resumed.
     Batch(B),
     /// The stream was cut and will be resumed.
     Disconnected(Disconnected),
-    /// It was resumed after this position.
+    /// The stream was resumed after this position.
     Reconnected(LogPosition),
 }
 
-/// The posts that `request` asks for. Ends once they are complete; with `follow`, never.
+/// The posts that `request` selects. The stream ends once they are complete; with `follow`, never.
 ///
 /// # Errors
-/// Those of the RPC that are not resumable, those that [`Resume`] gave up on, and [`Error::Protocol`].
+/// Those of the RPC that are not resumable, those after which the [`ResumePolicy`] gave up, and
+/// [`Error::Protocol`].
 pub fn list_posts(
     channel: Channel,
     request: ListPostsRequest,
@@ -42,69 +44,77 @@ pub fn list_posts(
     read_posts(channel, request)
 }
 
-/// The same with batches of another kind: [`Batch`](crate::borrowed::Batch) is read where it is, without a `String` for
-/// every text.
+/// The same with batches of another type: [`Batch`](crate::borrowed::Batch) leaves the posts in the
+/// bytes that arrived, without a `String` for every text.
 ///
 /// # Errors
 /// As for [`list_posts`].
-pub fn read_posts<B: FromList>(
-    channel: Channel,
-    mut request: ListPostsRequest,
-) -> impl Stream<Item = Result<ListEvent<B>, Error>> + Send {
-    try_stream! {
-        let mut order = Order::after(request.resume_after.as_ref());
-        let mut resume = Resume::of(&channel, PATH);
-        let mut complete = false;
-        loop {
-            let mut batches = pin!(call::<B>(channel.clone(), request.clone()));
-            let cut = loop {
-                match batches.next().await {
-                    Some(Ok(None)) => resume.begin(),
-                    Some(Ok(Some(mut batch))) => {
-                        resume.progress();
-                        if resume.is_resumed() {
-                            yield ListEvent::Reconnected(request.resume_after.clone().unwrap_or_default());
-                        }
-                        let position = order.advance(batch.sequences(), batch.position().cloned())?;
-                        // A resumed call has a head of its own; the reader asked for that of the first.
-                        *batch.snapshot_complete() &= !complete;
-                        complete |= *batch.snapshot_complete();
-                        yield ListEvent::Batch(batch);
-                        // Whoever asks for the next event has handled this one.
-                        request.resume_after = Some(position);
-                    }
-                    // All that was asked for has come; how the connection ends does not matter any more.
-                    None | Some(Err(_)) if complete && !request.follow => return,
-                    None => break Error::Truncated,
-                    Some(Err(status)) => break Error::from(status),
-                }
-            };
-            let pause = resume.pause(cut)?;
-            let delay = pause.delay;
-            yield ListEvent::Disconnected(pause);
-            tokio::time::sleep(delay).await;
-        }
-    }
-}
-
-/// One call as one stream: a call that fails is a stream that begins with the error, another begins with `None`.
-fn call<B: FromList>(
+pub fn read_posts<B: ListBatch>(
     channel: Channel,
     request: ListPostsRequest,
-) -> impl Stream<Item = Result<Option<B>, Status>> + Send {
-    try_stream! {
-        let mut messages = messages::call(channel, PATH, &request).await?;
-        yield None;
-        while let Some(message) = messages.next().await? {
-            yield Some(message);
+) -> impl Stream<Item = Result<ListEvent<B>, Error>> + Send {
+    let policy = ResumePolicy::for_method(&channel, PATH);
+    let order = Order::after(request.resume_after.as_ref());
+    let reader = ListReader { channel, request, order, snapshot_complete: false };
+    resumed(policy, reader)
+}
+
+/// A list between two batches, independent of the connection.
+struct ListReader {
+    channel: Channel,
+    /// What the next call requests. `resume_after` is the position of the last batch handed over.
+    request: ListPostsRequest,
+    order: Order,
+    /// Whether the end of the snapshot was reached.
+    snapshot_complete: bool,
+}
+
+impl<B: ListBatch> ResumableCall<ListEvent<B>> for ListReader {
+    fn attempt(&mut self) -> impl Stream<Item = Result<Step<ListEvent<B>>, Error>> + Send {
+        try_stream! {
+            let request = self.request.clone();
+            let call = in_place::server_streaming::<B>(self.channel.clone(), PATH, request);
+            let mut response = Response::to(call);
+            loop {
+                match response.next().await {
+                    Ok(Received::Head) => yield Step::ResponseBegan,
+                    Ok(Received::Message(mut batch)) => {
+                        yield Step::Progress;
+                        let position = self.examine(&mut batch)?;
+                        yield Step::Event(ListEvent::Batch(batch));
+                        // The caller asks for the next event, so it has handled this one.
+                        self.request.resume_after = Some(position);
+                    }
+                    // Everything requested has come. How the connection ends no longer matters.
+                    Ok(Received::End) | Err(_) if self.is_complete() => return,
+                    Ok(Received::End) => Err(Error::Truncated)?,
+                    Err(status) => Err(Error::from(status))?,
+                }
+            }
         }
+    }
+
+    fn disconnected(pause: Disconnected) -> ListEvent<B> {
+        ListEvent::Disconnected(pause)
+    }
+
+    fn reconnected(&self) -> Option<ListEvent<B>> {
+        Some(ListEvent::Reconnected(self.request.resume_after.clone().unwrap_or_default()))
     }
 }
 
-/// The messages of a response, after a `None` for its head.
-pub(crate) fn begun<T: Send>(
-    response: Response<Streaming<T>>,
-) -> impl Stream<Item = Result<Option<T>, Status>> + Send {
-    let messages = response.into_inner().map_ok(Some);
-    stream::once(ready(Ok(None))).chain(messages)
+impl ListReader {
+    /// Checks the order of a batch and returns its position.
+    fn examine<B: ListBatch>(&mut self, batch: &mut B) -> Result<LogPosition, Error> {
+        let position = self.order.advance(batch.sequences(), batch.position().cloned())?;
+        let flag = batch.snapshot_complete();
+        // A resumed call has a snapshot of its own; the caller requested that of the first call.
+        *flag &= !self.snapshot_complete;
+        self.snapshot_complete |= *flag;
+        Ok(position)
+    }
+
+    fn is_complete(&self) -> bool {
+        self.snapshot_complete && !self.request.follow
+    }
 }

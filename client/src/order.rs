@@ -1,24 +1,24 @@
-//! Checks, as a reader goes, that the log's order holds: over all streams of one reader sequences strictly increase,
-//! and a position comes after everything up to it.
+//! Checks the order of the log as a reader advances: over all streams of one reader, sequences
+//! strictly increase, and a position is sent only after everything up to it.
 
 use quartet::post::v1::LogPosition;
 
-use crate::Error;
+use crate::error::Error;
 
-/// The last sequence that is behind a reader.
+/// The last sequence that a reader has passed.
 #[derive(Debug, Default)]
 pub(crate) struct Order(i64);
 
 impl Order {
-    /// A reader that starts after `position`; without one, before the first post.
+    /// A reader that starts after `position`, or before the first post if there is none.
     pub(crate) fn after(position: Option<&LogPosition>) -> Self {
         Self(position.map_or(0, |position| position.sequence))
     }
 
-    /// Moves on over a batch and returns its position.
+    /// Advances over a batch and returns its position.
     ///
     /// # Errors
-    /// [`Error::Protocol`] if the batch cannot come next.
+    /// [`Error::Protocol`] if the batch cannot come next in this order.
     pub(crate) fn advance(
         &mut self,
         sequences: impl IntoIterator<Item = i64>,
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn increasing_batches_with_gaps_and_bookmarks_pass() {
+    fn increasing_batches_with_gaps_and_bookmarks_are_accepted() {
         let mut order = Order::default();
         for (posts, position) in [(&[1, 2, 5][..], 7), (&[], 7), (&[], 9), (&[10], 10)] {
             advance(&mut order, posts, position).unwrap();
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_log_can_never_send_is_refused() {
+    fn a_batch_that_breaks_the_order_is_refused() {
         for (posts, position) in
             [(&[4][..], 9), (&[3], 9), (&[5, 5], 9), (&[6, 5], 9), (&[7], 6), (&[], 3)]
         {

@@ -445,7 +445,7 @@ pub fn counted(count: u64, noun: &str) -> String {
 }
 
 /// A position with the option that goes on after it.
-pub fn go_on_after(position: &LogPosition) -> String {
+pub fn continue_after(position: &LogPosition) -> String {
     format!("go on with --after {}", position::print(position))
 }
 

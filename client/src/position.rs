@@ -1,4 +1,4 @@
-//! A position in the log, as people type it: `N`, or `LOG_ID:N` to have the log's identity checked as well.
+//! A position in the log as text: `N`, or `LOG_ID:N` if the identity of the log is to be checked too.
 
 use quartet::post::v1::LogPosition;
 
@@ -19,7 +19,7 @@ pub fn parse(text: &str) -> Result<LogPosition, InvalidPosition> {
     }
 }
 
-/// Writes what [`parse`] reads.
+/// Formats a position as [`parse`] reads it.
 pub fn print(position: &LogPosition) -> String {
     match position.log_id.as_str() {
         "" => position.sequence.to_string(),
@@ -32,14 +32,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_printed_can_be_parsed() {
+    fn a_printed_position_can_be_parsed() {
         for text in ["0", "42", "9223372036854775807", "3f2a:7", "a:b:7"] {
             assert_eq!(print(&parse(text).unwrap()), text);
         }
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn text_that_is_not_a_position_is_refused() {
         for text in ["", ":", "log:", "-1", "log:-1", "1.5", "9223372036854775808"] {
             assert_eq!(parse(text), Err(InvalidPosition), "{text:?}");
         }

@@ -8,16 +8,16 @@ use futures::{
     stream::{self, iter},
 };
 use quartet::{
+    page::UploadMessage,
     post::v1::{PostMessage, UploadPostsResponse},
-    wire::UploadMessage,
 };
-use quartet_client::{Error, Posts, UploadEvent, upload_posts};
+use quartet_client::{Error, PostSource, UploadEvent, upload_posts};
 use tokio::sync::Notify;
 use tonic::Status;
 
 use crate::fake::{Fake, post, within};
 
-fn posts() -> Posts {
+fn posts() -> PostSource {
     Box::pin(iter((1..=3).map(|number| Ok(post(number)))))
 }
 
@@ -48,7 +48,7 @@ async fn after_a_cut_everything_is_sent_again_with_the_same_ids() {
     let mut server = Fake::start().await;
     // A fourth post that never comes keeps the first attempt open until it is cut.
     let mut attempts = 0;
-    let open = move || -> Posts {
+    let open = move || -> PostSource {
         attempts += 1;
         if attempts == 1 { Box::pin(posts().chain(stream::pending())) } else { posts() }
     };
@@ -73,7 +73,7 @@ async fn after_a_cut_everything_is_sent_again_with_the_same_ids() {
 async fn posts_that_cannot_be_read_reset_the_call_and_never_finish_it() {
     let mut server = Fake::start().await;
     let seen = Arc::new(Notify::new());
-    let broken = || -> Posts {
+    let broken = || -> PostSource {
         let seen = seen.clone();
         let error = stream::once(async move {
             seen.notified().await;
@@ -99,7 +99,7 @@ async fn posts_that_cannot_be_read_reset_the_call_and_never_finish_it() {
 #[tokio::test]
 async fn a_full_disk_is_final_and_told_before_the_upload_ends() {
     let mut server = Fake::start().await;
-    let endless = || -> Posts { Box::pin(posts().chain(stream::pending())) };
+    let endless = || -> PostSource { Box::pin(posts().chain(stream::pending())) };
     let events = upload_posts(server.channel(), endless).try_collect::<Vec<_>>();
     let script = async {
         let mut call = server.accept_upload().await;
@@ -142,7 +142,7 @@ async fn an_attempt_that_gets_no_further_is_no_progress_and_the_pauses_grow() {
 async fn an_upload_reads_its_posts_no_faster_than_the_connection_takes_them() {
     let mut server = Fake::start().await;
     let body = "x".repeat(60 * 1024);
-    let large = move || -> Posts {
+    let large = move || -> PostSource {
         let body = body.clone();
         let post = move |number| Ok(PostMessage { body: body.clone(), ..post(number) });
         Box::pin(iter((1..=10_000).map(post)))

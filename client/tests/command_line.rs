@@ -25,6 +25,7 @@ const SERVER_STREAMING: &str = env!("CARGO_BIN_EXE_server-streaming");
 const CLIENT_STREAMING: &str = env!("CARGO_BIN_EXE_client-streaming");
 const BIDIRECTIONAL: &str = env!("CARGO_BIN_EXE_bidirectional");
 const ALL: [&str; 4] = [UNARY, SERVER_STREAMING, CLIENT_STREAMING, BIDIRECTIONAL];
+const NAMES: [&str; 4] = ["unary", "server-streaming", "client-streaming", "bidirectional"];
 
 /// A running binary, killed if the test fails.
 struct Process(Option<Child>);
@@ -166,6 +167,24 @@ async fn help_teaches_with_examples_and_says_what_is_next() {
 }
 
 #[tokio::test]
+async fn help_wraps_at_the_width_of_the_terminal() {
+    for binary in ALL {
+        let output = Command::new(binary).arg("--help").env("COLUMNS", "60").output().unwrap();
+        let help = text(&output.stdout);
+        assert!(help.lines().all(|line| line.chars().count() <= 60), "{binary}: {help}");
+    }
+}
+
+#[tokio::test]
+async fn the_version_names_the_command() {
+    for (binary, name) in ALL.iter().zip(NAMES) {
+        let output = Process::start(binary, &["--version"]).end().await;
+        let version = format!("{name} {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(text(&output.stdout), version);
+    }
+}
+
+#[tokio::test]
 async fn without_a_server_every_binary_exits_1_with_one_line() {
     // Bound and not listening: nobody answers there, and no other test gets the port meanwhile.
     let unused = tokio::net::TcpSocket::new_v4().unwrap();
@@ -269,7 +288,9 @@ async fn a_service_config_in_a_file_is_followed_and_what_it_ignores_is_told() {
     }
     let output = process.end().await;
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("the service config's colour means nothing here"));
+    assert!(
+        text(&output.stderr).contains("the service config's colour is not known and is ignored")
+    );
     let missing =
         Process::start(UNARY, &["--user-id", "1", "--service-config", "/nowhere"]).end().await;
     assert_eq!(code(&missing), 2);

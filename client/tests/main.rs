@@ -13,5 +13,6 @@ mod fake;
 mod bidirectional;
 mod client_streaming;
 mod command_line;
+mod examples;
 mod server_streaming;
 mod unary;

@@ -2,21 +2,24 @@
 
 use std::{
     io::{self, Write},
+    pin::pin,
     time::Duration,
 };
 
+use async_stream::try_stream;
 use clap::Args;
+use futures::{Stream, StreamExt as _};
 use quartet::health::v1::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
     health_client::HealthClient,
 };
 use quartet_client::{
     Channel, Error,
-    command::flags::{TlsFlags, TokenFlags},
-    resume::{Disconnected, Resume},
+    command::{TlsFlags, TokenFlags},
+    resume::{Disconnected, ResumableCall, ResumePolicy, Step, resumed},
 };
-use tokio::time::{sleep, timeout};
-use tonic::{Status, Streaming};
+use tokio::time::timeout;
+use tonic::Status;
 
 /// Ask a server how it is: SERVING, NOT_SERVING or UNKNOWN.
 ///
@@ -82,7 +85,7 @@ impl Probe {
         let failed = |error| ProbeError::Call { endpoint: self.endpoint.clone(), error };
         let refused = |status: Status| failed(status.into());
         let channel = self.connect().map_err(failed)?;
-        let mut resume = Resume::of(&channel, "/grpc.health.v1.Health/Watch");
+        let policy = ResumePolicy::for_method(&channel, "/grpc.health.v1.Health/Watch");
         let mut client = HealthClient::new(channel);
         let request = HealthCheckRequest { service: self.service.clone() };
         if !self.watch {
@@ -91,33 +94,50 @@ impl Probe {
             let answer = answer.map_err(late)?.map_err(refused)?;
             return Ok(say(out, &answer.into_inner())?);
         }
-        loop {
-            let cut = match client.watch(request.clone()).await {
-                Ok(answers) => watch(answers.into_inner(), out, &mut resume).await?,
-                Err(status) => status.into(),
-            };
-            let Disconnected { cause, delay } = resume.pause(cut).map_err(failed)?;
-            tracing::info!("{cause}; trying again");
-            sleep(delay).await;
+        let mut events = pin!(resumed(policy, Watch { client, request }));
+        while let Some(event) = events.next().await {
+            match event.map_err(failed)? {
+                WatchEvent::Health(answer) => _ = say(out, &answer)?,
+                WatchEvent::Disconnected(Disconnected { cause, .. }) => {
+                    tracing::info!("{cause}; trying again");
+                }
+            }
         }
+        // A watch has no end of its own.
+        Err(failed(Error::Truncated))
     }
 }
 
-/// Says what a server answers, until the stream ends. Returns why it did.
-async fn watch(
-    mut answers: Streaming<HealthCheckResponse>,
-    out: &mut impl Write,
-    resume: &mut Resume,
-) -> io::Result<Error> {
-    loop {
-        match answers.message().await {
-            Ok(Some(answer)) => {
-                resume.progress();
-                say(out, &answer)?;
+/// A watch, which goes on while the server is away.
+struct Watch {
+    client: HealthClient<Channel>,
+    request: HealthCheckRequest,
+}
+
+enum WatchEvent {
+    Health(HealthCheckResponse),
+    Disconnected(Disconnected),
+}
+
+impl ResumableCall<WatchEvent> for Watch {
+    fn attempt(&mut self) -> impl Stream<Item = Result<Step<WatchEvent>, Error>> + Send {
+        try_stream! {
+            let mut answers = self.client.watch(self.request.clone()).await?.into_inner();
+            yield Step::ResponseBegan;
+            while let Some(answer) = answers.message().await? {
+                yield Step::Progress;
+                yield Step::Event(WatchEvent::Health(answer));
             }
-            Ok(None) => return Ok(Error::Truncated),
-            Err(status) => return Ok(status.into()),
+            Err(Error::Truncated)?;
         }
+    }
+
+    fn disconnected(pause: Disconnected) -> WatchEvent {
+        WatchEvent::Disconnected(pause)
+    }
+
+    fn reconnected(&self) -> Option<WatchEvent> {
+        None // the next answer says it
     }
 }
 

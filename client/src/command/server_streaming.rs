@@ -1,18 +1,16 @@
-//! `server-streaming`: one request, many answers, resumed after a cut.
+//! `server-streaming`: one request, many responses, resumed after a cut.
 
 use std::{
     fmt::{self, Display},
-    pin::pin,
+    ops::ControlFlow,
 };
 
-use clap::Parser;
-use futures::StreamExt as _;
 use quartet::post::v1::{Bookmark, ListPostsRequest, ListPostsResponse, LogPosition};
 
-use super::{Common, Console, Failure, Io, Talk, bounded, either};
+use super::{console::Console, failure::Failure, flags::CommandLine, frame::Frame, io::Io};
 use crate::{
-    ListEvent, list_posts,
-    output::{Clean, Event, Position, Printer, Tags, counted, go_on_after},
+    list::{ListEvent, list_posts},
+    output::{Clean, Event, Position, Tags},
     position,
 };
 
@@ -20,13 +18,12 @@ const RPC: &str = "ListPosts";
 
 /// Streams posts in the order of the log: the server-streaming RPC.
 ///
-/// One request goes out, and the server answers with as many messages as it
-/// likes. With --follow it stays and sends new posts as they are stored. If the
-/// connection is cut, the program asks again for what comes after the last post
-/// it got.
-#[derive(Debug, Clone, Parser)]
-#[command(name = "server-streaming", version, verbatim_doc_comment, after_help = AFTER_HELP)]
-pub struct Args {
+/// One request goes out, and the server answers with any number of messages. With --follow the
+/// stream stays open and brings new posts as they are stored. If the connection is cut, the program
+/// asks again for the posts after the last one that it received.
+#[derive(Debug, Clone, clap::Args)]
+#[command(display_name = "server-streaming", version, after_help = AFTER_HELP)]
+pub struct Flags {
     /// Posts with any of these tags (may be repeated) [default: all]
     #[arg(long = "tag", value_name = "T")]
     pub tags: Vec<String>,
@@ -37,21 +34,20 @@ pub struct Args {
     #[arg(long)]
     pub follow: bool,
     /// Only posts after this position
-    #[arg(long, value_name = "N|LOG_ID:N", value_parser = position::parse, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "N|LOG_ID:N",
+        value_parser = position::parse,
+        allow_negative_numbers = true
+    )]
     pub after: Option<LogPosition>,
-    /// Stop after so many posts
+    /// Stop after N posts
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
-    /// What all four take.
-    #[command(flatten)]
-    pub common: Common,
 }
 
-impl AsRef<Common> for Args {
-    fn as_ref(&self) -> &Common {
-        &self.common
-    }
-}
+/// The command line of `server-streaming`.
+pub type Args = CommandLine<Flags>;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -63,94 +59,76 @@ Next: run it with --follow in one terminal, and client-streaming in another.";
 /// Runs the command.
 ///
 /// # Errors
-/// [`Failure`] says in one line what went wrong. What was printed before is right.
-pub async fn run(args: Args, io: Io) -> Result<(), Failure> {
-    let printer = Printer::new(io.out, args.common.json, io.color);
-    let console = Console { printer, talk: Talk::new(io.err) };
-    let mut reader = Reader { console, posts: 0, limit: args.limit, position: None };
-    reader.console.printer.sent("call", format_args!("{RPC} {}", Asked(&args)))?;
-    reader.console.printer.flush()?;
-
-    let Args { tags, user_ids, follow, after, common, .. } = args;
+/// [`Failure`]. What was printed before it is correct.
+pub async fn run(Args { own: flags, common }: Args, io: Io) -> Result<(), Failure> {
+    let (mut frame, _) = Frame::reader(RPC, common, io);
+    frame.console.show_call(format_args!("{RPC} {}", InWords(&flags)))?;
+    let mut reader = Reader { posts: 0, limit: flags.limit, position: None };
+    let Flags { tags, user_ids, follow, after, .. } = flags;
     let request = ListPostsRequest { tags, user_ids, follow, resume_after: after };
-    let channel = common.connect(RPC)?;
-    let stop = either(io.interrupt, io.unread);
-    let mut events = pin!(bounded(RPC, &common, stop, list_posts(channel, request)));
-    let mut ended = Ok(());
-    while !reader.is_done() {
-        match events.next().await {
-            Some(event) => ended = event.and_then(|event| reader.show(event)),
-            None => break,
-        }
-        if ended.is_err() {
-            break;
-        }
-    }
-    reader.say_where_to_go_on();
+    let events = list_posts(frame.connect()?, request);
+    let ended = frame.show_events(events, |console, event| reader.show(console, event)).await;
+    frame.console.say_total(reader.posts, reader.position.as_ref());
     ended
 }
 
+/// What the user sees of the list.
 struct Reader {
-    console: Console,
     posts: u64,
     limit: Option<u64>,
-    /// Everything up to it was printed.
+    /// Everything up to this position was printed.
     position: Option<LogPosition>,
 }
 
 impl Reader {
-    fn is_done(&self) -> bool {
-        self.console.printer.is_closed() || self.limit.is_some_and(|limit| self.posts >= limit)
-    }
-
-    fn show(&mut self, event: ListEvent) -> Result<(), Failure> {
+    fn show(
+        &mut self,
+        console: &mut Console,
+        event: ListEvent,
+    ) -> Result<ControlFlow<()>, Failure> {
         match event {
-            ListEvent::Batch(batch) => self.batch(batch)?,
-            ListEvent::Disconnected(cut) => self.console.disconnected(&cut),
+            ListEvent::Batch(batch) => return self.show_batch(console, batch),
+            ListEvent::Disconnected(pause) => console.say_disconnected(&pause),
             ListEvent::Reconnected(position) => {
                 let event = Event::Reconnected { position: Some(Position(&position)) };
-                self.console.printer.received(&event)?;
+                console.printer.received(&event)?;
             }
         }
-        self.console.printer.flush()?;
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
-    fn batch(&mut self, batch: ListPostsResponse) -> Result<(), Failure> {
+    fn show_batch(
+        &mut self,
+        console: &mut Console,
+        batch: ListPostsResponse,
+    ) -> Result<ControlFlow<()>, Failure> {
         let end = batch.position.unwrap_or_default();
         for post in &batch.post_messages {
-            self.console.printer.received(&Event::from(post))?;
+            console.printer.received(&Event::from(post))?;
             self.posts += 1;
             self.position = Some(LogPosition { sequence: post.sequence, ..end.clone() });
-            if self.is_done() {
-                return Ok(());
+            let has_all = self.limit.is_some_and(|limit| self.posts >= limit);
+            if has_all || console.printer.is_closed() {
+                return Ok(ControlFlow::Break(()));
             }
         }
         if batch.snapshot_complete {
-            self.console.printer.received(&Event::SnapshotComplete { position: Position(&end) })?;
+            console.printer.received(&Event::SnapshotComplete { position: Position(&end) })?;
         } else if batch.post_messages.is_empty() {
             let bookmark = Bookmark { position: Some(end.clone()), caught_up: false };
-            self.console.printer.received(&Event::from(&bookmark))?;
+            console.printer.received(&Event::from(&bookmark))?;
         }
         self.position = Some(end);
-        Ok(())
-    }
-
-    fn say_where_to_go_on(&self) {
-        // Without a position the server has answered nothing, and there is nothing to go on from.
-        if let Some(position) = &self.position {
-            let posts = counted(self.posts, "post");
-            self.console.talk.say(format_args!("{posts}; {}", go_on_after(position)));
-        }
+        Ok(ControlFlow::Continue(()))
     }
 }
 
-/// The filter, in words.
-struct Asked<'a>(&'a Args);
+/// The request in words.
+struct InWords<'a>(&'a Flags);
 
-impl Display for Asked<'_> {
+impl Display for InWords<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Args { tags, user_ids, follow, after, .. } = self.0;
+        let Flags { tags, user_ids, follow, after, .. } = self.0;
         f.write_str(if tags.is_empty() { "all posts" } else { "posts tagged " })?;
         write!(f, "{}", Tags(tags))?;
         if let Some((first, others)) = user_ids.split_first() {

@@ -32,10 +32,7 @@ use quartet_check::{
     promises::CATCH_UP,
 };
 use quartet_client::{Channel, ListEvent, connect, list_posts};
-use quartet_server::log::{
-    PostLog as _,
-    embedded::{Access, EmbeddedLog, Options},
-};
+use quartet_log::{EmbeddedLog, LogOptions, PostLog as _, disk::Access};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use tokio::{
     process::Command,
@@ -398,7 +395,7 @@ impl<'a> Driver<'a> {
             self.volume.cut_power().await?;
             self.volume.restore_power().await?;
         }
-        let options = Options { access: Access::Read, ..Options::default() };
+        let options = LogOptions { access: Access::Read, ..LogOptions::default() };
         let log = EmbeddedLog::open_directory(self.volume.data(), options).await?;
         Ok((log.log_id().to_owned(), stored::posts(&log).await?))
     }

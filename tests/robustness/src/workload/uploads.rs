@@ -73,7 +73,7 @@ async fn upload(
         let current: Arc<Mutex<Option<Call>>> = Arc::default();
         let open = {
             let (client, posts, current) = (client.clone(), posts.clone(), current.clone());
-            move || -> quartet_client::Posts {
+            move || -> quartet_client::PostSource {
                 let call = client.open(record::upload());
                 *current.lock() = Some(call.clone());
                 Box::pin(recorded(call, posts.clone(), gap).map(Ok))
