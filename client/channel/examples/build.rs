@@ -1,5 +1,5 @@
-//! Generates the client and the server of `demo.Greeter`. A program with a `.proto` file would do it
-//! with tonic-prost-build; one method on strings needs no file.
+//! Generates the client and the server of `demo.Greeter`. A program with a `.proto` file would do
+//! it with tonic-prost-build; one method on strings needs no file.
 
 use tonic_build::manual::{Builder, Method, Service};
 

@@ -13,8 +13,9 @@ use crate::world::{
     World, all_kinds, server, stream_of, unary,
 };
 
-const POLICY: &str = r#"{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 4, "initialBackoff": "1s", "maxBackoff":
-    "10s", "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]}"#;
+const POLICY: &str = r#"{"methodConfig": [{"name": [{}], "retryPolicy": {
+    "maxAttempts": 4, "initialBackoff": "1s", "maxBackoff": "10s",
+    "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]}"#;
 const NO_POLICY: &str = "{}";
 const REFUSE: Answer = Reset(Reason::REFUSED_STREAM);
 

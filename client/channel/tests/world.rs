@@ -1,6 +1,6 @@
-//! Servers in memory whose every answer is scripted: they fail, push back, refuse, reset, hang, send
-//! GOAWAY and close connections as a test requests, frame by frame where that matters. With a paused
-//! clock, hours of policy take no time.
+//! Servers in memory whose every answer is scripted: they fail, push back, refuse, reset, hang,
+//! send GOAWAY and close connections as a test requests, frame by frame where that matters. With a
+//! paused clock, hours of policy take no time.
 //!
 //! They are made of h2, not of tonic: its server would enable features of tonic that the channel
 //! must not rely on.
