@@ -46,4 +46,4 @@ pub mod post_file;
 
 pub use connect::connect;
 pub use error::Error;
-pub use quartet_channel::{Builder, Channel, ServedBy, ServiceConfig, backoff, service_config};
+pub use quartet_channel::{Builder, Channel, ServedBy, ServiceConfig};

@@ -11,14 +11,14 @@
 
 use std::time::Duration;
 
-use quartet_channel::Channel;
-use tokio::time::Instant;
-
-use crate::{
+use quartet_channel::{
+    Channel,
     backoff::Exponential,
-    error::Error,
     service_config::{MethodConfig, Policy},
 };
+use tokio::time::Instant;
+
+use crate::error::Error;
 
 /// Longer than a server needs to restart, shorter than a user waits for a program that makes no
 /// progress.
@@ -109,10 +109,10 @@ impl ResumePolicy {
 
 #[cfg(test)]
 mod tests {
+    use quartet_channel::ServiceConfig;
     use tonic::Status;
 
     use super::*;
-    use crate::service_config::ServiceConfig;
 
     fn within_jitter(actual: Duration, expected: Duration) -> bool {
         (expected.mul_f64(0.79)..expected.mul_f64(1.21)).contains(&actual)
