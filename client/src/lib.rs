@@ -1,25 +1,29 @@
 //! Client side of Quartet: the four RPC kinds as four streams of events.
 //!
-//! | RPC kind | here | it adds to the generated client |
+//! | RPC kind | function | it adds to the generated client |
 //! |---|---|---|
 //! | unary | [`list_user_posts`] | page after page |
-//! | server streaming | [`list_posts`] | goes on from the last position after a cut |
-//! | client streaming | [`upload_posts`] | sends again from the start after a cut, with the same ids |
-//! | bidirectional | [`tag_feed`] | rejoins at the last position and sends again what has no answer |
+//! | server streaming | [`list_posts`] | after a cut, continues from the last position |
+//! | client streaming | [`upload_posts`] | after a cut, sends all posts again with the same ids |
+//! | bidirectional | [`tag_feed`] | after a cut, rejoins and repeats what has no answer |
 //!
-//! Every function returns a `Stream` of events that does its work while it is polled, so `next()` is cancel-safe,
-//! dropping the stream ends the call, and nothing runs in the background. Each checks the order that the server
-//! promised and ends with [`Error::Protocol`] if it does not hold.
+//! Every function returns a `Stream` of events. It works only while it is polled: `next()` is
+//! cancel-safe, dropping the stream ends the call, and nothing runs in the background. Each
+//! function checks the order that the server promises and ends with [`Error::Protocol`] if it is
+//! broken.
 //!
-//! [`connect`](connect()) makes the connection, [`tls`] encrypts it, [`credentials`] say who calls.
+//! [`resume`] is the loop that continues a stream after a cut, for other calls as well.
+//! [`connect`](connect()) makes the channel, [`tls`] encrypts it, and [`credentials`] authenticate
+//! its calls. [`command`] holds the four binaries, in a form that another program can run too.
 //!
-//! [`command`] holds the four binaries, in a form that another program can run as well.
+//! The files `pages.rs`, `list.rs`, `upload.rs` and `feed.rs` are one RPC kind each. Read them in
+//! this order; `examples/` has the same four calls on the generated client alone.
 //!
 //! # The channel
 //!
-//! [`Channel`] and what is below it knows nothing of posts, and can be copied as it is: [`target`] and `resolve` find addresses,
-//! [`dial`] opens bytes, `balance` keeps a connection to each address and picks one for each call, [`retry`] makes attempts, and
-//! [`service_config`] says how. [`resume`] is above it: it goes on with streams that were cut.
+//! [`Channel`] and the modules below it know nothing of posts: [`target`] and `resolve` find
+//! addresses, [`dial`] opens connections, `balance` keeps a connection to each address and picks
+//! one for each call, [`retry`] makes attempts, and [`service_config`] configures them.
 
 pub mod chain;
 mod channel;
