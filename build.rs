@@ -1,137 +1,216 @@
 //! Compiles `proto/` into Rust with protox, so that nobody needs `protoc`.
 //!
-//! Out come the messages with their clients, the servers, and the descriptor set. The servers are described here by
-//! hand, for one reason: the RPCs that read answer with posts that are encoded already (`quartet::wire`), and only a
-//! manual description can give a method a response type and a codec of its own.
+//! Messages come from prost and clients from tonic. The servers are generated here: traits with the
+//! signatures that tonic's have, and a match from the path of a call to the adapter of its RPC kind
+//! (`quartet::serve`). That is the whole difference from tonic's servers: those read and write
+//! messages by a codec that copies, and these may exchange messages that stay encoded (`ENCODED`).
 
-use std::{env, error::Error, fs, path::PathBuf};
+use std::{env, error::Error, fmt::Write as _, fs, path::PathBuf};
 
-use tonic_build::manual;
+use prost_build::{Config, Method, Service, ServiceGenerator};
 
+/// What reflection describes.
 const PROTOS: [&str; 3] =
     ["proto/post/v1/post.proto", "proto/user/v1/user.proto", "proto/grpc/health/v1/health.proto"];
+/// The names of the blog series, which reflection leaves out.
+const BLOG_PROTOS: [&str; 2] = ["proto/v1/post/post.proto", "proto/v1/user/user.proto"];
+
+/// The messages that the server sends or receives in their encoded form.
+const ENCODED: [(&str, &str); 4] = [
+    ("ListPostsByUserIdResponse", "crate::page::Page"),
+    ("ListPostsResponse", "crate::page::Page"),
+    ("UploadPostsRequest", "crate::page::UploadMessage"),
+    ("TagFeedResponse", "crate::page::FeedMessage"),
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    for file in PROTOS.iter().chain(&["proto/google/rpc/status.proto", "build.rs"]) {
+    let files = [&PROTOS[..], &BLOG_PROTOS].concat();
+    for file in files.iter().chain(&["proto/google/rpc/status.proto", "build.rs"]) {
         println!("cargo::rerun-if-changed={file}");
     }
-    let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler.include_imports(true).include_source_info(true).open_files(PROTOS)?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("descriptors.bin"), compiler(&PROTOS)?.encode_file_descriptor_set())?;
 
-    let descriptors = PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin");
-    fs::write(descriptors, compiler.encode_file_descriptor_set())?;
-
-    tonic_prost_build::configure()
-        .build_server(false)
+    let descriptors = compiler(&files)?.file_descriptor_set();
+    let clients = tonic_prost_build::configure().build_server(false).service_generator();
+    Config::new()
         .extern_path(".google.rpc", "::tonic_types::pb")
-        .compile_fds(compiler.file_descriptor_set())?;
-
-    manual::Builder::new().build_client(false).compile(&[
-        user_service("user.v1", "UserService"),
-        user_service("v1.user", "User"),
-        post_service(),
-        blog_post_service(),
-        health_service(),
-    ]);
+        .service_generator(Box::new(Services { clients }))
+        .compile_fds(descriptors.clone())?;
+    fs::write(out.join("methods.rs"), method_table(&descriptors.file)?)?;
+    plain(compiler(&PROTOS[..1])?.file_descriptor_set(), out.join("plain"))?;
     Ok(())
 }
 
-/// The User service, under its own name and under the one that the Go blog series gave it.
-fn user_service(package: &str, name: &str) -> manual::Service {
-    const MESSAGES: &str = "crate::user::v1";
-    manual::Service::builder()
-        .package(package)
-        .name(name)
-        .comment(" Who a user is. Both calls are unary and change nothing.")
-        .method(unary("GetUser", MESSAGES, "crate::user::v1::GetUserResponse"))
-        .method(unary("ListUsers", MESSAGES, "crate::user::v1::ListUsersResponse"))
-        .build()
+/// The Post service as tonic generates it, for examples that show tonic alone.
+fn plain(descriptors: prost_types::FileDescriptorSet, out: PathBuf) -> std::io::Result<()> {
+    fs::create_dir_all(&out)?;
+    tonic_prost_build::configure()
+        .build_client(false)
+        .extern_path(".post.v1", "crate::post::v1")
+        .extern_path(".google.rpc", "::tonic_types::pb")
+        .out_dir(out)
+        .compile_fds(descriptors)
 }
 
-fn post_service() -> manual::Service {
-    manual::Service::builder()
-        .package("post.v1")
-        .name("PostService")
-        .comment(" The four RPC kinds. What each promises stands in `proto/post/v1/post.proto`.")
-        .method(unary("ListPostsByUserId", POST, PAGE))
-        .method(method("ListPosts", POST, PAGE).server_streaming().build())
-        .method(
-            method("UploadPosts", POST, "crate::post::v1::UploadPostsResponse")
-                .input_type("crate::wire::UploadMessage")
-                .client_streaming()
-                .build(),
-        )
-        .method(
-            method("TagFeed", POST, "crate::wire::FeedMessage")
-                .client_streaming()
-                .server_streaming()
-                .build(),
-        )
-        .build()
+fn compiler(files: &[&str]) -> Result<protox::Compiler, protox::Error> {
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).include_source_info(true).open_files(files)?;
+    Ok(compiler)
 }
 
-/// The Post service of the blog: the same messages, and `ListPosts` as the unary call that it was there.
-fn blog_post_service() -> manual::Service {
-    manual::Service::builder()
-        .package("v1.post")
-        .name("Post")
-        .comment(" The blog's Post service: both calls are unary.")
-        .method(unary("ListPostsByUserId", POST, PAGE))
-        .method(unary("ListPosts", POST, PAGE))
-        .build()
-}
-
-fn health_service() -> manual::Service {
-    let check = || method("Check", HEALTH, "crate::health::v1::HealthCheckResponse");
-    manual::Service::builder()
-        .package("grpc.health.v1")
-        .name("Health")
-        .comment(" Whether services take calls, as `proto/grpc/health/v1/health.proto` says.")
-        .method(check().input_type(HEALTH_CHECK).build())
-        .method(
-            method("List", HEALTH, "crate::health::v1::HealthListResponse")
-                .input_type("crate::health::v1::HealthListRequest")
-                .build(),
-        )
-        .method(
-            check()
-                .name("watch")
-                .route_name("Watch")
-                .comment(" Answers `Watch`.")
-                .input_type(HEALTH_CHECK)
-                .server_streaming()
-                .build(),
-        )
-        .build()
-}
-
-const HEALTH: &str = "crate::health::v1";
-const HEALTH_CHECK: &str = "crate::health::v1::HealthCheckRequest";
-
-const POST: &str = "crate::post::v1";
-const PAGE: &str = "crate::wire::Page";
-
-fn unary(route: &str, messages: &str, output: &str) -> manual::Method {
-    method(route, messages, output).build()
-}
-
-fn method(route: &str, messages: &str, output: &str) -> manual::MethodBuilder {
-    manual::Method::builder()
-        .name(snake_case(route))
-        .route_name(route)
-        .comment(format!(" Answers `{route}`."))
-        .input_type(format!("{messages}::{route}Request"))
-        .output_type(output)
-        .codec_path("crate::wire::WireCodec")
-}
-
-fn snake_case(name: &str) -> String {
-    let mut snake = String::new();
-    for c in name.chars() {
-        if c.is_ascii_uppercase() && !snake.is_empty() {
-            snake.push('_');
+/// A constant for the path of each method, and the list of them.
+fn method_table(files: &[prost_types::FileDescriptorProto]) -> Result<String, std::fmt::Error> {
+    let (mut table, mut all) = (String::new(), String::new());
+    for file in files.iter().filter(|file| !file.service.is_empty()) {
+        let package = file.package().replace('.', "_");
+        writeln!(table, "/// The methods of `{}`.\npub mod {package} {{", file.package())?;
+        for service in &file.service {
+            for method in &service.method {
+                let path = format!("{}.{}/{}", file.package(), service.name(), method.name());
+                let name = constant(method.name());
+                writeln!(table, "    /// `{path}`.\n    pub const {name}: &str = \"/{path}\";")?;
+                write!(all, "{package}::{name}, ")?;
+            }
         }
-        snake.push(c.to_ascii_lowercase());
+        writeln!(table, "}}\n")?;
     }
-    snake
+    let count = all.matches(',').count();
+    writeln!(table, "const GENERATED: [&str; {count}] = [{all}];")?;
+    Ok(table)
+}
+
+/// Generates the client of a service by tonic, and its server by the templates below.
+struct Services {
+    clients: Box<dyn ServiceGenerator>,
+}
+
+impl ServiceGenerator for Services {
+    fn generate(&mut self, service: Service, buf: &mut String) {
+        buf.push_str(&server(&service));
+        self.clients.generate(service, buf);
+    }
+
+    fn finalize(&mut self, buf: &mut String) {
+        self.clients.finalize(buf);
+    }
+}
+
+fn server(service: &Service) -> String {
+    let Service { name, package, proto_name, .. } = service;
+    let module = format!("{}_server", constant(name).to_lowercase());
+    let traits: String = service.methods.iter().map(handler).collect();
+    let paths = format!("crate::methods::{}", package.replace('.', "_"));
+    let arms: String = service.methods.iter().map(|method| arm(&paths, method)).collect();
+    format!(
+        r#"
+/// The server of `{package}.{proto_name}`.
+pub mod {module} {{
+    use std::{{convert::Infallible, sync::Arc, task::{{Context, Poll}}}};
+    use tonic::{{Request, Response, Status, codegen::{{Service, http}}}};
+
+    /// The handlers of `{package}.{proto_name}`.
+    pub trait {name}: Send + Sync + 'static {{
+{traits}    }}
+
+    /// A service over its handlers. Clones share them.
+    #[derive(Debug)]
+    pub struct {name}Server<T>(Arc<T>);
+
+    impl<T> {name}Server<T> {{
+        /// Serves these handlers.
+        pub fn new(handlers: T) -> Self {{
+            Self(Arc::new(handlers))
+        }}
+    }}
+
+    impl<T> Clone for {name}Server<T> {{
+        fn clone(&self) -> Self {{
+            Self(self.0.clone())
+        }}
+    }}
+
+    impl<T> tonic::server::NamedService for {name}Server<T> {{
+        const NAME: &'static str = "{package}.{proto_name}";
+    }}
+
+    impl<T: {name}, B: crate::serve::RequestBody> Service<http::Request<B>> for {name}Server<T> {{
+        type Response = http::Response<tonic::body::Body>;
+        type Error = Infallible;
+        type Future = crate::serve::Answer;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {{
+            Poll::Ready(Ok(()))
+        }}
+
+        fn call(&mut self, request: http::Request<B>) -> crate::serve::Answer {{
+            let handlers = self.0.clone();
+            match request.uri().path() {{
+{arms}                _ => crate::serve::unimplemented(),
+            }}
+        }}
+    }}
+}}
+"#
+    )
+}
+
+/// The declaration of a method, as tonic has it.
+fn handler(method: &Method) -> String {
+    let Method { name, proto_name, .. } = method;
+    let docs: String =
+        method.comments.leading.iter().map(|line| format!("        ///{line}\n")).collect();
+    let (input, output) = (message(&method.input_type), message(&method.output_type));
+    let input = match method.client_streaming {
+        true => format!("crate::serve::Streaming<{input}>"),
+        false => input,
+    };
+    let (stream, output) = match method.server_streaming {
+        true => (
+            format!(
+                "        /// The responses of `{proto_name}`.\n        \
+                 type {proto_name}Stream: crate::serve::Responses<{output}>;\n"
+            ),
+            format!("Self::{proto_name}Stream"),
+        ),
+        false => (String::new(), output),
+    };
+    format!(
+        "{stream}{docs}        fn {name}(&self, request: Request<{input}>)\n            \
+         -> impl Future<Output = Result<Response<{output}>, Status>> + Send;\n"
+    )
+}
+
+/// The arm that hands a call to the adapter of its kind.
+fn arm(paths: &str, method: &Method) -> String {
+    let kind = match (method.client_streaming, method.server_streaming) {
+        (false, false) => "unary",
+        (false, true) => "server_streaming",
+        (true, false) => "client_streaming",
+        (true, true) => "bidirectional",
+    };
+    format!(
+        "                {paths}::{} => crate::serve::{kind}(request, move |request| async move {{\n\
+         \x20                   handlers.{}(request).await\n                }}),\n",
+        constant(&method.proto_name),
+        method.name
+    )
+}
+
+fn message(rust_type: &str) -> String {
+    let name = rust_type.rsplit("::").next().unwrap_or(rust_type);
+    let encoded = ENCODED.iter().find(|(message, _)| *message == name);
+    encoded.map_or_else(|| format!("super::{rust_type}"), |(_, rust)| (*rust).to_owned())
+}
+
+/// `ListPostsByUserId` as `LIST_POSTS_BY_USER_ID`.
+fn constant(name: &str) -> String {
+    let mut constant = String::new();
+    for (at, letter) in name.char_indices() {
+        if at > 0 && letter.is_ascii_uppercase() {
+            constant.push('_');
+        }
+        constant.push(letter.to_ascii_uppercase());
+    }
+    constant
 }

@@ -1,18 +1,23 @@
 //! The contract of Quartet: what servers and clients of the post and user services share.
 //!
-//! - [`post::v1`], [`user::v1`] and [`health::v1`]: messages, clients and servers generated from `proto/` by `build.rs`.
-//! - [`blog`]: the servers under the names that the Go blog series gave its services.
-//! - [`wire`]: posts that stay encoded, and the codec that sends them.
-//! - [`borrowed`]: posts that are read where they are.
-//! - [`limits`]: every limit of the contract, once.
-//! - [`reason`]: the `ErrorInfo` reasons that a status can carry.
+//! - [`post::v1`], [`user::v1`] and [`health::v1`]: messages, clients and servers generated from
+//!   `proto/` by `build.rs`; [`v1`]: the services under the names of the Go blog series.
+//! - [`serve`]: the adapter between HTTP and handlers, one function for each RPC kind.
+//! - [`methods`]: the path of every method.
+//! - [`encoded`] and [`fields`]: posts that stay encoded, and posts that are read in place.
+//! - [`page`]: messages that carry encoded posts; [`codec`]: how messages are written and read.
+//! - [`limits`]: every limit of the contract; [`reason`]: the `ErrorInfo` reasons of its statuses.
 //!
 //! Not here: behaviour. The server's is in `server/`, the client's in `client/`.
 
-pub mod borrowed;
+pub mod codec;
+pub mod encoded;
+pub mod fields;
 pub mod limits;
+pub mod methods;
+pub mod page;
 pub mod reason;
-pub mod wire;
+pub mod serve;
 
 /// The Post service: one ordered log of posts and four ways to talk to it.
 pub mod post {
@@ -20,17 +25,22 @@ pub mod post {
     #[allow(missing_docs, clippy::all)] // the members that the generators add
     pub mod v1 {
         include!(concat!(env!("OUT_DIR"), "/post.v1.rs"));
-        include!(concat!(env!("OUT_DIR"), "/post.v1.PostService.rs"));
     }
 }
 
-/// The User service: who writes the posts.
+/// The server of the Post service as tonic generates it. The examples that show tonic alone use it;
+/// the suite's own server is [`post::v1::post_service_server`].
+#[allow(missing_docs, clippy::all)] // the members that the generators add
+pub mod plain {
+    include!(concat!(env!("OUT_DIR"), "/plain/post.v1.rs"));
+}
+
+/// The User service: the writers of posts.
 pub mod user {
     /// Generated from `proto/user/v1/user.proto`.
     #[allow(missing_docs, clippy::all)] // the members that the generators add
     pub mod v1 {
         include!(concat!(env!("OUT_DIR"), "/user.v1.rs"));
-        include!(concat!(env!("OUT_DIR"), "/user.v1.UserService.rs"));
     }
 }
 
@@ -40,16 +50,24 @@ pub mod health {
     #[allow(missing_docs, clippy::all)] // the members that the generators add
     pub mod v1 {
         include!(concat!(env!("OUT_DIR"), "/grpc.health.v1.rs"));
-        include!(concat!(env!("OUT_DIR"), "/grpc.health.v1.Health.rs"));
     }
 }
 
-/// The services under the blog's own names, `/v1.user.User/*` and `/v1.post.Post/*`, with the same messages.
-#[allow(missing_docs, clippy::all)] // the members that the generators add
-pub mod blog {
-    include!(concat!(env!("OUT_DIR"), "/v1.user.User.rs"));
-    include!(concat!(env!("OUT_DIR"), "/v1.post.Post.rs"));
+/// The services under the names of the Go blog series, with the same messages.
+pub mod v1 {
+    /// Generated from `proto/v1/post/post.proto`.
+    #[allow(missing_docs, clippy::all)] // the members that the generators add
+    pub mod post {
+        include!(concat!(env!("OUT_DIR"), "/v1.post.rs"));
+    }
+
+    /// Generated from `proto/v1/user/user.proto`.
+    #[allow(missing_docs, clippy::all)] // the members that the generators add
+    pub mod user {
+        include!(concat!(env!("OUT_DIR"), "/v1.user.rs"));
+    }
 }
 
-/// The encoded `FileDescriptorSet` of `post.v1`, `user.v1` and `grpc.health.v1` with their imports, for reflection.
+/// The encoded `FileDescriptorSet` of `post.v1`, `user.v1` and `grpc.health.v1` with their imports,
+/// for reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

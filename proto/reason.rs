@@ -21,6 +21,8 @@ reasons! {
     INVALID_POST
     /// The bytes of a request message are not the message.
     UNDECODABLE_MESSAGE
+    /// A method that takes one request message got none, or more.
+    REQUEST_COUNT
     /// A request message is over 256 KiB.
     REQUEST_TOO_LARGE
     /// A unary answer would be over 1 MiB; the message names the RPC to use instead.

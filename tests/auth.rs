@@ -8,7 +8,8 @@ use quartet::{
     post::v1::{PostMessage, post_service_client::PostServiceClient},
     reason,
 };
-use quartet_client::{Channel, Error, credentials::Credentials};
+use quartet_channel::{CallError, Channel, Credentials, SetupError};
+use quartet_client::Error;
 use quartet_server::{
     auth::{Access, AuthFlags, Scope},
     config::Config,
@@ -40,7 +41,10 @@ async fn call(channel: &Channel, path: &str) -> Outcome {
         Ok(response) => response,
         Err(error) => {
             let error = Error::from(Status::from_error(error.into()));
-            assert!(matches!(error, Error::Connect(_) | Error::Lost(_)), "{error}");
+            assert!(
+                matches!(error, Error::Call(CallError::Connect(_) | CallError::Lost(_))),
+                "{error}"
+            );
             return (Code::Unavailable, "no connection".to_owned());
         }
     };
@@ -303,14 +307,14 @@ async fn a_caller_writes_only_as_itself_in_an_upload_and_in_a_feed() {
 #[tokio::test]
 async fn a_token_is_sent_over_plaintext_only_if_somebody_says_so() {
     let server = TestServer::start().await;
-    let flags = |insecure_token| quartet_client::credentials::TokenFlags {
+    let flags = |insecure_token| quartet_client::command::TokenFlags {
         token: Some("x".parse().unwrap()),
         insecure_token,
         ..Default::default()
     };
     let credentials = |insecure| -> Credentials { flags(insecure).credentials().unwrap() };
     let refused = server.plain_channel().with_credentials(credentials(false)).unwrap_err();
-    assert!(matches!(refused, Error::Plaintext), "{refused}");
+    assert!(matches!(refused, SetupError::Plaintext), "{refused}");
     assert!(server.plain_channel().with_credentials(credentials(true)).is_ok());
     let authority = Authority::new();
     let encrypted = server.tls_channel(&authority.client());

@@ -7,7 +7,7 @@ use quartet::{
     post::v1::{ListPostsRequest, PostMessage, tag_feed_response::Payload},
     reason,
 };
-use quartet_server::log::{NewPost, PostLog, memory::MemoryLog};
+use quartet_log::{MemoryLog, NewPost, PostLog};
 use tokio::{task::JoinHandle, time::Instant};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use quartet::{
+    page::{FeedMessage, Page, UploadMessage},
     post::v1::{
         ListPostsByUserIdRequest, ListPostsRequest, TagFeedRequest, UploadPostsResponse,
         post_service_server::{PostService, PostServiceServer},
     },
     reason,
-    wire::{FeedMessage, Page, UploadMessage},
+    serve::Streaming,
 };
 use quartet_server::connection::HttpService;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
-use tonic::{Code, Request, Response, Status, Streaming, service::Routes};
+use tonic::{Code, Request, Response, Status, service::Routes};
 
 use crate::support::{
     Feed, TestServer, assert_refused, follow,
@@ -32,7 +33,6 @@ struct Uploads {
     tasks: TaskTracker,
 }
 
-#[tonic::async_trait]
 impl PostService for Uploads {
     async fn list_posts_by_user_id(
         &self,

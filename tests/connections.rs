@@ -6,7 +6,8 @@ use std::{io, time::Duration};
 
 use futures::StreamExt as _;
 use quartet::{post::v1::ListPostsByUserIdRequest, reason};
-use quartet_client::{ListEvent, connect::ClientParameters, list_posts};
+use quartet_channel::keepalive::ClientParameters;
+use quartet_client::{ListEvent, list_posts};
 use quartet_server::{config::Config, connection::Listener, keepalive::ServerParameters};
 use tokio::{
     io::{AsyncReadExt as _, DuplexStream},

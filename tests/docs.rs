@@ -1,10 +1,12 @@
-//! The documentation is true: its commands do what it shows, its links lead somewhere, its lists are complete.
+//! The documentation is true: its commands print what it shows, its links resolve, and its lists
+//! are complete.
 //!
-//! `console.rs` says how a page writes down a terminal session, `stage.rs` plays it with the binaries that `cargo build`
-//! made, each of them a `program.rs`, and `book.rs` reads links, anchors and includes.
+//! `console.rs` defines how a page notes a terminal session. `stage.rs` plays it with the binaries
+//! that `cargo build` made, each of them a `program.rs`. `book.rs` reads links, anchors and
+//! includes, and `subjects.rs` checks that pages and tables link the page of what they mention.
 //!
-//! After a change of what the binaries print, `UPDATE_DOCS=1 cargo test --test suite docs::` writes the new output into
-//! the pages; read the difference before you commit it.
+//! After a change of the binaries' output, `UPDATE_DOCS=1 cargo test --test suite docs::` writes
+//! the new output into the pages. Read the difference before you commit it.
 
 use std::{collections::BTreeSet, env, fs, path::Path};
 
@@ -16,13 +18,14 @@ mod book;
 mod console;
 mod program;
 mod stage;
+mod subjects;
 
 #[test]
 fn every_page_does_what_it_shows() {
     let update = env::var_os("UPDATE_DOCS").is_some();
     let mut played = 0;
     let mut drifted = Vec::new();
-    // One page alone, while it is written: `ONLY_PAGE=retry.md`.
+    // `ONLY_PAGE=retry.md` plays one page alone, while it is being written.
     let only = env::var("ONLY_PAGE").unwrap_or_default();
     for page in pages().into_iter().filter(|page| page.path.ends_with(&only) || only.is_empty()) {
         if console::blocks(&page.text) == Ok(Vec::new()) {
@@ -49,10 +52,14 @@ fn every_shell_block_of_the_book_is_played() {
 }
 
 #[test]
-fn every_walkthrough_has_the_same_five_parts() {
+fn every_walkthrough_has_the_same_five_parts_and_an_rpc_kind_opens_with_plain_tonic() {
+    let opening = ["The call in 25 lines", "The handler in plain tonic"];
     let parts = ["What you will see", "Run it", "Expected output", "How it works", "Break it"];
+    let kinds = ["unary.md", "server-streaming.md", "client-streaming.md", "bidirectional.md"];
     for page in pages().iter().filter(|page| page.path.starts_with("docs/walkthrough")) {
-        assert_eq!(page.headings()[1..], parts, "{}", page.path.display());
+        let is_kind = kinds.iter().any(|kind| page.path.ends_with(kind));
+        let opening = if is_kind { &opening[..] } else { &[] };
+        assert_eq!(page.headings()[1..], [opening, &parts].concat(), "{}", page.path.display());
     }
 }
 
@@ -70,7 +77,7 @@ fn stage() -> Stage {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_resolves() {
     let pages = pages();
     let leads =
         |link: &Pointer| match (&link.anchor, pages.iter().find(|page| page.path == link.path)) {
@@ -88,11 +95,43 @@ fn every_link_leads_somewhere() {
 
 #[test]
 fn every_page_of_the_book_is_in_its_summary() {
-    let (summary, pages): (Vec<_>, Vec<_>) =
-        pages().into_iter().partition(|page| page.path.ends_with("SUMMARY.md"));
-    let listed: Vec<_> = summary[0].links().into_iter().map(|link| link.path).collect();
+    let (pages, summary) = pages_and_summary();
+    let listed: Vec<_> = summary.links().into_iter().map(|link| link.path).collect();
     for page in pages.iter().filter(|page| page.path.starts_with("docs")) {
         assert!(listed.contains(&page.path), "{}", page.path.display());
+    }
+}
+
+/// All pages without the summary, and the summary.
+fn pages_and_summary() -> (Vec<Page>, Page) {
+    let (mut summary, pages): (Vec<_>, Vec<_>) =
+        pages().into_iter().partition(|page| page.path.ends_with("SUMMARY.md"));
+    (pages, summary.remove(0))
+}
+
+#[test]
+fn every_page_of_the_summary_is_linked_from_another_page() {
+    let (pages, summary) = pages_and_summary();
+    assert_eq!(subjects::orphans(&summary, &pages), [] as [&Path; 0]);
+}
+
+#[test]
+fn every_subject_of_the_blog_links_its_page() {
+    let (pages, summary) = pages_and_summary();
+    let blog = pages.iter().find(|page| page.path.ends_with("from-the-blog.md")).unwrap();
+    let mentions = subjects::mentions(&summary, blog);
+    for (page, is_linked) in &mentions {
+        assert!(is_linked, "{} mentions {} without a link", blog.path.display(), page.display());
+    }
+    assert!(mentions.len() >= 12, "the four RPC kinds and eight other subjects: {mentions:?}");
+}
+
+#[test]
+fn no_table_denies_what_has_a_page() {
+    let (pages, summary) = pages_and_summary();
+    for page in &pages {
+        let denied = subjects::denied(&summary, page);
+        assert!(denied.is_empty(), "{}: {denied:?}", page.path.display());
     }
 }
 

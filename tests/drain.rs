@@ -6,10 +6,8 @@ use quartet::{
     post::v1::{ListPostsRequest, PostMessage, post_service_client::PostServiceClient},
     reason,
 };
-use quartet_server::{
-    config::{Config, Role},
-    log::{NewPost, PostLog as _},
-};
+use quartet_log::{NewPost, PostLog as _};
+use quartet_server::config::{Config, Role};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;

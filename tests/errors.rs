@@ -13,7 +13,7 @@ use quartet::{
     reason,
     user::v1::GetUserRequest,
 };
-use quartet_server::log::LogError;
+use quartet_log::LogError;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
@@ -257,9 +257,18 @@ async fn bytes_that_are_not_grpc_framing_are_refused_with_a_reason_too() {
             assert_refused(Err::<(), _>(status), Code::Internal, reason::UNDECODABLE_MESSAGE);
         }
     }
-    for path in [GET_USER, PAGE, LIST] {
-        let status = raw::status_of(&channel, path, vec![]).await; // no message at all
-        assert_refused(Err::<(), _>(status), Code::Internal, reason::UNDECODABLE_MESSAGE);
+    server.stop().await;
+}
+
+/// gRPC's document on status codes: UNIMPLEMENTED for a cardinality violation.
+#[tokio::test]
+async fn a_method_that_takes_one_message_refuses_none_and_two() {
+    let server = TestServer::start().await;
+    for path in [GET_USER, PAGE, LIST, "/v1.post.Post/ListPosts"] {
+        for chunks in [vec![], vec![raw::framed(b""), raw::framed(b"")]] {
+            let status = raw::status_of(&server.channel(), path, chunks).await;
+            assert_refused(Err::<(), _>(status), Code::Unimplemented, reason::REQUEST_COUNT);
+        }
     }
     server.stop().await;
 }

@@ -11,10 +11,10 @@ use quartet::{
     },
     reason,
 };
+use quartet_channel::{Credentials, TokenSource};
 use quartet_client::{
-    Channel, FeedEvent, FeedRequest, FeedStart, ListEvent, UploadEvent,
-    credentials::{Credentials, TokenSource},
-    list_posts, tag_feed, upload_posts,
+    Channel, FeedEvent, FeedRequest, FeedStart, ListEvent, UploadEvent, list_posts, tag_feed,
+    upload_posts,
 };
 use tokio::{
     sync::mpsc,

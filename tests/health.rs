@@ -11,9 +11,9 @@ use quartet::{
     reason,
 };
 use quartet_client::Channel;
+use quartet_log::LogError;
 use quartet_server::{
     config::{Config, Role},
-    log::LogError,
     server::{Server, answer_while},
 };
 use tokio::{

@@ -15,6 +15,7 @@ mod support;
 
 mod bidirectional;
 mod client_streaming;
+mod serve;
 mod server_streaming;
 mod unary;
 mod wire;

@@ -5,17 +5,18 @@ use futures::{
     stream::{self, BoxStream},
 };
 use quartet::{
+    page::{FeedMessage, Page, UploadMessage},
     post::v1::{
         ListPostsByUserIdRequest, ListPostsRequest, TagFeedRequest, UploadPostsResponse,
         post_service_server::{PostService, PostServiceServer},
     },
     reason,
-    wire::{FeedMessage, Page, UploadMessage},
+    serve::Streaming,
 };
 use quartet_client::Channel;
 use quartet_server::{chain::Chain, routes::Routes};
 use tokio::{sync::mpsc, task::JoinHandle};
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status};
 
 use crate::support::{
     Client, Feed, assert_refused, listed, page, posts, server::serve_routes, soon, until_end,
@@ -35,7 +36,6 @@ fn two<T: Default + Send + 'static>() -> BoxStream<'static, Result<T, Status>> {
     messages.boxed()
 }
 
-#[tonic::async_trait]
 impl PostService for Panicking {
     async fn list_posts_by_user_id(
         &self,

@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 use proptest::prelude::*;
 use prost::Message as _;
 use quartet::{
-    borrowed::PostRef,
+    encoded::PostRef,
     limits,
     post::v1::{
         ListPostsRequest, ListPostsResponse, PostMessage, post_service_client::PostServiceClient,

@@ -18,9 +18,9 @@ use quartet_client::{
     Channel, FeedEvent, FeedRequest, FeedStart, ListEvent, UploadEvent, list_posts, tag_feed,
     upload_posts,
 };
+use quartet_log::{MemoryLog, PostLog};
 use quartet_server::{
     config::Config,
-    log::{PostLog, memory::MemoryLog},
     server::{Server, ServerError},
 };
 use tokio::{

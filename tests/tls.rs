@@ -9,7 +9,8 @@ use std::{
 };
 
 use quartet::post::v1::{ListPostsRequest, post_service_client::PostServiceClient};
-use quartet_client::{Channel, Error, tls::TlsFlags as ClientTls};
+use quartet_channel::{Channel, TlsSettings as ClientTls};
+use quartet_client::Error;
 use quartet_server::config::Config;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -63,7 +64,10 @@ async fn a_client_is_told_why_it_does_not_trust_the_server() {
     let (authority, other) = (Authority::new(), Authority::new());
     let server = with_tls(&authority).await;
     let unknown = refused(server.tls_channel(&other.client())).await;
-    assert!(unknown.contains("of no CA that is trusted here: name it with --ca"), "{unknown}");
+    assert!(
+        unknown.contains("the CA of the server's certificate is not trusted (set `ca`)"),
+        "{unknown}"
+    );
     let flags = ClientTls { server_name: Some("example.org".to_owned()), ..authority.client() };
     let wrong_name = refused(server.tls_channel(&flags)).await;
     assert!(wrong_name.contains("example.org"), "{wrong_name}");
@@ -86,7 +90,7 @@ async fn mutual_tls_lets_in_only_who_shows_a_certificate_of_the_ca() {
     let server = with_mutual_tls(&authority).await;
     call(server.tls_channel(&authority.certified_client())).await.unwrap();
     let none = refused(server.tls_channel(&authority.client())).await;
-    assert!(none.contains("wants a certificate: show one with --cert and --key"), "{none}");
+    assert!(none.contains("requires a client certificate (set `cert` and `key`)"), "{none}");
     let wrong = refused(server.tls_channel(&authority.client_certified_by(&other))).await;
     assert!(wrong.contains("does not trust this client's certificate"), "{wrong}");
     reaches(&server.gauges().connections, 0).await;

@@ -5,11 +5,12 @@ use proptest::prelude::*;
 use prost::Message as _;
 use prost_types::Timestamp;
 use quartet::{
-    borrowed::PostRef,
+    codec,
+    encoded::PostRef,
+    page::UploadMessage,
     post::v1::{PostMessage, UploadFinish, UploadPostsRequest, upload_posts_request::Payload},
-    wire::{self, UploadMessage},
 };
-use quartet_server::log::NewPost;
+use quartet_log::NewPost;
 
 fn post() -> impl Strategy<Value = PostMessage> {
     let tags = proptest::collection::vec("[a-zé한]{0,5}", 0..4);
@@ -36,7 +37,7 @@ fn request() -> impl Strategy<Value = UploadPostsRequest> {
 }
 
 fn read_in_place(message: Bytes) -> Option<UploadPostsRequest> {
-    let payload = match wire::Decode::decode(message).ok()? {
+    let payload = match codec::Decode::decode(message).ok()? {
         UploadMessage::Post(post) => {
             Some(Payload::PostMessage(owned(&PostRef::decode(&post).ok()?)))
         }

@@ -5,9 +5,10 @@
 
 use bytes::Bytes;
 use quartet::{
-    borrowed::{Field, Malformed, PostRef, fields},
+    codec::Decode,
+    encoded::PostRef,
+    fields::{Field, Malformed, fields},
     post::v1::{ListPostsResponse, LogPosition},
-    wire::Decode,
 };
 
 // The field numbers of `ListPostsResponse`.

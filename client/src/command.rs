@@ -8,7 +8,7 @@
 //! A command file reads from top to bottom: its flags, `run`, and what the user sees. Everything that
 //! the four have in common is here once:
 //!
-//! - `flags.rs`: the shared flags.
+//! - `flags.rs`: the shared flags; `channel_flags.rs`: those that describe the channel.
 //! - `frame.rs`: the run of a call, from its connection to Ctrl-C, `--timeout` and a closed output.
 //! - `console.rs`: data on stdout, messages on stderr.
 //! - `start.rs`: the process, from its arguments to its exit code.
@@ -21,6 +21,7 @@ pub mod client_streaming;
 pub mod server_streaming;
 pub mod unary;
 
+mod channel_flags;
 mod console;
 mod failure;
 mod flags;
@@ -29,6 +30,7 @@ mod io;
 mod start;
 
 pub use self::{
+    channel_flags::{KeepaliveFlags, TlsFlags, TokenFlags, at_least_a_second},
     failure::Failure,
     flags::{CommandLine, CommonFlags},
     io::Io,

@@ -16,6 +16,7 @@ use std::pin::Pin;
 use async_stream::try_stream;
 use futures::{Stream, StreamExt as _};
 use quartet::post::v1::{TagFeedRequest, TagFeedResponse, post_service_client::PostServiceClient};
+use quartet_channel::Channel;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -23,7 +24,6 @@ use tonic::Status;
 pub use self::event::{FeedEvent, FeedRequest, FeedStart};
 use self::session::Session;
 use crate::{
-    channel::Channel,
     error::Error,
     response::{Received, Response},
     resume::{Disconnected, ResumableCall, ResumePolicy, Step, resumed},

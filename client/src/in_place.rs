@@ -11,12 +11,15 @@ use http::{
     header::{CONTENT_TYPE, TE},
 };
 use http_body_util::Full;
-use quartet::wire::{self, Decode, Encode};
-use quartet_wire::messages::{MessageReader, Part};
+use quartet::codec::{self, Decode, Encode};
+use quartet_wire::{
+    code,
+    messages::{MessageReader, Part},
+};
 use tonic::{Code, Status, body::Body, metadata::GRPC_CONTENT_TYPE};
 use tower::ServiceExt as _;
 
-use crate::{channel::Channel, retry::code_of_http};
+use crate::Channel;
 
 /// The largest message that is accepted, tonic's default. The service config may allow less.
 const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -35,7 +38,7 @@ pub(crate) async fn server_streaming<M: Decode>(
     request: impl Encode,
 ) -> Result<impl Stream<Item = Result<M, Status>> + Send, Status> {
     let mut request = Request::post(path)
-        .body(Body::new(Full::new(wire::frame(&request))))
+        .body(Body::new(Full::new(codec::frame(&request))))
         .map_err(|error| Status::from_error(error.into()))?;
     request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
     request.headers_mut().insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
@@ -44,7 +47,7 @@ pub(crate) async fn server_streaming<M: Decode>(
         Some(status) if status.code() != Code::Ok => return Err(status),
         Some(_) => true,
         None => {
-            if let Some(code) = code_of_http(head.status) {
+            if let Some(code) = code::from_http(head.status) {
                 // A proxy answered.
                 let message = format!("the response is not gRPC: HTTP status {}", head.status);
                 return Err(Status::new(code, message));

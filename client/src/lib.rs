@@ -12,42 +12,18 @@
 //! function checks the order that the server promises and ends with [`Error::Protocol`] if it is
 //! broken.
 //!
-//! [`resume`] is the loop that continues a stream after a cut, for other calls as well.
-//! [`connect`](connect()) makes the channel, [`tls`] encrypts it, and [`credentials`] authenticate
-//! its calls. [`command`] holds the four binaries, in a form that another program can run too.
+//! [`connect`](connect()) makes the channel that calls go through; everything else that a channel
+//! can do is in [`quartet_channel`]. [`resume`] is the loop that continues a stream after a cut, for
+//! other calls as well. [`command`] holds the four binaries, in a form that another program can run
+//! too.
 //!
 //! The files `pages.rs`, `list.rs`, `upload.rs` and `feed.rs` are one RPC kind each. Read them in
 //! this order; `examples/` has the same four calls on the generated client alone.
-//!
-//! # The channel
-//!
-//! [`Channel`] and the modules below it know nothing of posts: [`target`] and `resolve` find
-//! addresses, [`dial`] opens connections, `balance` keeps a connection to each address and picks
-//! one for each call, [`retry`] makes attempts, and [`service_config`] configures them.
 
-pub mod chain;
-mod channel;
 pub mod connect;
-pub mod credentials;
-pub mod dial;
-pub mod target;
-pub mod tls;
-pub mod transport;
-
-mod resolve;
-
-mod balance;
-
-pub mod backoff;
-pub mod retry;
-pub mod service_config;
-
 pub mod error;
 pub mod position;
 pub mod resume;
-
-/// The target of events that say what a channel does, for people: connections, attempts, pauses.
-pub(crate) const EXPLAIN: &str = "quartet_client::explain";
 
 mod pages;
 pub use pages::list_user_posts;
@@ -72,7 +48,6 @@ pub mod lines;
 pub mod output;
 pub mod post_file;
 
-pub use channel::{Builder, Channel, ServedBy};
 pub use connect::connect;
 pub use error::Error;
-pub use service_config::ServiceConfig;
+pub use quartet_channel::{Builder, Channel, ServedBy, ServiceConfig, backoff, service_config};

@@ -7,10 +7,10 @@
 use async_stream::try_stream;
 use futures::Stream;
 use quartet::post::v1::{ListPostsRequest, ListPostsResponse, LogPosition};
+use quartet_channel::Channel;
 
 use crate::{
     borrowed::ListBatch,
-    channel::Channel,
     error::Error,
     in_place,
     order::Order,

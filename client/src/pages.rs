@@ -5,8 +5,9 @@ use futures::Stream;
 use quartet::post::v1::{
     ListPostsByUserIdRequest, ListPostsByUserIdResponse, post_service_client::PostServiceClient,
 };
+use quartet_channel::Channel;
 
-use crate::{channel::Channel, error::Error, order::Order};
+use crate::{error::Error, order::Order};
 
 /// The pages of a user's posts after `request.resume_after`, one call each, up to the page that is
 /// not truncated.

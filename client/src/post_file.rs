@@ -20,7 +20,7 @@ use std::{
     sync::Arc,
 };
 
-use quartet::{limits, post::v1::PostMessage, wire::Encode as _};
+use quartet::{codec::Encode as _, limits, post::v1::PostMessage};
 use serde::Deserialize;
 use siphasher::sip128::{Hasher128, SipHasher24};
 

@@ -16,11 +16,11 @@ use quartet::post::v1::{
     PostMessage, UploadFinish, UploadPostsRequest, UploadPostsResponse,
     post_service_client::PostServiceClient, upload_posts_request::Payload,
 };
+use quartet_channel::Channel;
 use tokio::sync::{oneshot, watch};
 use tonic::{CancellationHandle, Request};
 
 use crate::{
-    channel::Channel,
     error::Error,
     resume::{Disconnected, ResumableCall, ResumePolicy, Step, resumed},
 };

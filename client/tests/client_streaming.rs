@@ -8,8 +8,8 @@ use futures::{
     stream::{self, iter},
 };
 use quartet::{
+    page::UploadMessage,
     post::v1::{PostMessage, UploadPostsResponse},
-    wire::UploadMessage,
 };
 use quartet_client::{Error, PostSource, UploadEvent, upload_posts};
 use tokio::sync::Notify;

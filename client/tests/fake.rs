@@ -8,14 +8,15 @@ use async_stream::stream;
 use futures::{Stream, stream::BoxStream};
 use prost::Message as _;
 use quartet::{
-    borrowed::PostRef,
+    encoded::{PostRef, append_create_time, encode_content},
+    page::{FeedMessage, OutgoingPosts, Page, UploadMessage},
     post::v1::{
         ListPostsByUserIdRequest, ListPostsRequest, LogPosition, PostMessage, TagFeedRequest,
         TagFeedResponse, UploadPostsResponse,
         post_service_server::{PostService, PostServiceServer},
         tag_feed_request, tag_feed_response,
     },
-    wire::{FeedMessage, OutgoingPosts, Page, UploadMessage, append_create_time, encode_content},
+    serve::Streaming,
 };
 use quartet_client::Channel;
 use tokio::{
@@ -25,7 +26,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Request, Response, Status, Streaming,
+    Request, Response, Status,
     transport::{Server, server::TcpIncoming},
 };
 
@@ -273,7 +274,6 @@ impl Service {
 
 const UNANSWERED: &str = "the test dropped the call";
 
-#[tonic::async_trait]
 impl PostService for Service {
     type ListPostsStream = ReceiverStream<Result<Page, Status>>;
     type TagFeedStream = BoxStream<'static, Result<FeedMessage, Status>>;

@@ -9,14 +9,10 @@
 #![allow(unreachable_pub, reason = "a test binary has no users")]
 
 mod fake;
-mod world;
 
-mod balancing;
 mod bidirectional;
 mod client_streaming;
 mod command_line;
 mod examples;
-mod hedging;
-mod retry;
 mod server_streaming;
 mod unary;

@@ -4,6 +4,7 @@ use std::pin::pin;
 
 use futures::{StreamExt as _, TryStreamExt as _, future::join};
 use quartet::post::v1::{ListPostsRequest, ListPostsResponse};
+use quartet_channel::CallError;
 use quartet_client::{Error, ListEvent, list_posts};
 use tonic::Status;
 
@@ -27,9 +28,9 @@ fn describe(batch: &ListPostsResponse) -> String {
 
 fn kind(error: &Error) -> &'static str {
     match error {
-        Error::Lost(_) => "lost",
+        Error::Call(CallError::Lost(_)) => "lost",
         Error::Truncated => "truncated",
-        Error::Status(_) => "status",
+        Error::Call(CallError::Status(_)) => "status",
         _ => "another",
     }
 }
@@ -129,6 +130,8 @@ async fn without_a_server_the_first_call_fails_at_once() {
     let channel = quartet_client::connect(&format!("http://{unused}")).unwrap();
     let events = list_posts(channel, ListPostsRequest::default()).collect::<Vec<_>>();
     let events = within(events).await;
-    let [Err(error @ Error::Connect(_))] = &events[..] else { panic!("{events:?}") };
+    let [Err(error @ Error::Call(CallError::Connect(_)))] = &events[..] else {
+        panic!("{events:?}")
+    };
     assert!(error.to_string().starts_with("cannot connect: Connection refused"), "{error}");
 }

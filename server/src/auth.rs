@@ -14,7 +14,7 @@ use std::{collections::BTreeSet, path::PathBuf, str::FromStr, sync::Arc};
 
 use clap::{Args, ValueEnum};
 use http::Extensions;
-use quartet::borrowed::PostRef;
+use quartet::encoded::PostRef;
 use tokio::time::Instant;
 use tonic::Status;
 

@@ -7,7 +7,7 @@ use clap::{
     error::ErrorKind, parser::ValueSource,
 };
 
-use quartet_client::{credentials::TokenSource, tls::TlsFlags as ClientTls};
+use quartet_channel::{TlsSettings as ClientTls, TokenSource};
 
 use crate::{
     auth::AuthFlags,

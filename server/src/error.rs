@@ -9,14 +9,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Frame;
 use quartet::{
-    limits,
+    codec, limits,
     reason::{self, DOMAIN},
-    wire,
 };
+use quartet_log::LogError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _, pb};
-
-use crate::log::LogError;
 
 /// When a caller may try again what failed for a reason that passes.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -51,7 +49,7 @@ pub fn retryable_after(
 pub fn invalid(reason: &str, violations: Vec<FieldViolation>) -> Status {
     let all: Vec<String> =
         violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
-    let message = wire::truncate(&all.join("; "), 1024).to_owned();
+    let message = codec::truncate(&all.join("; "), 1024).to_owned();
     let mut errors = ErrorDetails::new();
     errors.set_bad_request(violations.into_iter().take(LISTED_VIOLATIONS).collect::<Vec<_>>());
     details(Code::InvalidArgument, reason, message, errors)
@@ -67,9 +65,8 @@ pub fn upload_protocol(index: i64, what: &str) -> Status {
     at_index(Code::InvalidArgument, reason::UPLOAD_PROTOCOL, index, what)
 }
 
-/// The status of a request stream that failed, with the index of the message.
-pub fn of_upload_message(index: i64, status: &Status) -> Status {
-    let status = of_request_message(status);
+/// A status about one message of an upload, with the index of that message.
+pub fn at_message(index: i64, status: Status) -> Status {
     match status.get_details_error_info() {
         Some(info) => at_index(status.code(), &info.reason, index, status.message()),
         None => status,
@@ -164,7 +161,7 @@ pub fn other_user() -> Status {
 
 /// A method that this server does not have, or has for nobody.
 pub fn unknown_method(method: &str) -> Status {
-    let message = format!("this server has no method {}", wire::truncate(method, METHOD_CHARS));
+    let message = format!("this server has no method {}", codec::truncate(method, METHOD_CHARS));
     status(Code::Unimplemented, reason::UNKNOWN_METHOD, message)
 }
 
@@ -183,36 +180,32 @@ fn details(
     Status::with_error_details(code, message, errors)
 }
 
-impl From<LogError> for Status {
-    fn from(error: LogError) -> Self {
-        match &error {
-            LogError::Failed(_) | LogError::Closed | LogError::Damaged { .. } => {
-                tracing::error!(%error, "the log cannot serve a call");
-            }
-            LogError::ReadOnly => {}
-        }
-        match &error {
-            LogError::Failed(_) if error.is_full() => status(
-                Code::ResourceExhausted,
-                reason::LOG_FULL,
-                "the log's disk is full; what was not acknowledged may or may not be stored",
-            ),
-            LogError::Failed(_) | LogError::Closed => retryable(
-                Code::Unavailable,
-                reason::LOG_UNAVAILABLE,
-                "the log takes no more posts; what was not acknowledged may or may not be stored",
-            ),
-            LogError::ReadOnly => status(
-                Code::FailedPrecondition,
-                reason::LOG_READ_ONLY,
-                "this server was started with --read-only",
-            ),
-            LogError::Damaged { .. } => status(
-                Code::DataLoss,
-                reason::LOG_DAMAGED,
-                "a stored post is damaged; the server's operator must look",
-            ),
-        }
+/// The status of a call that the log failed. The cause, which callers may not know, is logged.
+pub fn of_log(error: LogError) -> Status {
+    if !matches!(error, LogError::ReadOnly) {
+        tracing::error!(%error, "the log cannot serve a call");
+    }
+    match &error {
+        LogError::Failed(_) if error.is_full() => status(
+            Code::ResourceExhausted,
+            reason::LOG_FULL,
+            "the log's disk is full; what was not acknowledged may or may not be stored",
+        ),
+        LogError::Failed(_) | LogError::Closed => retryable(
+            Code::Unavailable,
+            reason::LOG_UNAVAILABLE,
+            "the log takes no more posts; what was not acknowledged may or may not be stored",
+        ),
+        LogError::ReadOnly => status(
+            Code::FailedPrecondition,
+            reason::LOG_READ_ONLY,
+            "this server was started with --read-only",
+        ),
+        LogError::Damaged { .. } => status(
+            Code::DataLoss,
+            reason::LOG_DAMAGED,
+            "a stored post is damaged; the server's operator must look",
+        ),
     }
 }
 

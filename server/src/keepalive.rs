@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use quartet_client::connect::at_least_a_second;
+use quartet_client::command::at_least_a_second;
 
 /// The heading of these flags.
 const CONNECTIONS: &str = "Connections";

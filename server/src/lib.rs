@@ -13,32 +13,25 @@
 //! - [`service`]: the Post service, one file per RPC kind; [`users`]: the User service.
 //! - [`validate`] and [`error`]: from requests to values, from errors to statuses.
 //! - [`authors`]: the Post service's client of the User service.
-//! - [`cursor`], [`dispatcher`], [`filter`]: how streams read the log and wait for it.
-//! - [`log`]: the ordered log itself, in memory and on disk.
+//!
+//! The ordered log, and how streams read it and wait for it, is the crate [`quartet_log`].
 
 mod admission;
 pub mod auth;
-pub mod authors;
 pub mod certs;
 pub mod chain;
 pub mod config;
 pub mod connection;
-pub mod cursor;
-pub mod dispatcher;
 pub mod error;
-pub mod filter;
-pub mod health;
 pub mod keepalive;
-pub mod log;
 pub mod metrics;
+pub mod posts;
 pub mod probe;
-mod reflection;
 pub mod reload;
 pub mod routes;
+pub mod rpc;
 pub mod seed;
 pub mod server;
-pub mod service;
 pub mod tls;
 pub mod traces;
-pub mod users;
 pub mod validate;

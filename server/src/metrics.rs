@@ -15,12 +15,15 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
+use quartet_log::Dispatchers;
 use quartet_wire::code;
 use tonic::Code;
 
-use crate::{chain::call::Call, connection::Gauges, dispatcher::Dispatchers, log::LogMetrics};
+use crate::{chain::call::Call, connection::Gauges};
+use log::LogInstruments;
 
 pub mod endpoint;
+pub mod log;
 
 /// gRFC A66's buckets of latencies, in seconds.
 const SECONDS: [f64; 41] = [
@@ -56,7 +59,7 @@ impl Metrics {
     /// Of what these tell when they are asked.
     pub fn new(
         calls: &CallMetrics,
-        log: &LogMetrics,
+        log: &LogInstruments,
         gauges: Gauges,
         dispatchers: Option<Dispatchers>,
     ) -> Self {

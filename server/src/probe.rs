@@ -15,10 +15,8 @@ use quartet::health::v1::{
 };
 use quartet_client::{
     Channel, Error,
-    connect::ClientParameters,
-    credentials::TokenFlags,
+    command::{TlsFlags, TokenFlags},
     resume::{Disconnected, ResumableCall, ResumePolicy, Step, resumed},
-    tls::TlsFlags,
 };
 use tokio::time::timeout;
 use tonic::Status;
@@ -77,9 +75,9 @@ pub enum ProbeError {
 
 impl Probe {
     fn connect(&self) -> Result<Channel, Error> {
-        let channel = ClientParameters::default().connect(&self.endpoint, &self.tls)?;
+        let channel = quartet_channel::connect(&self.endpoint, &self.tls.settings())?;
         match self.token.credentials() {
-            Some(credentials) => channel.with_credentials(credentials),
+            Some(credentials) => Ok(channel.with_credentials(credentials)?),
             None => Ok(channel),
         }
     }

@@ -9,17 +9,11 @@
 use std::{convert::Infallible, fmt};
 
 use futures::{FutureExt as _, future::BoxFuture};
-use http::{HeaderName, Request, Response};
+use http::{Request, Response};
 use tonic::{Status, body::Body, server::NamedService};
 use tower::Service;
 
 use crate::connection::RequestBody;
-
-pub mod direct;
-pub mod whole;
-
-/// How the messages of a request are compressed, if they are.
-const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// What comes of a call.
 pub type Answer = BoxFuture<'static, Result<Response<Body>, Infallible>>;
@@ -79,11 +73,6 @@ impl Routes {
             None => async { Ok(Status::unimplemented("").into_http()) }.boxed(),
         }
     }
-}
-
-/// Whether a call is of the method at this path, and its head names no encoding.
-fn is_plain_call_of(path: &str, request: &Request<RequestBody>) -> bool {
-    request.uri().path() == path && !request.headers().contains_key(GRPC_ENCODING)
 }
 
 /// The service that a path names.

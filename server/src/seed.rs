@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use quartet::post::v1::PostMessage;
 
-use crate::log::{LogError, NewPost, PostLog};
+use quartet_log::{LogError, NewPost, PostLog};
 
 /// Id, user, title, body, tags.
 type Sample = (&'static str, &'static str, &'static str, &'static str, &'static [&'static str]);

@@ -9,15 +9,16 @@ use std::{
 
 use futures::future::select_all;
 use quartet::{
-    blog::{post_server::PostServer, user_server::UserServer},
     health::v1::{health_check_response::ServingStatus, health_server::HealthServer},
-    limits::REQUEST_BYTES,
     post::v1::post_service_server::PostServiceServer,
     user::v1::user_service_server::UserServiceServer,
+    v1::{post::post_server::PostServer, user::user_server::UserServer},
 };
-use quartet_client::{
-    Builder, Channel, backoff::Exponential, connect, credentials::Credentials, dial::Address,
-    transport::BoxedIo,
+use quartet_channel::{
+    Address, BoxedIo, Builder, Channel, Credentials, SetupError, backoff::Exponential,
+};
+use quartet_log::{
+    Dispatchers, EmbeddedLog, LogError, LogOptions, MemoryLog, OpenError, PostLog, disk::Access,
 };
 use quartet_runtime::cores::Cores;
 use tokio::{io::DuplexStream, sync::mpsc, task::JoinHandle};
@@ -26,28 +27,26 @@ use tower::service_fn;
 
 use crate::{
     auth::Auth,
-    authors::Authors,
     chain::{Chain, call::Observers, limits::Limits},
     config::{Config, Role},
     connection::{self, Gauges, HttpService, Listener, RequestBody, Settings},
-    dispatcher::Dispatchers,
     error,
-    health::{self, Health},
     keepalive::ServerParameters,
-    log::{
-        LogError, LogMetrics, PostLog,
-        disk::Access,
-        embedded::{EmbeddedLog, OpenError, Options},
-        memory::MemoryLog,
+    metrics::{CallMetrics, Metrics, endpoint::MetricsEndpoint, log::LogInstruments},
+    posts::{
+        authors::Authors,
+        frames::Frames,
+        store::{Parts, PostStore},
     },
-    metrics::{CallMetrics, Metrics, endpoint::MetricsEndpoint},
-    reflection,
     reload::{FileError, Reloader},
-    routes::{Routes, direct::Direct, whole::Whole},
+    routes::Routes,
+    rpc::{
+        health::{self, Health},
+        reflection,
+        users::{Users, UsersError},
+    },
     seed,
-    service::{Parts, Posts, frames::Frames},
     tls::Tls,
-    users::{Users, UsersError},
 };
 
 /// How long calls to a server that is starting may take to end when it has started.
@@ -81,7 +80,7 @@ pub enum ServerError {
     Log(#[from] LogError),
     /// The User service cannot be where `--user-endpoint` says.
     #[error(transparent)]
-    UserEndpoint(#[from] quartet_client::Error),
+    UserEndpoint(#[from] SetupError),
     /// The Post service does not know where the User service is.
     #[error("--serve post needs --user-endpoint, or --serve user,post")]
     NoUserService,
@@ -98,7 +97,7 @@ pub enum ServerError {
 pub struct Server {
     config: Config,
     users: Option<Users>,
-    posts: Option<Posts>,
+    posts: Option<PostStore>,
     /// Connections from the Post service to the User service of this process.
     pipe: mpsc::Receiver<DuplexStream>,
     security: Security,
@@ -155,7 +154,7 @@ impl Server {
     pub async fn open_on(cores: Cores, config: Config) -> Result<Self, ServerError> {
         let security = Security::open(&config)?;
         let endpoint = metrics_endpoint(&config).await?;
-        let log_metrics = LogMetrics::default();
+        let log_metrics = LogInstruments::default();
         let (connector, pipe) = mpsc::channel(1);
         let users = match (&config.users, config.runs(Role::User)) {
             (_, false) => None,
@@ -186,7 +185,7 @@ impl Server {
         })
     }
 
-    fn with_metrics(self, endpoint: MetricsEndpoint, log: &LogMetrics) -> Self {
+    fn with_metrics(self, endpoint: MetricsEndpoint, log: &LogInstruments) -> Self {
         let calls = CallMetrics::default();
         let dispatchers = self.posts.as_ref().map(|posts| posts.dispatchers.clone());
         let metrics = Arc::new(Metrics::new(&calls, log, self.gauges.clone(), dispatchers));
@@ -198,7 +197,7 @@ impl Server {
     fn of(
         config: Config,
         users: Option<Users>,
-        posts: Option<Posts>,
+        posts: Option<PostStore>,
         pipe: mpsc::Receiver<DuplexStream>,
     ) -> Self {
         let health = Health::new(services(&config));
@@ -366,13 +365,13 @@ pub async fn serve(
 
 fn posts(
     log: Arc<dyn PostLog>,
-    users: quartet_client::Channel,
+    users: Channel,
     clock: fn() -> SystemTime,
     cores: usize,
-) -> Posts {
+) -> PostStore {
     let dispatchers = Dispatchers::new(&log, cores);
     let (authors, frames) = (Authors::new(users), Frames::new(cores));
-    Posts::new(Parts { log, dispatchers, authors, frames, clock })
+    PostStore::new(Parts { log, dispatchers, authors, frames, clock })
 }
 
 async fn metrics_endpoint(config: &Config) -> Result<Option<MetricsEndpoint>, ServerError> {
@@ -381,12 +380,12 @@ async fn metrics_endpoint(config: &Config) -> Result<Option<MetricsEndpoint>, Se
     bound.map(Some).map_err(|error| ServerError::Metrics { address, error })
 }
 
-async fn open_log(config: &Config, metrics: LogMetrics) -> Result<Arc<dyn PostLog>, OpenError> {
+async fn open_log(config: &Config, metrics: LogInstruments) -> Result<Arc<dyn PostLog>, OpenError> {
     if config.ephemeral {
         return Ok(Arc::new(MemoryLog::new()));
     }
     let access = if config.read_only { Access::Read } else { Access::Write };
-    let options = Options { access, metrics, ..Options::default() };
+    let options = LogOptions { access, metrics: Arc::new(metrics), ..LogOptions::default() };
     Ok(Arc::new(EmbeddedLog::open_directory(&config.data, options).await?))
 }
 
@@ -400,8 +399,9 @@ async fn any_ends(dispatchers: Vec<JoinHandle<()>>) {
 }
 
 /// A channel to a User service elsewhere, on which the Post service says who it is itself.
-fn user_channel(url: &str, config: &Config) -> Result<Channel, quartet_client::Error> {
-    let channel = soon_back(connect::builder(url, &config.user_tls.client())?).build();
+fn user_channel(url: &str, config: &Config) -> Result<Channel, SetupError> {
+    let builder = Channel::builder(url.parse()?).tls(&config.user_tls.client())?;
+    let channel = soon_back(builder).build();
     match config.user_token() {
         Some(source) => channel.with_credentials(Credentials::new(source)),
         None => Ok(channel),
@@ -418,7 +418,7 @@ fn pipe_channel(connector: mpsc::Sender<DuplexStream>) -> Result<Channel, Server
             Ok(Box::new(client) as BoxedIo)
         }
     };
-    let target = connect::parse("passthrough:///user.in-process")?;
+    let target = "passthrough:///user.in-process".parse().map_err(SetupError::from)?;
     Ok(soon_back(Channel::builder(target)).dialer(dial).build())
 }
 
@@ -449,30 +449,22 @@ async fn watch_log(log: Arc<dyn PostLog>, health: Health, stop: CancellationToke
 fn routes(
     config: &Config,
     users: Option<Users>,
-    posts: Option<Posts>,
+    posts: Option<PostStore>,
     health: Health,
 ) -> Result<Routes, ServerError> {
     let mut routes = user_routes(Routes::default(), users);
     if let Some(posts) = posts {
-        let service =
-            PostServiceServer::new(posts.clone()).max_decoding_message_size(REQUEST_BYTES);
-        let blog = PostServer::new(posts.clone()).max_decoding_message_size(REQUEST_BYTES);
-        let (pages, feeds) = (posts.clone(), posts);
-        let page = move |request| pages.clone().page_of_user(request);
-        let feed = move |request| feeds.feed(request);
-        let service = Direct::new(service, "/post.v1.PostService/TagFeed", feed);
-        let service = Whole::new(service, "/post.v1.PostService/ListPostsByUserId", page);
-        routes = routes.add_service(service).add_service(blog);
+        let blog = PostServer::new(posts.clone());
+        routes = routes.add_service(PostServiceServer::new(posts)).add_service(blog);
     }
-    let health = HealthServer::new(health).max_decoding_message_size(REQUEST_BYTES);
-    Ok(reflection::describe(routes.add_service(health), &services(config))?)
+    let routes = routes.add_service(HealthServer::new(health));
+    Ok(reflection::describe(routes, &services(config))?)
 }
 
 fn user_routes(routes: Routes, users: Option<Users>) -> Routes {
     let Some(users) = users else { return routes };
-    let service = UserServiceServer::new(users.clone()).max_decoding_message_size(REQUEST_BYTES);
-    let blog = UserServer::new(users).max_decoding_message_size(REQUEST_BYTES);
-    routes.add_service(service).add_service(blog)
+    let blog = UserServer::new(users.clone());
+    routes.add_service(UserServiceServer::new(users)).add_service(blog)
 }
 
 /// What a server answers before its log is open.

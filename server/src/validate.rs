@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 
 use quartet::{
-    borrowed::PostRef,
+    encoded::PostRef,
     limits::{BODY_BYTES, FILTER_TERMS, ID_CHARS, TAG_CHARS, TAGS_PER_POST, TITLE_CHARS},
     post::v1::LogPosition,
     reason,
 };
+use quartet_log::PostLog;
 use tonic::{Code, Status};
 use tonic_types::FieldViolation;
 
-use crate::{error, log::PostLog};
+use crate::error;
 
 /// Checks what the writer of a post chose; all violations at once.
 pub fn post(post: &PostRef<'_>) -> Result<(), Status> {
@@ -68,7 +69,7 @@ pub fn position(position: Option<LogPosition>, log: &dyn PostLog) -> Result<u64,
     };
     let reset = |message: String| Err(error::status(Code::OutOfRange, reason::LOG_RESET, message));
     if !log_id.is_empty() && log_id != log.log_id() {
-        let log_id = quartet::wire::truncate(&log_id, ID_CHARS);
+        let log_id = quartet::codec::truncate(&log_id, ID_CHARS);
         return reset(format!("position of log {log_id}, but this is {}", log.log_id()));
     }
     let head = *log.head().borrow();

@@ -10,12 +10,8 @@ use std::{
 };
 
 use quartet::post::v1::{ListPostsRequest, post_service_client::PostServiceClient};
-use quartet_client::{
-    Channel, Error,
-    connect::ClientParameters,
-    credentials::{Credentials, TokenSource},
-    tls::TlsFlags,
-};
+use quartet_channel::{Channel, Credentials, TlsSettings, TokenSource};
+use quartet_client::Error;
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
@@ -78,8 +74,8 @@ impl Server {
     }
 
     fn channel(&self, certs: &Path, token: &str) -> Channel {
-        let tls = TlsFlags { ca: Some(certs.join("ca.pem")), ..TlsFlags::default() };
-        let channel = ClientParameters::default().connect(&self.endpoint, &tls).unwrap();
+        let tls = TlsSettings { ca: Some(certs.join("ca.pem")), ..TlsSettings::default() };
+        let channel = quartet_channel::connect(&self.endpoint, &tls).unwrap();
         let source = TokenSource::Fixed(token.parse().unwrap());
         channel.with_credentials(Credentials::new(source)).unwrap()
     }

@@ -74,6 +74,18 @@ impl Page {
             .collect()
     }
 
+    /// The links to pages of the repository, each with its text.
+    pub(super) fn titled_links(&self) -> Vec<(&str, Pointer)> {
+        static LINK: LazyLock<Regex> = LazyLock::new(|| regex(r"\[([^\]]+)\]\(([^)\s]+)\)"));
+        let links = LINK.captures_iter(&self.text).map(|found| found.extract().1);
+        links.map(|[title, target]| (title, self.pointer(target, '#'))).collect()
+    }
+
+    /// The rows of all tables, as they are written.
+    pub(super) fn table_rows(&self) -> Vec<&str> {
+        self.prose_lines().filter(|line| line.starts_with('|')).collect()
+    }
+
     /// The code that mdBook includes: `{{#include FILE:ANCHOR}}`.
     pub(super) fn includes(&self) -> Vec<Pointer> {
         static INCLUDE: LazyLock<Regex> = LazyLock::new(|| regex(r"\{\{#include ([^}\s]+)\}\}"));
@@ -103,12 +115,17 @@ impl Page {
 
     /// The headings, without their marks.
     pub(super) fn headings(&self) -> Vec<&str> {
+        let headings = self.prose_lines().filter(|line| line.starts_with('#'));
+        headings.map(|line| line.trim_start_matches('#').trim()).collect()
+    }
+
+    /// The lines outside fenced blocks.
+    fn prose_lines(&self) -> impl Iterator<Item = &str> {
         let mut in_code = false;
-        let lines = self.text.lines().filter(|line| {
+        self.text.lines().filter(move |line| {
             in_code ^= line.starts_with("```");
-            !in_code && line.starts_with('#')
-        });
-        lines.map(|line| line.trim_start_matches('#').trim()).collect()
+            !in_code
+        })
     }
 
     fn pointer(&self, target: &str, separator: char) -> Pointer {

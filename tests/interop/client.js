@@ -1,6 +1,7 @@
-// gRPC for Node (@grpc/grpc-js) against this server: the four RPC kinds, deadlines, cancellation, GOAWAY and keepalive.
+// Runs gRPC for Node (@grpc/grpc-js) against this server: the four RPC kinds, deadlines, cancellation, GOAWAY and
+// keepalive.
 //
-// Run by tests/interop/run. Every claim is a function; the first that does not hold ends the program.
+// Started by tests/interop/run. Every claim is a function; the first one that fails ends the program.
 
 const assert = require("node:assert");
 const path = require("node:path");
@@ -8,7 +9,8 @@ const modules = process.env.NODE_MODULES;
 const grpc = require(path.join(modules, "@grpc/grpc-js"));
 const loader = require(path.join(modules, "@grpc/proto-loader"));
 
-// A server that allows a ping each second, one whose connections age after two, and one as it is without flags.
+// A server that allows a ping each second, one whose connections reach their age after two seconds, and one without
+// flags.
 const [PERMISSIVE, AGING, STRICT] = process.argv.slice(2);
 
 const files = ["post/v1/post.proto", "user/v1/user.proto"];
@@ -35,12 +37,12 @@ function upload(service, ids) {
 }
 
 async function fails(code, promise) {
-  const error = await promise.then(() => assert.fail(`it should have failed with ${code}`), (error) => error);
+  const error = await promise.then(() => assert.fail(`expected a failure with ${code}`), (error) => error);
   assert.strictEqual(error.code, code, error);
   return error;
 }
 
-// All messages of a stream, up to its end.
+// Collects all messages of a stream, up to its end.
 async function drained(stream, each = () => {}) {
   const messages = [];
   for await (const message of stream) {
@@ -80,7 +82,7 @@ async function aUserIsFound(service) {
   assert.strictEqual(user_message.name, "Michael");
 }
 
-async function aDeadlineAndACancellationEndAStreamAndTheConnectionLivesOn() {
+async function aDeadlineAndACancellationEndAStreamAndTheConnectionStaysOpen() {
   const service = posts(PERMISSIVE);
   await fails(grpc.status.DEADLINE_EXCEEDED, drained(service.ListPosts({ follow: true }, within(1))));
   const stream = service.ListPosts({ follow: true });
@@ -89,26 +91,26 @@ async function aDeadlineAndACancellationEndAStreamAndTheConnectionLivesOn() {
   service.close();
 }
 
-async function callsDoNotNoticeThatConnectionsAge() {
+async function callsSucceedWhileConnectionsReachTheirAge() {
   const service = users(AGING);
   for (const end = Date.now() + 5000; Date.now() < end; ) await aUserIsFound(service);
   service.close();
 }
 
-async function anAgedStreamIsToldWhy() {
+async function aStreamOfAnAgedConnectionEndsWithTheReason() {
   const service = posts(AGING);
   const error = await fails(grpc.status.UNAVAILABLE, drained(service.ListPosts({ follow: true }, within(20))));
   assert.match(error.details, /reached its age/);
   service.close();
 }
 
-async function honestPingsAreNeverStruckAndOthersAre() {
+async function permittedPingsGetNoStrikeAndTooManyPingsEndTheConnection() {
   const pings = { "grpc.keepalive_time_ms": 1000 };
   const honest = posts(PERMISSIVE, pings);
   const hasty = posts(STRICT, pings);
   await Promise.all([
     fails(grpc.status.DEADLINE_EXCEEDED, drained(honest.ListPosts({ follow: true }, within(6)))),
-    // How this stack translates ENHANCE_YOUR_CALM.
+    // gRPC for Node maps ENHANCE_YOUR_CALM to RESOURCE_EXHAUSTED.
     fails(grpc.status.RESOURCE_EXHAUSTED, drained(hasty.TagFeed(within(15)))),
   ]);
   honest.close();
@@ -121,10 +123,10 @@ async function main() {
   await aUserIsFound(service);
   await fails(grpc.status.NOT_FOUND, unary(service, "GetUser", { user_id: "x" }));
   service.close();
-  await aDeadlineAndACancellationEndAStreamAndTheConnectionLivesOn();
-  await callsDoNotNoticeThatConnectionsAge();
-  await anAgedStreamIsToldWhy();
-  await honestPingsAreNeverStruckAndOthersAre();
+  await aDeadlineAndACancellationEndAStreamAndTheConnectionStaysOpen();
+  await callsSucceedWhileConnectionsReachTheirAge();
+  await aStreamOfAnAgedConnectionEndsWithTheReason();
+  await permittedPingsGetNoStrikeAndTooManyPingsEndTheConnection();
   console.log("gRPC for Node: all claims hold");
 }
 

@@ -1,7 +1,7 @@
-"""gRPC's C core against this server: the four RPC kinds, deadlines, cancellation, GOAWAY and keepalive.
+"""Runs gRPC's C core against this server: the four RPC kinds, deadlines, cancellation, GOAWAY and keepalive.
 
-Run by tests/interop/run, which generates the modules that are imported here. Every claim is a function; the first that
-does not hold ends the program.
+Started by tests/interop/run, which generates the modules that are imported here. Every claim is a function; the first
+one that fails ends the program.
 """
 
 import queue
@@ -12,7 +12,8 @@ import grpc
 from post.v1 import post_pb2, post_pb2_grpc
 from user.v1 import user_pb2, user_pb2_grpc
 
-# A server that allows a ping each second, one whose connections age after two, and one as it is without flags.
+# A server that allows a ping each second, one whose connections reach their age after two seconds, and one without
+# flags.
 PERMISSIVE, AGING, STRICT = sys.argv[1:4]
 
 
@@ -36,7 +37,7 @@ def fails(code, call):
     except grpc.RpcError as error:
         assert error.code() == code, f"{error.code()} instead of {code}: {error.details()}"
         return error
-    raise AssertionError(f"it should have ended {code}")
+    raise AssertionError(f"expected the call to end with {code}")
 
 
 def the_four_kinds_work(channel):
@@ -70,7 +71,7 @@ def a_user_is_found(channel):
     fails(grpc.StatusCode.NOT_FOUND, lambda: users.GetUser(user_pb2.GetUserRequest(user_id="x"), timeout=20))
 
 
-def many_calls_that_fail_are_no_flood(channel):
+def many_failed_calls_are_not_treated_as_a_flood(channel):
     users = user_pb2_grpc.UserServiceStub(channel)
     for _ in range(500):
         fails(grpc.StatusCode.NOT_FOUND, lambda: users.GetUser(user_pb2.GetUserRequest(user_id="x"), timeout=20))
@@ -83,7 +84,7 @@ def a_deadline_ends_a_stream(channel):
     assert 0.9 < time.monotonic() - begun < 5
 
 
-def a_cancelled_stream_ends_and_the_connection_lives_on(channel):
+def a_cancelled_stream_ends_and_the_connection_stays_open(channel):
     stream = posts(channel).ListPosts(post_pb2.ListPostsRequest(follow=True))
     next(stream)
     stream.cancel()
@@ -92,19 +93,19 @@ def a_cancelled_stream_ends_and_the_connection_lives_on(channel):
 
 
 def health_is_serving(channel):
-    # As bytes: modules made from the health proto would stand where this stack has a package of its own.
+    # As bytes: modules generated from the health proto would clash with a package of this implementation.
     service = b"post.v1.PostService"
     answer = channel.unary_unary("/grpc.health.v1.Health/Check")(b"\n%c%s" % (len(service), service), timeout=20)
     assert answer == b"\x08\x01", f"{answer} is not SERVING"
 
 
-def calls_do_not_notice_that_connections_age(channel):
+def calls_succeed_while_connections_reach_their_age(channel):
     end = time.monotonic() + 5
     while time.monotonic() < end:
         a_user_is_found(channel)
 
 
-def an_aged_stream_is_told_why_and_resumes_without_a_gap(channel):
+def a_stream_of_an_aged_connection_resumes_without_a_gap(channel):
     position, sequences, ends = None, [], 0
     upload(channel, [f"aging-{n}" for n in range(10)])
     while ends < 2:
@@ -120,7 +121,7 @@ def an_aged_stream_is_told_why_and_resumes_without_a_gap(channel):
     assert sequences == sorted(set(sequences)) and sequences[:11] == list(range(1, 12)), sequences
 
 
-def honest_pings_are_never_struck():
+def permitted_pings_get_no_strike():
     options = [("grpc.keepalive_time_ms", 1000), ("grpc.http2.max_pings_without_data", 0)]
     with grpc.insecure_channel(PERMISSIVE, options) as channel:
         stream = posts(channel).ListPosts(post_pb2.ListPostsRequest(follow=True), timeout=6)
@@ -142,13 +143,13 @@ if __name__ == "__main__":
     with grpc.insecure_channel(PERMISSIVE) as channel:
         the_four_kinds_work(channel)
         a_user_is_found(channel)
-        many_calls_that_fail_are_no_flood(channel)
+        many_failed_calls_are_not_treated_as_a_flood(channel)
         a_deadline_ends_a_stream(channel)
-        a_cancelled_stream_ends_and_the_connection_lives_on(channel)
+        a_cancelled_stream_ends_and_the_connection_stays_open(channel)
         health_is_serving(channel)
     with grpc.insecure_channel(AGING) as channel:
-        calls_do_not_notice_that_connections_age(channel)
-        an_aged_stream_is_told_why_and_resumes_without_a_gap(channel)
-    honest_pings_are_never_struck()
+        calls_succeed_while_connections_reach_their_age(channel)
+        a_stream_of_an_aged_connection_resumes_without_a_gap(channel)
+    permitted_pings_get_no_strike()
     too_many_pings_are_answered_with_enhance_your_calm()
     print("gRPC C core (Python): all claims hold")

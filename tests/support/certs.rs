@@ -2,12 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use quartet_client::{
-    Channel,
-    connect::ClientParameters,
-    credentials::{Credentials, TokenSource},
-    tls::TlsFlags as ClientTls,
-};
+use quartet_channel::{Channel, Credentials, TlsSettings as ClientTls, TokenSource};
 use quartet_server::{
     auth::{AuthFlags, Scope},
     certs::{Certs, sign},
@@ -122,7 +117,7 @@ impl TestServer {
     /// A new connection with TLS.
     pub fn tls_channel(&self, tls: &ClientTls) -> Channel {
         let url = format!("https://{}", self.address());
-        ClientParameters::default().connect(&url, tls).unwrap()
+        quartet_channel::connect(&url, tls).unwrap()
     }
 
     /// A new connection without it, as a client makes one.

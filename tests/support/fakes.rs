@@ -10,13 +10,10 @@ use quartet::user::v1::{
     user_service_server::{UserService, UserServiceServer},
 };
 use quartet_client::Channel;
-use quartet_server::{
-    connection::HttpService,
-    log::{
-        Appending, Limit, LogError, NewPosts, Outcome, PostLog, Records, UserPage,
-        memory::MemoryLog,
-    },
+use quartet_log::{
+    Appending, Limit, LogError, MemoryLog, NewPosts, Outcome, PostLog, Records, UserPage,
 };
+use quartet_server::connection::HttpService;
 use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,
@@ -72,7 +69,6 @@ impl CountingUsers {
     }
 }
 
-#[tonic::async_trait]
 impl UserService for CountingUsers {
     async fn get_user(
         &self,

@@ -11,14 +11,12 @@ use std::{
 };
 
 use quartet::post::v1::post_service_client::PostServiceClient;
-use quartet_client::{
-    Builder, Channel, connect::ClientParameters, dial::Address, target::Target, transport::BoxedIo,
-};
+use quartet_channel::{Address, BoxedIo, Builder, Channel, Target, keepalive::ClientParameters};
+use quartet_log::PostLog;
 use quartet_runtime::cores::Cores;
 use quartet_server::{
     config::Config,
     connection::{self, Gauges, HttpService, Listener},
-    log::PostLog,
     reload::Reloader,
     server::{Server, ServerError},
 };

@@ -4,15 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{
-    chain::TraceContext,
-    channel::Channel,
-    connect::{self, ClientParameters},
-    credentials::TokenFlags,
-    error::Error,
-    service_config::{InvalidConfig, ServiceConfig},
-    tls::TlsFlags,
-};
+use quartet_channel::{Channel, SetupError, TraceContext, service_config::ServiceConfig};
+
+use super::channel_flags::{KeepaliveFlags, TlsFlags, TokenFlags, endpoint, service_config};
+use crate::{connect, error::Error};
 
 // A doc comment here would be the `about` of every command. The flags of the command come last,
 // because the last struct that is flattened gives the command its name and its help; numbers of the
@@ -58,7 +53,7 @@ pub struct CommonFlags {
     pub json: bool,
     /// Detection of dead connections.
     #[command(flatten)]
-    pub keepalive: ClientParameters,
+    pub keepalive: KeepaliveFlags,
     /// Encryption.
     #[command(flatten)]
     pub tls: TlsFlags,
@@ -76,11 +71,18 @@ impl CommonFlags {
     /// A channel for the calls of this command.
     ///
     /// # Errors
-    /// [`Error::Endpoint`], [`Error::Tls`] and [`Error::Plaintext`].
+    /// [`Error::Setup`].
     pub(super) fn connect(&self) -> Result<Channel, Error> {
-        let builder = connect::builder(&self.endpoint, &self.tls)?;
+        Ok(self.channel()?)
+    }
+
+    fn channel(&self) -> Result<Channel, SetupError> {
         let config = self.service_config.clone().unwrap_or_default();
-        let mut channel = builder.keepalive(self.keepalive).service_config(config).build();
+        let mut channel = Channel::builder(self.endpoint.parse()?)
+            .tls(&self.tls.settings())?
+            .keepalive(self.keepalive.parameters())
+            .service_config(config)
+            .build();
         if let Some(credentials) = self.token.credentials() {
             channel = channel.with_credentials(credentials)?;
         }
@@ -92,18 +94,4 @@ impl CommonFlags {
         }
         Ok(channel)
     }
-}
-
-fn endpoint(url: &str) -> Result<String, Error> {
-    connect::parse(url).map(|_| url.to_owned())
-}
-
-/// JSON begins with a brace; a path that does can be written with `./` before it.
-fn service_config(text: &str) -> Result<ServiceConfig, String> {
-    if text.trim_start().starts_with('{') {
-        return text.parse().map_err(|error: InvalidConfig| error.to_string());
-    }
-    let json =
-        std::fs::read_to_string(text).map_err(|error| format!("cannot read the file: {error}"))?;
-    json.parse().map_err(|error: InvalidConfig| error.to_string())
 }

@@ -3,6 +3,7 @@
 use std::{future, io::Read, ops::ControlFlow, pin::pin, time::Duration};
 
 use futures::{Stream, StreamExt as _};
+use quartet_channel::Channel;
 
 use super::{
     console::{Console, Stderr},
@@ -10,7 +11,7 @@ use super::{
     flags::CommonFlags,
     io::{Io, Signal},
 };
-use crate::{channel::Channel, error::Error, output::Printer};
+use crate::{error::Error, output::Printer};
 
 /// How much longer than its deadline a call may take to end. A server that can be reached reports
 /// the end of the deadline itself, and its report is the better one.

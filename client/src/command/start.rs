@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::Parser as _;
+use quartet_channel::EXPLAIN;
 use tokio::runtime::Runtime;
 use tracing_subscriber::{
     EnvFilter, Layer as _,
@@ -16,7 +17,6 @@ use tracing_subscriber::{
 };
 
 use super::{console::Stderr, failure::Failure, flags::CommandLine, io::Io};
-use crate::EXPLAIN;
 
 /// Runs a command as a process: parses the arguments, runs it, and turns its result into the exit
 /// code.

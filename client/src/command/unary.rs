@@ -8,11 +8,11 @@ use quartet::post::v1::{
     ListPostsByUserIdRequest, ListPostsByUserIdResponse, LogPosition,
     post_service_client::PostServiceClient,
 };
+use quartet_channel::{Channel, ServedBy};
 use tokio::time::sleep;
 
 use super::{console::Console, failure::Failure, flags::CommandLine, frame::Frame, io::Io};
 use crate::{
-    channel::{Channel, ServedBy},
     error::Error,
     output::{Clean, Event, counted},
     pages::list_user_posts,

@@ -1,12 +1,11 @@
 //! What a feed remembers from one call to the next, and what each message changes about it.
 
 use quartet::{
-    limits,
+    codec, limits,
     post::v1::{
         Bookmark, JoinTags, Joined, LeaveTags, Left, LogPosition, PostBatch, PostMessage,
         PublishPost, Receipt, TagFeedRequest, TagFeedResponse, tag_feed_request, tag_feed_response,
     },
-    wire,
 };
 use tokio::sync::mpsc::Permit;
 
@@ -227,5 +226,5 @@ fn without_request(answer: &str) -> Error {
 
 /// A post's id as the server repeats it in the receipt: a longer one is cut.
 fn echoed_id(post: &PostMessage) -> &str {
-    wire::truncate(&post.post_id, limits::ID_CHARS)
+    codec::truncate(&post.post_id, limits::ID_CHARS)
 }

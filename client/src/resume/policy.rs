@@ -11,11 +11,11 @@
 
 use std::time::Duration;
 
+use quartet_channel::Channel;
 use tokio::time::Instant;
 
 use crate::{
     backoff::Exponential,
-    channel::Channel,
     error::Error,
     service_config::{MethodConfig, Policy},
 };

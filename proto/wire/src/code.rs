@@ -1,5 +1,6 @@
 //! The names of status codes, as the gRPC documents spell them.
 
+use http::StatusCode;
 use tonic::Code;
 
 /// The name of a code: `NOT_FOUND`.
@@ -28,6 +29,24 @@ pub fn name(code: Code) -> &'static str {
 /// The code that has this [`name`].
 pub fn from_name(name: &str) -> Option<Code> {
     (0..17).map(Code::from_i32).find(|&code| self::name(code) == name)
+}
+
+/// The code of a response without a `grpc-status`, by its [HTTP
+/// status](https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md): the answer of
+/// a proxy in front of the server. `None` for 200.
+pub fn from_http(status: StatusCode) -> Option<Code> {
+    match status {
+        StatusCode::OK => None,
+        StatusCode::BAD_REQUEST => Some(Code::Internal),
+        StatusCode::UNAUTHORIZED => Some(Code::Unauthenticated),
+        StatusCode::FORBIDDEN => Some(Code::PermissionDenied),
+        StatusCode::NOT_FOUND => Some(Code::Unimplemented),
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => Some(Code::Unavailable),
+        _ => Some(Code::Unknown),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Reading without copying: gRPC's frames out of chunks; posts out of messages as `quartet::borrowed` does.
 
-use quartet::borrowed::{Field, PostRef, fields};
+use quartet::{
+    encoded::PostRef,
+    fields::{Field, fields},
+};
 
 use crate::{Result, proto::PostMessage};
 

@@ -7,6 +7,7 @@ use quartet::post::v1::{
     ListPostsResponse, LogPosition, PostMessage, Receipt, UploadPostsResponse,
     tag_feed_response::Payload,
 };
+use quartet_channel::CallError;
 use quartet_client::Error;
 use quartet_wire::code;
 use siphasher::sip::SipHasher13;
@@ -149,7 +150,7 @@ pub fn uploaded(response: &UploadPostsResponse) -> What {
 pub fn ended(result: Result<(), &Error>) -> What {
     let (code, reason) = match result {
         Ok(()) => ("OK", None),
-        Err(Error::Status(status)) => (code::name(status.code()), None),
+        Err(Error::Call(CallError::Status(status))) => (code::name(status.code()), None),
         Err(Error::Protocol(what)) => ("PROTOCOL", Some(what.clone())),
         Err(Error::Truncated) => ("TRUNCATED", None),
         Err(_) => ("LOST", None),

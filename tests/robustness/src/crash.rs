@@ -25,16 +25,14 @@ use quartet::{
     post::v1::{ListPostsRequest, LogPosition},
     reason,
 };
+use quartet_channel::backoff::Exponential;
 use quartet_check::{
     History,
     history::{FaultCount, Floor, Post, Run},
     promises::CATCH_UP,
 };
-use quartet_client::{Channel, ListEvent, backoff::Exponential, connect, list_posts};
-use quartet_server::log::{
-    PostLog as _,
-    embedded::{Access, EmbeddedLog, Options},
-};
+use quartet_client::{Channel, ListEvent, connect, list_posts};
+use quartet_log::{EmbeddedLog, LogOptions, PostLog as _, disk::Access};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use tokio::{
     process::Command,
@@ -174,7 +172,7 @@ pub async fn run(plan: &Plan, volume: Volume) -> Result<Outcome, Box<dyn Error>>
         connect: Arc::new(move || {
             // Servers are back at once here, and clients shall be, too.
             let backoff = Exponential::new(Duration::from_millis(100), Duration::from_secs(1), 1.6);
-            let target = connect::parse(&endpoint).expect("invariant: it is a URL");
+            let target = endpoint.parse().expect("invariant: it is a URL");
             Channel::builder(target).connect_backoff(backoff).build()
         }),
         calm,
@@ -397,7 +395,7 @@ impl<'a> Driver<'a> {
             self.volume.cut_power().await?;
             self.volume.restore_power().await?;
         }
-        let options = Options { access: Access::Read, ..Options::default() };
+        let options = LogOptions { access: Access::Read, ..LogOptions::default() };
         let log = EmbeddedLog::open_directory(self.volume.data(), options).await?;
         Ok((log.log_id().to_owned(), stored::posts(&log).await?))
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, io, sync::Arc};
 
-use quartet_server::log::disk::{Access, Disk, DiskFile, LockGuard};
+use quartet_log::disk::{Access, Disk, DiskFile, LockGuard};
 
 /// What happens where a disk is changed, in place of the change. Reading goes through as it is.
 pub(crate) trait Intercept: Debug + Send + Sync + 'static {

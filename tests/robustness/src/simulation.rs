@@ -21,10 +21,9 @@ use quartet_check::{
     history::{FaultCount, Floor, Post, Run},
     promises::CATCH_UP,
 };
-use quartet_server::log::{
-    LogError,
-    disk::MemoryDisk,
-    embedded::{Access, EmbeddedLog, OpenError, Options},
+use quartet_log::{
+    EmbeddedLog, LogError, LogOptions, OpenError,
+    disk::{Access, memory::MemoryDisk},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio_util::sync::CancellationToken;
@@ -218,10 +217,10 @@ fn clients(group: &str, setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
 
 /// Reads what a log holds, in a process that only reads it. Nothing, if there is none, or if it is damaged: then what was
 /// told is missing.
-fn read_log(disk: MemoryDisk, options: Options) -> Result<Vec<Post>, Box<dyn Error>> {
+fn read_log(disk: MemoryDisk, options: LogOptions) -> Result<Vec<Post>, Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let options = Options { access: Access::Read, ..options };
+        let options = LogOptions { access: Access::Read, ..options };
         match EmbeddedLog::open(Arc::new(disk), options).await {
             Ok(log) => stored::posts(&log).await,
             Err(OpenError::NoLog { .. } | OpenError::Log(LogError::Damaged { .. })) => {

@@ -5,7 +5,7 @@ use std::error::Error;
 use prost::Message as _;
 use quartet::post::v1::PostMessage;
 use quartet_check::history::Post;
-use quartet_server::log::{Limit, PostLog};
+use quartet_log::{Limit, PostLog};
 
 /// Posts that are read at once.
 const LIMIT: Limit = Limit { posts: 1024, bytes: usize::MAX };

@@ -8,10 +8,7 @@ use h2::{
     client::{Builder, ResponseFuture, SendRequest},
 };
 use http::{HeaderMap, Request};
-use quartet_client::{
-    dial::{Address, Dialer},
-    tls::{Tls, TlsFlags},
-};
+use quartet_channel::{Address, Dialer, Tls, TlsSettings};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -34,7 +31,7 @@ pub(super) struct Connection {
 impl Connection {
     /// In plaintext, unless there is a CA whose servers are to be trusted.
     pub(super) async fn open(address: &str, ca: Option<&Path>) -> Result<Self> {
-        let flags = TlsFlags { ca: ca.map(Path::to_owned), ..TlsFlags::default() };
+        let flags = TlsSettings { ca: ca.map(Path::to_owned), ..TlsSettings::default() };
         let tls = ca.map(|_| Tls::new("127.0.0.1", &flags)).transpose()?;
         let stream = Dialer { tls }.dial(&Address::Name(address.to_owned())).await?;
         let mut builder = Builder::new();

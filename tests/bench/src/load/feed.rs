@@ -6,7 +6,10 @@ use std::{
 };
 
 use hdrhistogram::Histogram;
-use quartet::borrowed::{Field, PostRef, fields};
+use quartet::{
+    encoded::PostRef,
+    fields::{Field, fields},
+};
 use tokio::{task::JoinSet, time::sleep_until};
 
 use super::{

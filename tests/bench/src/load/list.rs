@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use futures::StreamExt as _;
 use prost::Message as _;
-use quartet::borrowed::PostRef;
+use quartet::encoded::PostRef;
 use quartet_client::{ListEvent, borrowed::Batch, read_posts};
 
 use tokio::{io::AsyncReadExt as _, net::TcpStream, task::JoinSet};

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
-use quartet::borrowed::PostRef;
+use quartet::encoded::PostRef;
 
 use super::{
     Options, latencies,

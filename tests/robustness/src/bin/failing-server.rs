@@ -13,14 +13,11 @@ use std::{
 
 use clap::Parser;
 use quartet_client::connect;
+use quartet_log::{EmbeddedLog, LogOptions, disk::RealDisk};
 use quartet_robustness::crash::failing::{self, Fault};
 use quartet_server::{
     config::{Config, Role},
     error::chain,
-    log::{
-        disk::RealDisk,
-        embedded::{EmbeddedLog, Options},
-    },
     server::Server,
 };
 use tokio::net::TcpListener;
@@ -88,7 +85,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
 
     let listener = TcpListener::bind(cli.listen).await?;
     let (disk, trigger) = failing::disk(RealDisk::new(cli.data), cli.fault, cli.nth);
-    let options = Options { segment_bytes: SEGMENT_BYTES, ..Options::default() };
+    let options = LogOptions { segment_bytes: SEGMENT_BYTES, ..LogOptions::default() };
     let log = EmbeddedLog::open(Arc::new(disk), options).await?;
     trigger.opened();
     let posts = Server::of_posts(Arc::new(log), channel, SystemTime::now, Config::ephemeral());

@@ -11,7 +11,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use quartet_server::log::disk::{Disk, RealDisk};
+use quartet_log::disk::{Disk, RealDisk};
 use rustix::process::{Signal, getpid, kill_process};
 
 use crate::intercepted::{Intercept, Intercepted};

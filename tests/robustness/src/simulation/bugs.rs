@@ -6,10 +6,9 @@
 use std::sync::Arc;
 
 use quartet_check::Promise;
-use quartet_server::log::{
-    PostLog,
-    disk::{Disk, MemoryDisk},
-    embedded::Options,
+use quartet_log::{
+    LogOptions, PostLog,
+    disk::{Disk, memory::MemoryDisk},
 };
 
 use crate::intercepted::Intercepted;
@@ -139,10 +138,10 @@ impl Bug {
     }
 
     /// How the server opens its log.
-    pub(super) fn options(bug: Option<Bug>, options: Options) -> Options {
+    pub(super) fn options(bug: Option<Bug>, options: LogOptions) -> LogOptions {
         match bug {
             Some(Bug::IdsForgottenAtRestart) => {
-                Options { hash_id: at_the_log::forgetful_hash, ..options }
+                LogOptions { hash_id: at_the_log::forgetful_hash, ..options }
             }
             _ => options,
         }

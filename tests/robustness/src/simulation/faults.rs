@@ -2,7 +2,7 @@
 
 use std::{error::Error, io, time::Duration};
 
-use quartet_server::log::disk::Fault as DiskFault;
+use quartet_log::disk::memory::Fault as DiskFault;
 use rand::{Rng, RngExt as _};
 
 use super::{GROUPS, Simulation, TICK, servers::State};

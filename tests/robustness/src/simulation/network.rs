@@ -9,8 +9,8 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use quartet_client::{
-    Channel, backoff::Exponential, connect::ClientParameters, dial::Address, transport::BoxedIo,
+use quartet_channel::{
+    Address, BoxedIo, Channel, backoff::Exponential, keepalive::ClientParameters,
 };
 use quartet_server::connection::Listener;
 use tokio::{

@@ -9,22 +9,22 @@ use std::{
 use parking_lot::Mutex;
 use quartet::post::v1::post_service_server::PostServiceServer;
 use quartet_client::Channel;
+use quartet_log::{
+    Dispatchers, EmbeddedLog, Identity, LogOptions, PostLog, RingLimits, disk::memory::MemoryDisk,
+};
 use quartet_runtime::cores::Cores;
 use quartet_server::{
-    authors::Authors,
     chain::Chain,
     config::{Config, Role},
     connection::{self, Gauges},
-    dispatcher::Dispatchers,
     keepalive::EnforcementPolicy,
-    log::{
-        PostLog,
-        disk::MemoryDisk,
-        embedded::{EmbeddedLog, Identity, Options, RingLimits},
+    posts::{
+        authors::Authors,
+        frames::Frames,
+        store::{Parts, PostStore},
     },
     routes::Routes,
     server::Server,
-    service::{Parts, Posts, frames::Frames},
 };
 use tokio_util::sync::CancellationToken;
 use turmoil::net::TcpListener;
@@ -74,10 +74,14 @@ impl PostServer {
         format!("{:032x}", self.identity.log_id)
     }
 
-    pub(super) fn options(&self) -> Options {
+    pub(super) fn options(&self) -> LogOptions {
         let identity = self.identity;
-        let options =
-            Options { identity, segment_bytes: SEGMENT_BYTES, ring: RING, ..Options::default() };
+        let options = LogOptions {
+            identity,
+            segment_bytes: SEGMENT_BYTES,
+            ring: RING,
+            ..LogOptions::default()
+        };
         Bug::options(self.bug, options)
     }
 
@@ -140,7 +144,8 @@ async fn serve_buggy(
     let (dispatchers, authors) = (Dispatchers::new(&log, 1), Authors::new(users));
     let frames = Frames::new(1);
     let dispatching = dispatchers.clone();
-    let posts = Posts::new(Parts { log, dispatchers: dispatching, authors, frames, clock: now });
+    let posts =
+        PostStore::new(Parts { log, dispatchers: dispatching, authors, frames, clock: now });
     let routes = Routes::new(PostServiceServer::new(BuggyPosts { posts, bug }));
     let service = Chain::default().around(routes);
     let ended = CancellationToken::new();

@@ -9,9 +9,8 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use quartet_server::log::{
-    Appending, Limit, LogError, NewPosts, Outcome, PostLog, Records, UserPage,
-    embedded::{Identity, hash_id},
+use quartet_log::{
+    Appending, Identity, Limit, LogError, NewPosts, Outcome, PostLog, Records, UserPage, hash_id,
 };
 use tokio::sync::watch;
 

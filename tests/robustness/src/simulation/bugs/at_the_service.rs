@@ -8,20 +8,22 @@ use futures::{Stream, StreamExt as _, future, stream::BoxStream};
 use parking_lot::Mutex;
 use prost::Message as _;
 use quartet::{
+    codec,
+    page::{FeedMessage, OutgoingPosts, Page, UploadMessage},
     post::v1::{
         ListPostsByUserIdRequest, ListPostsRequest, ListPostsResponse, LogPosition, PostMessage,
         TagFeedRequest, TagFeedResponse, UploadPostsResponse, post_service_server::PostService,
         tag_feed_response::Payload,
     },
-    wire::{self, FeedMessage, OutgoingPosts, Page, UploadMessage},
+    serve::Streaming,
 };
 use quartet_runtime::observer::Observer;
 use quartet_server::{
     connection::{Lane, Messages, Slot},
-    service::Posts,
+    posts::store::PostStore,
 };
 use tokio::time::Instant;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status};
 
 use super::Bug;
 
@@ -33,11 +35,10 @@ const LONG: usize = 8_000;
 /// The Post service with a bug.
 #[derive(Debug, Clone)]
 pub(in crate::simulation) struct BuggyPosts {
-    pub(in crate::simulation) posts: Posts,
+    pub(in crate::simulation) posts: PostStore,
     pub(in crate::simulation) bug: Bug,
 }
 
-#[tonic::async_trait]
 impl PostService for BuggyPosts {
     async fn list_posts_by_user_id(
         &self,
@@ -234,7 +235,7 @@ impl BuggyPosts {
 }
 
 fn posts_of(page: &Page) -> Vec<PostMessage> {
-    let message = wire::frame(page).split_off(5); // what follows the prefix
+    let message = codec::frame(page).split_off(5); // what follows the prefix
     ListPostsResponse::decode(message).expect("invariant: it was encoded here").post_messages
 }
 

@@ -1,0 +1,150 @@
+//! Errors of a channel: why it cannot be made, and what the status of a failed call means.
+
+use std::{error::Error as StdError, iter};
+
+use quartet_wire::code;
+use tonic::{Code, Status, TimeoutExpired};
+use tonic_types::StatusExt as _;
+
+use crate::{target::InvalidTarget, transport::ConnectError};
+
+/// Why a channel cannot be made as described.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The target cannot be parsed.
+    #[error(transparent)]
+    Target(#[from] InvalidTarget),
+    /// TLS cannot be used as described: a file, a name, or settings for a plaintext target.
+    #[error("{0}")]
+    Tls(String),
+    /// The credentials would be sent over plaintext, where others can read them.
+    #[error("a token is not sent over plaintext: use https://, or allow it explicitly")]
+    Plaintext,
+}
+
+/// Why a call failed, by the place where it failed. Made from the [`Status`] of the call.
+///
+/// A broken connection is a status as well, with a code that depends on how it broke (UNAVAILABLE,
+/// CANCELLED, INTERNAL …). This tells such a status from one that a server sent.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// No connection could be made.
+    #[error("cannot connect: {}", root_cause(.0))]
+    Connect(#[source] Status),
+    /// The connection or the stream broke, and the server did not say why. The server may have
+    /// executed the call.
+    #[error("the connection was lost: {}", root_cause(.0))]
+    Lost(#[source] Status),
+    /// The server sent this status, or the channel ended the call with it: at its deadline, at a
+    /// limit of its service config, or for want of a token.
+    #[error("{}", describe(.0))]
+    Status(#[source] Status),
+}
+
+impl CallError {
+    /// The status that the call ended with.
+    pub fn status(&self) -> &Status {
+        match self {
+            Self::Connect(status) | Self::Lost(status) | Self::Status(status) => status,
+        }
+    }
+}
+
+impl From<Status> for CallError {
+    fn from(status: Status) -> Self {
+        // tonic's own timeouts say CANCELLED; gRPC, and so this channel, DEADLINE_EXCEEDED.
+        if causes(&status).any(|cause| cause.is::<TimeoutExpired>()) {
+            return Self::Status(Status::deadline_exceeded("the deadline passed"));
+        }
+        // A status from the wire has no source; one made of a transport error has.
+        if status.source().is_none() {
+            return Self::Status(status);
+        }
+        let failed_to_connect = |cause: &(dyn StdError + 'static)| {
+            cause.is::<ConnectError>() || cause.is::<tonic::ConnectError>()
+        };
+        if causes(&status).any(failed_to_connect) || wants_tls(&status) {
+            return Self::Connect(status);
+        }
+        match status.code() {
+            // The codes of a closed connection, a reset stream and a GOAWAY.
+            Code::Unavailable
+            | Code::Unknown
+            | Code::Cancelled
+            | Code::Internal
+            | Code::ResourceExhausted => Self::Lost(status),
+            _ => Self::Status(status),
+        }
+    }
+}
+
+fn describe(status: &Status) -> String {
+    let (code, message) = (code::name(status.code()), status.message());
+    match status.get_details_error_info() {
+        Some(info) => format!("{code} ({}): {message}", info.reason),
+        None => format!("{code}: {message}"),
+    }
+}
+
+fn causes(status: &Status) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    iter::successors(status.source(), |&cause| cause.source())
+}
+
+/// The innermost cause: "Connection refused" rather than "h2 protocol error".
+fn root_cause(status: &Status) -> String {
+    if wants_tls(status) {
+        return "the server speaks TLS on this port: use https://".to_owned();
+    }
+    causes(status).last().map_or_else(|| status.message().into(), ToString::to_string)
+}
+
+/// Whether a server closed the connection because it is not encrypted.
+fn wants_tls(status: &Status) -> bool {
+    let mut reasons =
+        causes(status).filter_map(|cause| cause.downcast_ref::<h2::Error>()?.reason());
+    reasons.any(|reason| reason == h2::Reason::INADEQUATE_SECURITY)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::Arc};
+
+    use super::*;
+    use crate::address::Address;
+
+    fn with_source(code: Code, source: impl StdError + Send + Sync + 'static) -> CallError {
+        let mut status = Status::new(code, "h2 protocol error");
+        status.set_source(Arc::new(source));
+        status.into()
+    }
+
+    #[test]
+    fn a_broken_connection_is_lost_whatever_code_the_transport_gave_it() {
+        for code in [Code::Unknown, Code::Cancelled, Code::Internal, Code::ResourceExhausted] {
+            let error = with_source(code, io::Error::from(io::ErrorKind::BrokenPipe));
+            assert!(matches!(error, CallError::Lost(_)), "{error:?}");
+            assert_eq!(error.to_string(), "the connection was lost: broken pipe");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_was_never_made_says_why() {
+        let source = io::Error::other("no route");
+        let address = Address::Name("greeter:1".into());
+        let error = with_source(Code::Unavailable, ConnectError { address, source });
+        assert!(matches!(error, CallError::Connect(_)), "{error:?}");
+        assert_eq!(error.to_string(), "cannot connect: no route");
+        let wants_tls = h2::Error::from(h2::Reason::INADEQUATE_SECURITY);
+        let error = with_source(Code::PermissionDenied, wants_tls);
+        assert!(matches!(error, CallError::Connect(_)), "{error:?}");
+    }
+
+    #[test]
+    fn a_status_of_the_server_stays_as_it_is() {
+        for code in (0..17).map(Code::from_i32) {
+            let error = CallError::from(Status::new(code, "full"));
+            assert!(matches!(error, CallError::Status(_)), "{error:?}");
+            assert_eq!(error.to_string(), format!("{}: full", code::name(code)));
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The response body that the caller reads: that of the attempt that the call is committed to.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tonic::{Code, Status, body::Body};
+
+use super::{message_size::MessageSize, throttle::Throttle};
+use crate::balance::status_of;
+
+/// How long after the deadline the channel ends a response itself. Until then, the server's own
+/// DEADLINE_EXCEEDED, which may carry details such as a position, can still arrive.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// A response body whose errors are gRPC statuses, and which ends at the deadline.
+struct ResponseBody {
+    incoming: Incoming,
+    deadline: Option<Pin<Box<Sleep>>>,
+    size: Option<MessageSize>,
+    throttle: Option<Arc<Throttle>>,
+}
+
+/// Wraps the body of a response.
+pub(super) fn body(
+    incoming: Incoming,
+    deadline: Option<Instant>,
+    limit: Option<u64>,
+    throttle: Option<Arc<Throttle>>,
+) -> Body {
+    let deadline = deadline.map(|deadline| Box::pin(sleep_until(deadline + GRACE)));
+    Body::new(ResponseBody { incoming, deadline, size: limit.map(MessageSize::new), throttle })
+}
+
+impl ResponseBody {
+    fn check(&mut self, frame: &Frame<Bytes>) -> Result<(), Status> {
+        if let (Some(throttle), Some(trailers)) = (&self.throttle, frame.trailers_ref())
+            && code_of(trailers) == Some(Code::Ok)
+        {
+            throttle.success();
+        }
+        match (&mut self.size, frame.data_ref()) {
+            (Some(size), Some(bytes)) => size.pass(bytes),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The `grpc-status` of headers or trailers, if there is one.
+pub(super) fn code_of(headers: &HeaderMap) -> Option<Code> {
+    headers.get(Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes()))
+}
+
+/// The status of a call whose deadline passed.
+pub(super) fn deadline_exceeded() -> Status {
+    Status::deadline_exceeded("the deadline passed")
+}
+
+impl http_body::Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        // First, so that a stream that is never pending ends in time as well.
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Some(Err(deadline_exceeded())));
+        }
+        Pin::new(&mut self.incoming).poll_frame(cx).map(|frame| match frame? {
+            Ok(frame) => Some(self.check(&frame).map(|()| frame)),
+            Err(error) => Some(Err(status_of(error))),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

@@ -1,0 +1,21 @@
+//! What the handlers of the Post service are made of.
+//!
+//! - [`store`]: what all handlers share: the log, the authors, the clock.
+//! - `reader`: a cursor whose posts come with their authors.
+//! - `pipeline`, `tally`: the posts of an upload on their way to the disk, and what became of them.
+//! - `feed_reader`, `live`, [`frames`]: a feed's place in the log, and how posts reach it while it
+//!   waits.
+//! - `following`, `receipts`, `heartbeat`: the other state of a feed.
+//! - [`authors`]: the client of the User service.
+
+pub mod authors;
+pub(crate) mod feed_reader;
+pub(crate) mod following;
+pub mod frames;
+pub(crate) mod heartbeat;
+pub(crate) mod live;
+pub(crate) mod pipeline;
+pub(crate) mod reader;
+pub(crate) mod receipts;
+pub mod store;
+pub(crate) mod tally;

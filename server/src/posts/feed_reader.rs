@@ -1,0 +1,149 @@
+//! The reading side of a feed: its place in the log, from its first join to its end.
+//!
+//! Before the first join nothing is read. Then the reader replays up to the head of that time, and
+//! after that it follows. While it waits for posts, [`live`](super::live) sends those that come.
+
+use std::future::pending;
+
+use futures::FutureExt as _;
+use quartet::{page::Page, post::v1::LogPosition};
+use quartet_log::Filter;
+use tonic::Status;
+
+use super::{heartbeat::Heartbeat, live::Live, reader::Reader, store::PostStore};
+use crate::connection::Lane;
+
+/// A feed's place in the log.
+pub(crate) struct FeedReader {
+    /// Lent to the lane while the feed waits for posts, and only then.
+    reader: Option<Box<Reader>>,
+    live: Live,
+    /// Whether the first join came, which says where to start.
+    started: bool,
+    /// The head at the first join, until the reader reaches it.
+    catch_up: Option<u64>,
+}
+
+impl FeedReader {
+    /// A reader that follows nothing, with the lane that sends its posts while it waits.
+    pub(crate) fn new(posts: &PostStore) -> (Self, Lane) {
+        let reader = Reader::new(posts, Filter::default(), *posts.log.head().borrow());
+        let live = Live::default();
+        let lane = live.lane();
+        (Self { reader: Some(Box::new(reader)), live, started: false, catch_up: None }, lane)
+    }
+
+    /// The clock of the feed's silence. Messages on the lane count as well.
+    pub(crate) fn heartbeat(&self) -> Heartbeat {
+        Heartbeat::new(self.live.clone())
+    }
+
+    /// Follows other posts from the present position on.
+    pub(crate) fn follow(&mut self, filter: Filter) {
+        self.reader().cursor.change_filter(filter);
+    }
+
+    /// Whether the first join has come.
+    pub(crate) fn is_started(&self) -> bool {
+        self.started
+    }
+
+    /// Starts after this sequence.
+    pub(crate) fn start(&mut self, after: u64) {
+        let cursor = &mut self.reader().cursor;
+        cursor.start_at(after);
+        self.catch_up = Some(cursor.head());
+        self.started = true;
+    }
+
+    /// The newest durable sequence.
+    pub(crate) fn head(&mut self) -> u64 {
+        self.reader().cursor.head()
+    }
+
+    /// The last sequence examined. A feed that may still start anywhere is at 0.
+    pub(crate) fn position(&mut self) -> LogPosition {
+        let sequence = if self.started { self.reader().cursor.position() } else { 0 };
+        self.reader().posts().position(sequence)
+    }
+
+    /// The furthest position known, for a bookmark. A feed that may still start anywhere says 0:
+    /// nothing at or before a bookmark may follow it.
+    pub(crate) fn bookmark(&mut self, caught_up: bool) -> LogPosition {
+        if !self.started && !caught_up {
+            return self.position();
+        }
+        self.reader().bookmark().position
+    }
+
+    /// Whether the reader has reached the head of the first join. True once.
+    pub(crate) fn has_caught_up(&mut self) -> bool {
+        let position = self.reader().cursor.position();
+        let reached = self.catch_up.is_some_and(|head| position >= head);
+        if reached {
+            self.catch_up = None;
+        }
+        reached
+    }
+
+    /// Waits for the next page. It is empty where a bookmark is due instead. Before the first join
+    /// it waits for ever. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Result<Page, Status> {
+        if !self.started {
+            return pending().await;
+        }
+        if self.catch_up.is_none() {
+            // While this waits, posts go out on the lane; it ends with those that the lane leaves.
+            Lent::wait(&self.live, &mut self.reader).await;
+        }
+        // Boxed: a feed that waits on its lane reserves no space for reading.
+        match self.catch_up {
+            Some(head) => self.reader().replay(head).boxed().await,
+            None => self.reader().follow().boxed().await,
+        }
+    }
+
+    /// The next page up to `head`; `None` if the reader is there.
+    pub(crate) async fn rest(&mut self, head: u64) -> Option<Result<Page, Status>> {
+        if self.reader().cursor.bookmark() >= head {
+            return None;
+        }
+        Some(self.reader().replay(head).await)
+    }
+
+    /// Whether the reader has examined everything up to `head`.
+    pub(crate) fn is_at(&mut self, head: u64) -> bool {
+        self.reader().cursor.position() >= head
+    }
+
+    fn reader(&mut self) -> &mut Reader {
+        self.reader.as_mut().expect("invariant: it is lent only while `next` waits")
+    }
+}
+
+/// A reader that is lent to its lane. Dropping this takes it back.
+struct Lent<'a> {
+    live: &'a Live,
+    home: &'a mut Option<Box<Reader>>,
+}
+
+impl<'a> Lent<'a> {
+    /// Lends the reader until the lane leaves something to the feed. Returns at once if no lane
+    /// sends: then the feed reads for itself. Cancel-safe.
+    async fn wait(live: &'a Live, home: &'a mut Option<Box<Reader>>) {
+        live.lend(home);
+        if home.is_some() {
+            return;
+        }
+        let _lent = Self { live, home };
+        live.left().await;
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if let Some(reader) = self.live.take_back() {
+            *self.home = Some(reader);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What a feed follows: the tags of its joins, less those that it left.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use quartet::{
+    limits::FEED_TAGS,
+    post::v1::{JoinTags, Joined, LeaveTags, Left, LogPosition},
+    reason,
+};
+use quartet_log::{Filter, Tags};
+use smol_str::SmolStr;
+use tonic::{Code, Status};
+
+use super::{feed_reader::FeedReader, store::PostStore};
+use crate::{error, validate};
+
+/// The tags of a feed. The default follows nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Following {
+    /// In order. The reader's filter shares them.
+    tags: Arc<[SmolStr]>,
+    all_tags: bool,
+}
+
+impl Following {
+    /// Adds tags; the first join says where to start.
+    ///
+    /// # Errors
+    /// The caller's mistake, which changes nothing.
+    pub(crate) fn join(
+        &mut self,
+        join: JoinTags,
+        posts: &PostStore,
+        reader: &mut FeedReader,
+    ) -> Result<Joined, Status> {
+        let more = named_tags("join.tags", &join.tags, join.all_tags)?;
+        let tags: BTreeSet<SmolStr> = self.tags.iter().cloned().chain(more).collect();
+        if tags.len() > FEED_TAGS {
+            let message = format!("follows {} tags with these; at most {FEED_TAGS}", tags.len());
+            return Err(error::invalid_field("join.tags", message));
+        }
+        let all_tags = self.all_tags || join.all_tags;
+        let start = start(join, posts, reader)?;
+
+        self.follow(tags.into_iter().collect(), all_tags, reader);
+        if let Some(start) = start {
+            reader.start(start);
+        }
+        let (tags, all_tags, position) = self.state(reader);
+        Ok(Joined { tags, all_tags, position })
+    }
+
+    /// Removes tags.
+    ///
+    /// # Errors
+    /// The caller's mistake, which changes nothing.
+    pub(crate) fn leave(
+        &mut self,
+        leave: LeaveTags,
+        reader: &mut FeedReader,
+    ) -> Result<Left, Status> {
+        let gone = named_tags("leave.tags", &leave.tags, leave.all_tags)?;
+        if self.all_tags && !leave.all_tags {
+            return Err(error::status(
+                Code::FailedPrecondition,
+                reason::ALL_TAGS_FOLLOWED,
+                "all tags are followed; leave them with all_tags",
+            ));
+        }
+        let rest = self.tags.iter().filter(|tag| !leave.all_tags && !gone.contains(*tag));
+        self.follow(rest.cloned().collect(), false, reader);
+        let (tags, all_tags, position) = self.state(reader);
+        Ok(Left { tags, all_tags, position })
+    }
+
+    fn follow(&mut self, tags: Arc<[SmolStr]>, all_tags: bool, reader: &mut FeedReader) {
+        let filter = if all_tags { Tags::All } else { Tags::AnyOf(tags.clone()) };
+        (self.tags, self.all_tags) = (tags, all_tags);
+        reader.follow(Filter { tags: filter, user_ids: BTreeSet::new() });
+    }
+
+    /// Everything that is followed now, and the position after which it is in force.
+    fn state(&self, reader: &mut FeedReader) -> (Vec<String>, bool, Option<LogPosition>) {
+        let tags = self.tags.iter().map(ToString::to_string).collect();
+        (tags, self.all_tags, Some(reader.position()))
+    }
+}
+
+/// The tags of a request, which has to name some or all.
+fn named_tags(field: &str, tags: &[String], all: bool) -> Result<BTreeSet<SmolStr>, Status> {
+    if tags.is_empty() && !all {
+        return Err(error::invalid_field(field, "names no tag, and all_tags is not set"));
+    }
+    let tags = validate::tags(field, tags.to_vec(), FEED_TAGS)?;
+    Ok(tags.into_iter().map(SmolStr::from).collect())
+}
+
+/// Where the first join starts; `None` for a later one.
+fn start(
+    join: JoinTags,
+    posts: &PostStore,
+    reader: &mut FeedReader,
+) -> Result<Option<u64>, Status> {
+    match (reader.is_started(), join.resume_after, join.from_oldest) {
+        (true, None, false) => Ok(None),
+        (true, ..) => Err(error::status(
+            Code::FailedPrecondition,
+            reason::START_AFTER_FIRST_JOIN,
+            "only the first join of a feed may say where to start",
+        )),
+        (false, Some(_), true) => {
+            Err(error::invalid_field("join.from_oldest", "resume_after is set too"))
+        }
+        (false, Some(position), false) => validate::position(Some(position), &*posts.log).map(Some),
+        (false, None, true) => Ok(Some(0)),
+        (false, None, false) => Ok(Some(reader.head())),
+    }
+}

@@ -1,0 +1,143 @@
+//! The posts of an upload on their way to the disk.
+//!
+//! Posts that come together share an append, and a few appends may be on their way while the next
+//! posts are received. So an upload of any length costs the server the same memory, and its posts
+//! stand in the log in the order sent.
+
+use std::{collections::VecDeque, mem::replace};
+
+use quartet::encoded::PostRef;
+use quartet_log::{APPEND_BYTES, APPEND_POSTS, Appending, NewPosts};
+use tokio::time::Instant;
+use tonic::Status;
+
+use super::{
+    store::{PostStore, Submission},
+    tally::Tally,
+};
+use crate::{auth::Caller, error};
+
+/// Appends on their way to the disk: together as many posts as one commit takes.
+const APPENDS_IN_FLIGHT: usize = 8;
+
+/// The posts of one upload.
+pub(crate) struct Pipeline {
+    posts: PostStore,
+    caller: Option<Caller>,
+    /// Posts that came together and are not appended yet.
+    batch: Option<Batch>,
+    /// Bytes of the last batch. The next one is about as large.
+    batch_bytes: usize,
+    in_flight: VecDeque<(Sent, Appending)>,
+    tally: Tally,
+}
+
+/// Posts that are accepted together, at one time.
+struct Batch {
+    now: Instant,
+    posts: NewPosts,
+    sent: Sent,
+}
+
+/// The indices and ids of a batch, in order: a taken id is found only by the log.
+#[derive(Default)]
+struct Sent {
+    /// The index of each post in the upload, and where its id ends in `ids`.
+    posts: Vec<(i64, usize)>,
+    ids: String,
+}
+
+impl Sent {
+    fn push(&mut self, index: i64, post_id: &str) {
+        self.ids.push_str(post_id);
+        self.posts.push((index, self.ids.len()));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (i64, &str)> {
+        let mut start = 0;
+        self.posts
+            .iter()
+            .map(move |(index, end)| (*index, &self.ids[replace(&mut start, *end)..*end]))
+    }
+}
+
+impl Pipeline {
+    /// No posts yet; `caller` writes them.
+    pub(crate) fn new(posts: &PostStore, caller: Option<Caller>) -> Self {
+        Self {
+            posts: posts.clone(),
+            caller,
+            batch: None,
+            batch_bytes: 0,
+            in_flight: VecDeque::new(),
+            tally: Tally::new(posts.position(0)),
+        }
+    }
+
+    /// Takes the post with this index in: it joins the batch, or is counted as refused.
+    ///
+    /// # Errors
+    /// Nothing can be stored, which ends the upload.
+    pub(crate) async fn push(&mut self, index: i64, post: PostRef<'_>) -> Result<(), Status> {
+        let batch = self.batch.get_or_insert_with(|| Batch {
+            now: Instant::now(),
+            posts: self.posts.new_posts(self.batch_bytes),
+            sent: Sent::default(),
+        });
+        match self.posts.submission(self.caller.as_ref(), post, batch.now).await? {
+            Submission::Refused(status) => self.tally.reject(index, post.post_id, &status),
+            Submission::Accepted(post) => {
+                batch.posts.push(&post);
+                batch.sent.push(index, post.post_id);
+                if batch.posts.len() >= APPEND_POSTS || batch.posts.size() >= APPEND_BYTES / 2 {
+                    self.append().await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the batch. It waits for the disk only if that is far behind.
+    ///
+    /// # Errors
+    /// See [`push`](Self::push).
+    pub(crate) async fn append(&mut self) -> Result<(), Status> {
+        let Some(Batch { posts, sent, .. }) = self.batch.take() else { return Ok(()) };
+        if posts.is_empty() {
+            return Ok(());
+        }
+        self.batch_bytes = posts.size();
+        let appending = self.posts.log.append(posts).await.map_err(error::of_log)?;
+        self.in_flight.push_back((sent, appending));
+        while self.in_flight.len() > APPENDS_IN_FLIGHT {
+            self.settle_oldest().await?;
+        }
+        Ok(())
+    }
+
+    /// Appends the batch and waits until everything is on disk.
+    ///
+    /// # Errors
+    /// See [`push`](Self::push).
+    pub(crate) async fn settle(&mut self) -> Result<(), Status> {
+        self.append().await?;
+        while !self.in_flight.is_empty() {
+            self.settle_oldest().await?;
+        }
+        Ok(())
+    }
+
+    async fn settle_oldest(&mut self) -> Result<(), Status> {
+        let Some((sent, appending)) = self.in_flight.pop_front() else { return Ok(()) };
+        let outcomes = appending.await.map_err(error::of_log)?;
+        for ((index, post_id), outcome) in sent.iter().zip(outcomes) {
+            self.tally.count(index, post_id, outcome);
+        }
+        Ok(())
+    }
+
+    /// What became of the posts that are settled.
+    pub(crate) fn into_tally(self) -> Tally {
+        self.tally
+    }
+}

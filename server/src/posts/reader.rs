@@ -1,0 +1,107 @@
+//! A cursor whose posts come with their authors. Its calls are cancel-safe.
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use quartet::{
+    codec,
+    page::{FeedMessage, Page},
+};
+use quartet_log::{Batch, Cursor, Filter};
+use tokio::time::Instant;
+use tonic::Status;
+
+use super::{frames::Frame, store::PostStore};
+use crate::error;
+
+/// A place in the log of a [`PostStore`].
+#[derive(Debug)]
+pub(crate) struct Reader {
+    posts: PostStore,
+    pub(crate) cursor: Cursor,
+}
+
+/// The outcome of reading without waiting.
+pub(crate) enum Ready {
+    /// The next message of a feed, with its prefix.
+    Frame(Bytes),
+    /// There is no post. The dispatcher notifies the reader of the next one.
+    Nothing,
+    /// It takes a wait, or a message that is not posts.
+    Later,
+}
+
+impl Reader {
+    /// A reader that has examined everything up to `position`.
+    pub(crate) fn new(posts: &PostStore, filter: Filter, position: u64) -> Self {
+        let dispatcher = posts.dispatchers.here().clone();
+        let cursor = Cursor::new(posts.log.clone(), dispatcher, filter, position);
+        Self { posts: posts.clone(), cursor }
+    }
+
+    /// The log that it reads, and its authors.
+    pub(crate) fn posts(&self) -> &PostStore {
+        &self.posts
+    }
+
+    /// The next page of the posts stored up to `until`. It is empty if nothing matched in many
+    /// posts, or up to there.
+    pub(crate) async fn replay(&mut self, until: u64) -> Result<Page, Status> {
+        let batch = self.cursor.replay(until).await.map_err(error::of_log)?;
+        self.hand_over(batch).await
+    }
+
+    /// The next page of posts, as soon as there are any. It is empty if nothing matched in many
+    /// posts: a bookmark is due.
+    pub(crate) async fn follow(&mut self) -> Result<Page, Status> {
+        let batch = self.cursor.follow().await.map_err(error::of_log)?;
+        self.hand_over(batch).await
+    }
+
+    async fn hand_over(&mut self, batch: Batch) -> Result<Page, Status> {
+        // Boxed: a stream that waits for posts reserves no space for joining them.
+        let page = self.posts.page(batch.records.iter(), batch.position, false).boxed().await?;
+        self.cursor.advance(&batch);
+        Ok(page)
+    }
+
+    /// The next message of posts for a feed, if everything that it takes is at hand.
+    pub(crate) fn ready_frame(&mut self, now: Instant) -> Ready {
+        while self.cursor.settle() {
+            if self.cursor.owes_bookmark() {
+                return Ready::Later;
+            }
+            let after = self.cursor.position();
+            let frame = match self.posts.frames.find(self.cursor.filter_mut(), after, now) {
+                Some(frame) => frame,
+                None => match self.make_frame().now_or_never() {
+                    Some(Ok(Some(frame))) => frame,
+                    Some(Ok(None)) => continue,
+                    Some(Err(_)) | None => return Ready::Later,
+                },
+            };
+            self.cursor.move_to(frame.position);
+            return Ready::Frame(frame.bytes);
+        }
+        if self.cursor.owes_bookmark() { Ready::Later } else { Ready::Nothing }
+    }
+
+    /// Reads and encodes the next posts. `None` if nothing matched, which the cursor knows then.
+    async fn make_frame(&mut self) -> Result<Option<Frame>, Status> {
+        let batch = self.cursor.replay(self.cursor.head()).await.map_err(error::of_log)?;
+        if batch.records.is_empty() {
+            self.cursor.pass(&batch);
+            return Ok(None);
+        }
+        let page = self.posts.page(batch.records.iter(), batch.position, false).await?;
+        let bytes = codec::frame(&FeedMessage::Posts(page));
+        let frame = Frame { bytes, position: batch.position };
+        self.posts.frames.keep(self.cursor.filter(), self.cursor.position(), frame.clone());
+        Ok(Some(frame))
+    }
+
+    /// A page without posts: the reader's position.
+    pub(crate) fn bookmark(&mut self) -> Page {
+        let position = self.posts.position(self.cursor.bookmark());
+        Page { position, ..Page::default() }
+    }
+}

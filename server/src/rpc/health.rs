@@ -1,0 +1,134 @@
+//! Health checking: `grpc.health.v1`, for load balancers and orchestrators.
+//!
+//! The server as a whole and each of its services have a status: UNKNOWN while the server starts, SERVING, NOT_SERVING when
+//! it stops or cannot do its work. A watcher of a service that is not known stays connected and is told so, and every
+//! watcher is told when the server stops; tonic's own health service does neither.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_stream::try_stream;
+use futures::stream::BoxStream;
+use quartet::{
+    codec,
+    health::v1::{
+        HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
+        health_check_response::ServingStatus, health_server,
+    },
+    reason,
+};
+use tokio::sync::watch;
+use tonic::{Code, Request, Response, Status};
+
+use crate::{connection::Stop, error};
+
+/// The Post service's name.
+pub const POST: &str = "post.v1.PostService";
+/// The User service's name.
+pub const USER: &str = "user.v1.UserService";
+/// This service's own.
+pub(crate) const HEALTH: &str = "grpc.health.v1.Health";
+/// The server as a whole.
+const OVERALL: &str = "";
+/// Characters of a service's name that are echoed.
+const NAME_CHARS: usize = 256;
+
+/// The statuses of a server's services. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Health {
+    statuses: Arc<watch::Sender<BTreeMap<&'static str, ServingStatus>>>,
+}
+
+impl Health {
+    /// Of a server with these services, which all begin as UNKNOWN.
+    pub fn new(services: impl IntoIterator<Item = &'static str>) -> Self {
+        let names = services.into_iter().chain([OVERALL]);
+        let statuses = names.map(|name| (name, ServingStatus::Unknown)).collect();
+        Self { statuses: Arc::new(watch::Sender::new(statuses)) }
+    }
+
+    /// Changes the status of a service. The server as a whole is what the worst of them is.
+    pub fn set(&self, service: &'static str, status: ServingStatus) {
+        self.statuses.send_modify(|statuses| {
+            statuses.insert(service, status);
+            let all =
+                statuses.iter().filter(|(name, _)| **name != OVERALL).map(|(_, status)| *status);
+            let worst = all.min_by_key(|status| match status {
+                ServingStatus::Serving => 2,
+                ServingStatus::Unknown => 1,
+                _ => 0,
+            });
+            statuses.insert(OVERALL, worst.unwrap_or(ServingStatus::Serving));
+        });
+    }
+
+    /// Changes the status of all of them.
+    pub fn set_all(&self, status: ServingStatus) {
+        self.statuses.send_modify(|statuses| statuses.values_mut().for_each(|now| *now = status));
+    }
+
+    fn of(&self, service: &str) -> Option<ServingStatus> {
+        self.statuses.borrow().get(service).copied()
+    }
+}
+
+impl health_server::Health for Health {
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        let service = request.into_inner().service;
+        let status = self.of(&service).ok_or_else(|| {
+            let name = codec::truncate(&service, NAME_CHARS);
+            let message = format!("this server has no service {name:?}");
+            error::status(Code::NotFound, reason::UNKNOWN_SERVICE, message)
+        })?;
+        Ok(Response::new(response(status)))
+    }
+
+    async fn list(
+        &self,
+        _: Request<HealthListRequest>,
+    ) -> Result<Response<HealthListResponse>, Status> {
+        let statuses = self.statuses.borrow();
+        let statuses =
+            statuses.iter().map(|(name, status)| ((*name).to_owned(), response(*status)));
+        Ok(Response::new(HealthListResponse { statuses: statuses.collect() }))
+    }
+
+    type WatchStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;
+
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        // ANCHOR: watch
+        let (stop, service) = (Stop::of(request.extensions()), request.into_inner().service);
+        let mut statuses = self.statuses.subscribe();
+        Ok(Response::new(Box::pin(try_stream! {
+            let mut told = None;
+            loop {
+                let now = statuses.borrow_and_update().get(&*service).copied();
+                let now = now.unwrap_or(ServingStatus::ServiceUnknown);
+                if told != Some(now) {
+                    told = Some(now);
+                    yield response(now);
+                }
+                // The last word of a server that stops has been said: it changes all statuses first.
+                if stop.is_due() {
+                    Err(stop.status())?;
+                }
+                tokio::select! {
+                    biased;
+                    // Somebody holds the other end for as long as the server runs.
+                    _ = statuses.changed() => {}
+                    () = stop.due() => {}
+                }
+            }
+        })))
+        // ANCHOR_END: watch
+    }
+}
+
+fn response(status: ServingStatus) -> HealthCheckResponse {
+    HealthCheckResponse { status: status.into() }
+}

@@ -1,0 +1,63 @@
+//! Reflection, `grpc.reflection.v1` and `v1alpha`: tools ask here what can be called, and need no `.proto` files.
+//!
+//! tonic-reflection answers. It does not know that a server stops, so its requests are made to end then, as if the tool
+//! had closed its side; that ends its stream well, and the task that it has spawned for it.
+
+use std::{
+    convert::Infallible,
+    task::{Context, Poll},
+};
+
+use futures::StreamExt as _;
+use http::{Request, Response};
+use http_body_util::{BodyStream, StreamBody};
+use tonic::{body::Body, server::NamedService};
+use tonic_reflection::server::{Builder, Error};
+use tower::Service;
+
+use super::health;
+use crate::{
+    connection::{RequestBody, Stop},
+    routes::Routes,
+};
+
+/// Adds both versions of reflection, which describe these services.
+pub(crate) fn describe(routes: Routes, services: &[&'static str]) -> Result<Routes, Error> {
+    let described = || {
+        let described = Builder::configure()
+            .register_encoded_file_descriptor_set(quartet::FILE_DESCRIPTOR_SET)
+            .with_service_name(health::HEALTH);
+        services.iter().copied().fold(described, Builder::with_service_name)
+    };
+    let (v1, v1alpha) = (described().build_v1()?, described().build_v1alpha()?);
+    Ok(routes.add_service(UntilStop(v1)).add_service(UntilStop(v1alpha)))
+}
+
+/// A service whose requests end when their connection [stops](Stop).
+#[derive(Clone)]
+struct UntilStop<S>(S);
+
+impl<S: NamedService> NamedService for UntilStop<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> Service<Request<RequestBody>> for UntilStop<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<RequestBody>) -> S::Future {
+        let stop = Stop::of(request.extensions());
+        self.0.call(request.map(|body| {
+            let stopped = async move { stop.due().await };
+            Body::new(StreamBody::new(BodyStream::new(body).take_until(Box::pin(stopped))))
+        }))
+    }
+}

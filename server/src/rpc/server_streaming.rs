@@ -1,0 +1,72 @@
+//! Server streaming: one request, a stream of responses.
+//!
+//! First the snapshot, everything up to the head that the log had when the call began; then, if the
+//! client stays, new posts as they are stored. The client pulls: HTTP/2 asks for the next message
+//! when it has room, and only then does the cursor read on.
+
+use async_stream::try_stream;
+use futures::stream::BoxStream;
+use quartet::{
+    limits::{FILTER_TERMS, HEARTBEAT},
+    page::Page,
+    post::v1::ListPostsRequest,
+};
+use quartet_log::{Filter, Tags};
+use tokio::time::timeout;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    connection::Stop,
+    posts::{reader::Reader, store::PostStore},
+    validate,
+};
+
+// ANCHOR: list_posts
+pub(super) fn list_posts(
+    posts: &PostStore,
+    request: Request<ListPostsRequest>,
+) -> Result<Response<BoxStream<'static, Result<Page, Status>>>, Status> {
+    let (stop, request) = (Stop::of(request.extensions()), request.into_inner());
+    let start = validate::position(request.resume_after, &*posts.log)?;
+    let filter = filter(request.tags, request.user_ids)?;
+
+    let mut reader = Reader::new(posts, filter, start);
+    let snapshot = reader.cursor.head();
+
+    Ok(Response::new(Box::pin(try_stream! {
+        // The snapshot. Its last page has the flag: without it a client knows that it was cut.
+        loop {
+            let mut page = reader.replay(snapshot).await?;
+            page.flag = page.position.sequence as u64 == snapshot;
+            let complete = page.flag;
+            yield page;
+            if complete {
+                break;
+            }
+            // The server stops, or the connection has to end: the client resumes after that page.
+            if stop.is_due() {
+                Err(stop.status())?;
+            }
+        }
+
+        while request.follow {
+            match stop.run_until_due(timeout(HEARTBEAT, reader.follow())).await {
+                Some(Ok(page)) => yield page?,
+                // Silence: a bookmark keeps proxies from cutting the stream.
+                Some(Err(_)) => yield reader.bookmark(),
+                // A last bookmark, because the client may have heard nothing for a while.
+                None => {
+                    yield reader.bookmark();
+                    Err(stop.status())?;
+                }
+            }
+        }
+    })))
+}
+// ANCHOR_END: list_posts
+
+fn filter(tags: Vec<String>, user_ids: Vec<String>) -> Result<Filter, Status> {
+    let tags = validate::tags("tags", tags, FILTER_TERMS)?;
+    let tags = if tags.is_empty() { Tags::All } else { tags.into() };
+    Ok(Filter { tags, user_ids: validate::filter_user_ids(user_ids)? })
+}
