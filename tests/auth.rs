@@ -11,8 +11,8 @@ use quartet::{
 use quartet_channel::{CallError, Channel, Credentials, SetupError};
 use quartet_client::Error;
 use quartet_server::{
-    auth::{Access, AuthFlags, Scope},
-    config::Config,
+    auth::{Access, Scope},
+    config::{AuthFlags, Config},
 };
 use tonic::{Code, Status, body::Body};
 use tonic_types::StatusExt as _;
@@ -347,7 +347,7 @@ async fn keys_can_be_replaced_and_the_tokens_of_those_that_are_gone_are_refused(
         (last.as_str(), [reason::TOKEN_INVALID, ""]),
     ] {
         std::fs::write(authority.file("jwks.json"), set).unwrap();
-        server.reloader().look_now();
+        server.reloader().reload_now();
         soon(async {
             loop {
                 let seen = [call(&old, path).await.1, call(&new, path).await.1];

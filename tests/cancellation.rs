@@ -13,7 +13,7 @@ use quartet::{
     reason,
     serve::Streaming,
 };
-use quartet_server::connection::HttpService;
+use quartet_connection::HttpService;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Request, Response, Status, service::Routes};

@@ -12,14 +12,12 @@ use quartet::{
     },
     reason,
 };
+use quartet_connection::{HttpService, RequestBody};
 use quartet_server::{
     auth::Caller,
-    chain::{
-        Chain,
-        limits::{CallLimits, Limits},
-    },
-    config::Config,
-    connection::{HttpService, RequestBody},
+    chain::Chain,
+    config::{CallFlags, Config},
+    layers::limits::{CallLimits, Limits},
 };
 use tokio::{
     sync::mpsc,
@@ -260,7 +258,9 @@ async fn what_a_client_calls_carries_its_name_its_deadline_and_its_trace() {
         let heads = heads.clone();
         async move {
             heads.send(request.headers().clone()).await.unwrap();
-            Ok(Status::invalid_argument("no").into_http())
+            Ok::<_, std::convert::Infallible>(
+                Status::invalid_argument("no").into_http::<tonic::body::Body>(),
+            )
         }
     };
     let (plain, _served) = serve_routes(HttpService::new(service_fn(refuse)));
@@ -291,7 +291,7 @@ async fn what_a_client_calls_carries_its_name_its_deadline_and_its_trace() {
     assert!((1..=5000).contains(&left), "{left}");
 }
 
-fn limited(limits: CallLimits) -> Config {
+fn limited(limits: CallFlags) -> Config {
     Config { call_limits: limits, ..Config::ephemeral() }
 }
 
@@ -302,7 +302,7 @@ fn retry_delay(status: &Status) -> Duration {
 #[tokio::test]
 async fn a_user_has_so_many_calls_open_and_a_stream_counts_until_it_ends() {
     let most = NonZeroU32::new(2);
-    let limits = CallLimits { max_open_calls: most, ..CallLimits::default() };
+    let limits = CallFlags { max_open_calls: most, ..CallFlags::default() };
     let server = TestServer::with(limited(limits)).await;
     // The limit is the user's, not the connection's.
     let mut clients = [server.posts(), server.posts(), server.posts()];
@@ -334,7 +334,7 @@ async fn a_user_has_so_many_calls_open_and_a_stream_counts_until_it_ends() {
 #[tokio::test]
 async fn a_user_begins_so_many_calls_a_second_and_is_told_how_long_to_wait() {
     let most = NonZeroU32::new(2);
-    let limits = CallLimits { max_calls_per_second: most, ..CallLimits::default() };
+    let limits = CallFlags { max_calls_per_second: most, ..CallFlags::default() };
     let server = TestServer::with(limited(limits)).await;
     let mut client = server.posts();
     let refused = soon(async {

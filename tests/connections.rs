@@ -8,7 +8,8 @@ use futures::StreamExt as _;
 use quartet::{post::v1::ListPostsByUserIdRequest, reason};
 use quartet_channel::keepalive::ClientParameters;
 use quartet_client::{ListEvent, list_posts};
-use quartet_server::{config::Config, connection::Listener, keepalive::ServerParameters};
+use quartet_connection::{Listener, keepalive::ServerParameters};
+use quartet_server::config::Config;
 use tokio::{
     io::{AsyncReadExt as _, DuplexStream},
     net::TcpStream,
@@ -30,6 +31,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 async fn with_parameters(keepalive: ServerParameters) -> TestServer {
+    let keepalive = keepalive.into();
     TestServer::in_memory_with(Config { keepalive, ..Config::ephemeral() }).await
 }
 

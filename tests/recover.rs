@@ -14,7 +14,8 @@ use quartet::{
     serve::Streaming,
 };
 use quartet_client::Channel;
-use quartet_server::{chain::Chain, routes::Routes};
+use quartet_connection::Routes;
+use quartet_server::chain::Chain;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tonic::{Code, Request, Response, Status};
 

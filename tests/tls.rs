@@ -191,7 +191,7 @@ async fn fifty_rotations_under_load_fail_no_call_and_cut_no_stream() {
         let before = std::fs::read(authority.file("server.pem")).unwrap();
         authority.renew();
         assert_ne!(std::fs::read(authority.file("server.pem")).unwrap(), before);
-        server.reloader().look_now();
+        server.reloader().reload_now();
         serves_the_new_certificate(&server, &authority).await;
     }
     stop.store(true, Ordering::Relaxed);

@@ -28,7 +28,7 @@ use rcgen::{
 use serde::Serialize;
 
 use crate::{
-    auth::{Scope, crypto, names_of, token::Claims},
+    auth::{Scope, caller::names_of, crypto, token::Claims},
     validate,
 };
 

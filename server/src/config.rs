@@ -1,4 +1,4 @@
-//! What a server can be told, as its flags. `server --help` is made of the comments here.
+//! The flags of a server. `server --help` is made of the comments here and in the files below.
 
 use std::{ffi::OsString, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -8,37 +8,40 @@ use clap::{
 };
 
 use quartet_channel::{TlsSettings as ClientTls, TokenSource};
+use quartet_connection::Settings;
 
 use crate::{
-    auth::AuthFlags,
     certs::{Certs, Mint},
-    chain::limits::CallLimits,
-    connection::Settings,
-    keepalive::{EnforcementPolicy, ServerParameters},
+    error,
     probe::Probe,
-    tls::TlsFlags,
 };
+pub use connections::{CallFlags, EnforcementFlags, KeepaliveFlags, Listen};
+pub use security::{AuthFlags, TlsFlags};
+
+mod connections;
+mod security;
 
 /// The server of Quartet: an ordered log of posts behind the four gRPC RPC kinds.
 ///
-/// It prints `listening on http://ADDRESS` on stdout once it takes calls, logs on stderr (RUST_LOG chooses what), and
-/// drains on Ctrl-C or SIGTERM.
+/// It prints `listening on http://ADDRESS` on stdout once it takes calls, logs on stderr (RUST_LOG
+/// chooses what), and drains on Ctrl-C or SIGTERM.
 #[derive(Debug, Parser)]
 #[command(name = "server", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// Something else than to serve.
+    /// Run a subcommand instead.
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// The address to listen on; port 0 picks a free one.
+    /// The address to listen on; port 0 picks a free one. Or unix:PATH, a unix socket for processes
+    /// of the same user.
     #[arg(long, default_value = "127.0.0.1:9001", value_name = "ADDRESS")]
-    pub listen: SocketAddr,
+    pub listen: Listen,
 
-    /// Threads that connections are spread over; one per core if it is not said.
+    /// Threads that connections are spread over; one per core by default.
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
 
-    /// The rest.
+    /// The flags that do not depend on where it listens.
     #[command(flatten)]
     pub config: Config,
 }
@@ -58,6 +61,7 @@ const EXAMPLES: &str = "\
 Examples:
   server                                  both services, posts in ./quartet-data
   server --ephemeral --listen 127.0.0.1:0 a server to try things on
+  server --listen unix:/tmp/quartet.sock  on a unix socket: clients add --endpoint unix:/tmp/quartet.sock
   server --serve user --listen 127.0.0.1:9000
   server --serve post --user-endpoint http://127.0.0.1:9000
                                           the same as two microservices, without sample posts
@@ -72,29 +76,33 @@ Then, in another terminal:
   server-streaming --follow               every post, and new ones as they come
   bidirectional --tag streaming           join a tag, type posts";
 
-/// The headings of the flags that only one service has.
+/// The headings of flags that only one service has.
 const USER: &str = "User service";
 const POST: &str = "Post service";
-/// Of those that show what a server does.
+/// The heading of flags that show what a server does.
 const OBSERVED: &str = "Observability";
 
 impl Cli {
-    /// How many threads connections are spread over.
+    /// The number of threads that connections are spread over.
     pub fn threads(&self) -> usize {
         let threads = self.threads.or_else(|| std::thread::available_parallelism().ok());
         threads.map_or(1, NonZeroUsize::get)
     }
 
-    /// Reads a command line. A flag of a service that shall not run is refused like one that does not exist.
+    /// Reads a command line. A flag of a service that does not run is refused like an unknown one.
     ///
     /// # Errors
-    /// What is wrong with it, or the text that it asked for.
+    /// What is wrong with the command line, or the help or version that it asks for.
     pub fn read(
         words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> clap::error::Result<Self> {
         let mut command = Self::command();
         let matches = command.try_get_matches_from_mut(words)?;
         let cli = Self::from_arg_matches(&matches)?;
+        if let (Listen::Unix(_), Some(_)) = (&cli.listen, &cli.config.tls.tls_cert) {
+            let problem = "--tls-cert is for TCP: a unix socket is protected by its mode";
+            return Err(command.error(ErrorKind::ArgumentConflict, problem));
+        }
         for (role, heading) in [(Role::User, USER), (Role::Post, POST)] {
             if !cli.config.runs(role)
                 && let Some(flag) = given(&command, &matches, heading)
@@ -114,15 +122,15 @@ fn given<'a>(command: &'a clap::Command, matches: &ArgMatches, heading: &str) ->
     flags.find(|flag| is_given(flag.get_id().as_str()))?.get_long()
 }
 
-/// What a server does, wherever it listens.
+/// The flags of a server that do not depend on where it listens.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
     /// The services to run.
     #[arg(long, value_delimiter = ',', default_value = "user,post", value_name = "SERVICES")]
     pub serve: Vec<Role>,
 
-    /// The users: JSON lines of {"user_id", "name", "phone_number"?, "age"?}. Without it, five sample users; if the Post
-    /// service runs here too, an empty log starts with eight posts of theirs.
+    /// The users: JSON lines of {"user_id", "name", "phone_number"?, "age"?}. Without it, five sample
+    /// users; if the Post service runs here too, an empty log starts with eight posts of theirs.
     #[arg(long, value_name = "FILE.jsonl", help_heading = USER)]
     pub users: Option<PathBuf>,
 
@@ -146,9 +154,10 @@ pub struct Config {
     #[command(flatten)]
     pub user_tls: UserTls,
 
-    /// A file with the token that the Post service calls the User service with. It is read for every call.
+    /// A file with the token that the Post service calls the User service with. It is read for every
+    /// call.
     ///
-    /// The Post service calls as itself: its callers' tokens stay with it.
+    /// The Post service calls as itself: it never passes on its callers' tokens.
     #[arg(long, value_name = "FILE", requires = "user_endpoint", help_heading = POST)]
     pub user_token_file: Option<PathBuf>,
 
@@ -160,33 +169,36 @@ pub struct Config {
     #[command(flatten)]
     pub tls: TlsFlags,
 
-    /// Who may call.
+    /// How callers are authenticated.
     #[command(flatten)]
     pub auth: AuthFlags,
 
     /// When connections end, and how dead ones are found.
     #[command(flatten)]
-    pub keepalive: ServerParameters,
+    pub keepalive: KeepaliveFlags,
 
     /// How many calls a user may make.
     #[command(flatten)]
-    pub call_limits: CallLimits,
+    pub call_limits: CallFlags,
 
-    /// Answer `GET /metrics` there, for Prometheus; port 0 picks a free one. Without it, nothing is counted.
+    /// Answer `GET /metrics` on this address, for Prometheus; port 0 picks a free one. Without it,
+    /// nothing is counted.
     #[arg(long, value_name = "ADDRESS", help_heading = OBSERVED)]
     pub metrics: Option<SocketAddr>,
 
-    /// Send traces of calls there, by OTLP over gRPC (http://127.0.0.1:4317). Without it, none are made.
+    /// Send traces of calls to this collector, by OTLP over gRPC (http://127.0.0.1:4317). Without it,
+    /// none are made.
     #[arg(long, value_name = "URL", help_heading = OBSERVED)]
     pub otlp: Option<String>,
 
-    /// Leave out what calls can do without: request ids, access log, metrics, traces, limits. To measure what they cost.
+    /// Leave out what calls can do without: request ids, access log, metrics, traces, limits. To
+    /// measure what they cost.
     #[arg(long, conflicts_with_all = ["metrics", "otlp", "max_calls_per_second", "max_open_calls"], help_heading = OBSERVED)]
     pub bare: bool,
 
     /// How often clients may ping.
     #[command(flatten)]
-    pub enforcement: EnforcementPolicy,
+    pub enforcement: EnforcementFlags,
 
     /// Show every HTTP/2 frame that passes, on stderr.
     #[arg(long, help_heading = "Connections")]
@@ -204,7 +216,8 @@ pub struct Config {
 /// How the Post service reaches a User service with an `https://` endpoint.
 #[derive(Debug, Clone, Default, Args)]
 pub struct UserTls {
-    /// Trust a User service with a certificate of this CA (PEM); without it, those that the system trusts.
+    /// Trust a User service with a certificate of this CA (PEM); without it, of those that the system
+    /// trusts.
     #[arg(long, value_name = "FILE", requires = "user_endpoint", help_heading = POST)]
     pub user_ca: Option<PathBuf>,
 
@@ -222,7 +235,7 @@ pub struct UserTls {
 }
 
 impl UserTls {
-    /// As a client has it.
+    /// The same as a client's flags.
     pub fn client(&self) -> ClientTls {
         let Self { user_ca, user_cert, user_key, user_server_name } = self.clone();
         ClientTls { ca: user_ca, cert: user_cert, key: user_key, server_name: user_server_name }
@@ -232,7 +245,7 @@ impl UserTls {
 /// A service that a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Role {
-    /// Who users are.
+    /// The users.
     User,
     /// Their posts.
     Post,
@@ -253,25 +266,33 @@ impl Config {
             no_seed: true,
             tls: TlsFlags::default(),
             auth: AuthFlags::default(),
-            keepalive: ServerParameters::default(),
-            call_limits: CallLimits::default(),
+            keepalive: KeepaliveFlags::default(),
+            call_limits: CallFlags::default(),
             metrics: None,
             otlp: None,
             bare: false,
-            enforcement: EnforcementPolicy::default(),
+            enforcement: EnforcementFlags::default(),
             frames: false,
             max_connections: 10_000,
             drain_timeout: Duration::from_secs(10),
         }
     }
 
-    /// How connections behave; whether they are encrypted is for whoever has opened the files.
+    /// How connections behave. Without TLS: its files have to be opened.
     pub fn connections(&self) -> Settings {
         let Self { keepalive, enforcement, frames, max_connections, drain_timeout, .. } = *self;
-        Settings { tls: None, keepalive, enforcement, frames, max_connections, drain_timeout }
+        Settings {
+            keepalive: keepalive.into(),
+            enforcement: enforcement.into(),
+            trace_frames: frames,
+            max_connections,
+            drain_timeout,
+            statuses: error::statuses(),
+            ..Settings::default()
+        }
     }
 
-    /// How the Post service says to the User service who it is, besides its certificate.
+    /// The token of the Post service, which calls the User service as itself.
     pub fn user_token(&self) -> Option<TokenSource> {
         self.user_token_file.clone().map(TokenSource::File)
     }
@@ -281,7 +302,8 @@ impl Config {
         self.serve.contains(&role)
     }
 
-    /// Whether an empty log starts with the sample posts. Their writers are the sample users, whom nobody else knows.
+    /// Whether an empty log starts with the sample posts. Their writers are the sample users, whom
+    /// another User service does not know.
     pub fn seeds(&self) -> bool {
         let has_sample_users = self.runs(Role::User) && self.users.is_none();
         has_sample_users && self.user_endpoint.is_none() && !self.no_seed && !self.read_only

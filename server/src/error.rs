@@ -5,13 +5,11 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use bytes::Bytes;
-use http::HeaderMap;
-use http_body::Frame;
 use quartet::{
     codec, limits,
     reason::{self, DOMAIN},
 };
+use quartet_connection::Statuses;
 use quartet_log::LogError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _, pb};
@@ -106,6 +104,22 @@ pub fn shutdown() -> Status {
         reason::SHUTDOWN,
         "the server stops; resume from the last position",
     )
+}
+
+/// A call that took longer than its caller wants to wait.
+pub fn deadline_exceeded() -> Status {
+    let message = "the deadline passed; what was written may or may not be stored";
+    status(Code::DeadlineExceeded, reason::DEADLINE_EXCEEDED, message)
+}
+
+/// What connections end calls with.
+pub fn statuses() -> Statuses {
+    Statuses {
+        shutdown: shutdown(),
+        max_age: max_age(),
+        deadline_exceeded: deadline_exceeded(),
+        invalid_timeout: invalid_field("grpc-timeout", "is not a timeout"),
+    }
 }
 
 /// A server that is starting asks for patience.
@@ -218,13 +232,6 @@ pub fn embedded(status: &Status) -> pb::Status {
         message: status.message().to_owned(),
         details: Vec::new(),
     })
-}
-
-/// The end of a body that had a status to come: this one.
-pub fn trailers(status: &Status) -> Result<Frame<Bytes>, Status> {
-    let mut trailers = HeaderMap::new();
-    status.add_header(&mut trailers)?;
-    Ok(Frame::trailers(trailers))
 }
 
 /// An error and its causes, on one line.

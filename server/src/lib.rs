@@ -1,37 +1,34 @@
-//! Server side of Quartet: the ordered post log and the four RPC kinds over it.
+//! The server of Quartet: the four RPC kinds over an ordered log of posts, and what surrounds them.
 //!
-//! A map, from the wire to the disk; read it from top to bottom:
+//! A map, from the process to the posts; read it from top to bottom:
 //!
-//! - [`config`]: what a server can be told.
+//! - [`config`]: the flags of the binary, and the settings that are made of them.
 //! - [`server`]: puts the parts together, and takes them apart again.
-//! - [`connection`]: accept, speak HTTP/2, drain; [`keepalive`]: how long connections live, how often peers may ping.
-//! - [`chain`]: what every call passes on its way to a handler: panics, deadlines, the access log, limits.
-//! - [`routes`]: which service answers.
-//! - [`metrics`] and [`traces`]: what is told of calls, and to whom.
-//! - [`tls`]: encryption; [`auth`]: who calls, and what they may do; [`reload`]: what is made from files; [`certs`] makes them.
-//! - [`health`]: whether the services take calls; [`probe`] asks; `reflection` tells tools what can be called.
-//! - [`service`]: the Post service, one file per RPC kind; [`users`]: the User service.
-//! - [`validate`] and [`error`]: from requests to values, from errors to statuses.
-//! - [`authors`]: the Post service's client of the User service.
+//! - [`chain`]: the order of the layers that every call passes; [`layers`]: one file for each;
+//!   [`call`]: the record of one call.
+//! - [`auth`]: who calls, and what a caller may do; [`certs`]: certificates, keys and tokens to try
+//!   it with.
+//! - [`observe`]: the access log, metrics and traces; [`methods`]: names of methods for them.
+//! - [`rpc`]: the handlers. Each RPC kind of the Post service is one file.
+//! - [`posts`]: what these handlers are made of.
+//! - [`validate`] and [`error`]: from requests to values, and from errors to statuses.
+//! - [`seed`]: the posts of an empty log; [`probe`]: asks another server for its health.
 //!
-//! The ordered log, and how streams read it and wait for it, is the crate [`quartet_log`].
+//! Connections, TLS and limits are the crate [`quartet_connection`]; the log, and how streams read
+//! it and wait for it, is [`quartet_log`].
 
-mod admission;
 pub mod auth;
+pub mod call;
 pub mod certs;
 pub mod chain;
 pub mod config;
-pub mod connection;
 pub mod error;
-pub mod keepalive;
-pub mod metrics;
+pub mod layers;
+pub mod methods;
+pub mod observe;
 pub mod posts;
 pub mod probe;
-pub mod reload;
-pub mod routes;
 pub mod rpc;
 pub mod seed;
 pub mod server;
-pub mod tls;
-pub mod traces;
 pub mod validate;

@@ -1,6 +1,7 @@
 //! Puts the parts of a server together, and takes them apart again.
 
 use std::{
+    convert::Infallible,
     io,
     net::SocketAddr,
     sync::Arc,
@@ -17,42 +18,42 @@ use quartet::{
 use quartet_channel::{
     Address, BoxedIo, Builder, Channel, Credentials, SetupError, backoff::Exponential,
 };
+use quartet_connection::{
+    self as connection, HttpService, Listener, RequestBody, Routes, Settings,
+    listener::memory::{self, Connector, MemoryListener},
+    reload::{FileError, Reloader},
+    tls::Tls,
+};
 use quartet_log::{
     Dispatchers, EmbeddedLog, LogError, LogOptions, MemoryLog, OpenError, PostLog, disk::Access,
 };
-use quartet_runtime::cores::Cores;
-use tokio::{io::DuplexStream, sync::mpsc, task::JoinHandle};
+use quartet_runtime::{cores::Cores, gauge::Gauge};
+use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::service_fn;
 
 use crate::{
     auth::Auth,
-    chain::{Chain, call::Observers, limits::Limits},
+    chain::Chain,
     config::{Config, Role},
-    connection::{self, Gauges, HttpService, Listener, RequestBody, Settings},
     error,
-    keepalive::ServerParameters,
-    metrics::{CallMetrics, Metrics, endpoint::MetricsEndpoint, log::LogInstruments},
+    layers::{limits::Limits, record::Observers},
+    observe::metrics::{CallMetrics, Metrics, endpoint::MetricsEndpoint, log::LogInstruments},
     posts::{
         authors::Authors,
         frames::Frames,
         store::{Parts, PostStore},
     },
-    reload::{FileError, Reloader},
-    routes::Routes,
     rpc::{
         health::{self, Health},
         reflection,
         users::{Users, UsersError},
     },
     seed,
-    tls::Tls,
 };
 
 /// How long calls to a server that is starting may take to end when it has started.
 const STARTED: Duration = Duration::from_millis(100);
-/// Bytes that the pipe between Post and User holds.
-const PIPE: usize = 64 * 1024;
 
 /// Why a server cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +100,7 @@ pub struct Server {
     users: Option<Users>,
     posts: Option<PostStore>,
     /// Connections from the Post service to the User service of this process.
-    pipe: mpsc::Receiver<DuplexStream>,
+    pipe: MemoryListener,
     security: Security,
     reloader: Reloader,
     drain: CancellationToken,
@@ -111,7 +112,25 @@ pub struct Server {
     metrics: Option<(MetricsEndpoint, Arc<Metrics>)>,
 }
 
-/// Who is let in, and how.
+/// Counts of what is open at a server. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct Gauges {
+    /// Connections, also those whose handshake has not finished.
+    pub connections: Gauge,
+    /// Streams, from their first frame to their last.
+    pub streams: Gauge,
+    /// Cursors: readers of the log.
+    pub cursors: Gauge,
+}
+
+impl Gauges {
+    fn of_connections(&self) -> connection::Gauges {
+        let Self { connections, streams, .. } = self.clone();
+        connection::Gauges { connections, streams }
+    }
+}
+
+/// Encryption and authentication.
 #[derive(Debug, Clone, Default)]
 struct Security {
     tls: Option<Tls>,
@@ -120,12 +139,12 @@ struct Security {
 
 impl Security {
     fn open(config: &Config) -> Result<Self, FileError> {
-        let tls = Tls::open(&config.tls)?;
-        let auth = Auth::open(&config.auth, config.tls.client_ca.is_some())?;
+        let tls = config.tls.files().map(Tls::from_files).transpose()?;
+        let auth = Auth::open(config.auth.settings(), config.tls.client_ca.is_some())?;
         Ok(Self { tls, auth })
     }
 
-    /// What looks after the files.
+    /// Reloads the files.
     fn reloader(&self) -> Reloader {
         let mut reloader = Reloader::default();
         self.tls.iter().for_each(|tls| reloader.add(tls.reloaded()));
@@ -133,11 +152,11 @@ impl Security {
         reloader
     }
 
-    /// What whoever reads the log should know.
-    fn tell(&self) {
+    /// Logs what the operator should know.
+    fn log(&self) {
         match (&self.tls, &self.auth) {
             (_, None) => tracing::info!("no authentication: everybody may call everything"),
-            (None, Some(_)) => tracing::warn!("tokens are asked for, and travel in plaintext"),
+            (None, Some(_)) => tracing::warn!("tokens are required, and travel in plaintext"),
             (Some(_), Some(_)) => {}
         }
     }
@@ -155,7 +174,7 @@ impl Server {
         let security = Security::open(&config)?;
         let endpoint = metrics_endpoint(&config).await?;
         let log_metrics = LogInstruments::default();
-        let (connector, pipe) = mpsc::channel(1);
+        let (connector, pipe) = memory::listen();
         let users = match (&config.users, config.runs(Role::User)) {
             (_, false) => None,
             (Some(file), true) => Some(Users::from_file(file)?),
@@ -188,7 +207,8 @@ impl Server {
     fn with_metrics(self, endpoint: MetricsEndpoint, log: &LogInstruments) -> Self {
         let calls = CallMetrics::default();
         let dispatchers = self.posts.as_ref().map(|posts| posts.dispatchers.clone());
-        let metrics = Arc::new(Metrics::new(&calls, log, self.gauges.clone(), dispatchers));
+        let metrics =
+            Arc::new(Metrics::new(&calls, log, self.gauges.of_connections(), dispatchers));
         let observers = Arc::new(Observers { metrics: Some(calls) });
         let chain = Chain { observers, ..self.chain };
         Self { chain, metrics: Some((endpoint, metrics)), ..self }
@@ -198,7 +218,7 @@ impl Server {
         config: Config,
         users: Option<Users>,
         posts: Option<PostStore>,
-        pipe: mpsc::Receiver<DuplexStream>,
+        pipe: MemoryListener,
     ) -> Self {
         let health = Health::new(services(&config));
         health.set_all(ServingStatus::Serving);
@@ -208,7 +228,7 @@ impl Server {
         let cores = Cores::default();
         let security = Security::default();
         let reloader = Reloader::default();
-        let limits = Limits::new(config.call_limits);
+        let limits = Limits::new(config.call_limits.into());
         let chain = Chain { limits, bare: config.bare, ..Chain::default() };
         Self {
             config,
@@ -234,7 +254,7 @@ impl Server {
         clock: fn() -> SystemTime,
         config: Config,
     ) -> Self {
-        let (_, pipe) = mpsc::channel(1);
+        let (_, pipe) = memory::listen();
         Self::of(config, None, Some(posts(log, users, clock, 1)), pipe)
     }
 
@@ -248,7 +268,7 @@ impl Server {
         self.metrics.as_ref().and_then(|(endpoint, _)| endpoint.address().ok())
     }
 
-    /// Looks after the files of TLS and tokens while the server serves. It can be told to look at once.
+    /// Reloads the files of TLS and tokens while the server serves, and on request.
     pub fn reloader(&self) -> &Reloader {
         &self.reloader
     }
@@ -276,7 +296,7 @@ impl Server {
         } = self;
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
-        security.tell();
+        security.log();
         tasks.spawn(reloader.run(stop.clone()));
 
         let dispatchers = posts.iter().flat_map(|posts| posts.dispatchers.iter()).enumerate();
@@ -293,23 +313,17 @@ impl Server {
         // Within the process, from a Post service that has looked at its callers.
         let trusting = Chain { auth: None, ..chain.clone() };
         let users_only = trusting.around(user_routes(Routes::default(), users.clone()));
-        let settings = Settings { tls: security.tls.clone(), ..config.connections() };
-        let inside = Settings {
-            keepalive: ServerParameters::default(),
-            frames: false,
+        let settings = Settings {
+            tls: security.tls.clone(),
+            gauges: gauges.of_connections(),
+            cores,
             ..config.connections()
         };
-        tasks.spawn(connection::serve(
-            pipe,
-            users_only,
-            inside,
-            Gauges::default(),
-            Cores::default(),
-            stop.clone(),
-        ));
+        let inside =
+            Settings { keepalive: Default::default(), trace_frames: false, ..config.connections() };
+        tasks.spawn(connection::serve(pipe, users_only, inside, stop.clone()));
         let all = chain.around(routes(&config, users, posts.clone(), health.clone())?);
-        let connections =
-            tasks.spawn(connection::serve(listener, all, settings, gauges, cores, drain.clone()));
+        let connections = tasks.spawn(connection::serve(listener, all, settings, drain.clone()));
 
         let result = tokio::select! {
             biased;
@@ -342,10 +356,9 @@ pub async fn answer_while<T>(
     // Files that cannot be used are an error of the opening, which says so.
     let Ok(Security { tls, auth }) = Security::open(config) else { return opening.await };
     let settings = Settings { tls, drain_timeout: STARTED, ..config.connections() };
-    let (gauges, opened) = (Gauges::default(), CancellationToken::new());
+    let opened = CancellationToken::new();
     let waiting = while_starting(Health::new(services(config)), auth);
-    let answering =
-        connection::serve(listener, waiting, settings, gauges, Cores::default(), opened.clone());
+    let answering = connection::serve(listener, waiting, settings, opened.clone());
     let opening = async {
         let outcome = opening.await;
         opened.cancel();
@@ -409,14 +422,10 @@ fn user_channel(url: &str, config: &Config) -> Result<Channel, SetupError> {
 }
 
 /// A channel to the User service of this process, over a pipe in memory: a real gRPC client and a real server.
-fn pipe_channel(connector: mpsc::Sender<DuplexStream>) -> Result<Channel, ServerError> {
+fn pipe_channel(connector: Connector) -> Result<Channel, ServerError> {
     let dial = move |_: Address| {
         let connector = connector.clone();
-        async move {
-            let (client, server) = tokio::io::duplex(PIPE);
-            connector.send(server).await.map_err(std::io::Error::other)?;
-            Ok(Box::new(client) as BoxedIo)
-        }
+        async move { Ok(Box::new(connector.connect().await?) as BoxedIo) }
     };
     let target = "passthrough:///user.in-process".parse().map_err(SetupError::from)?;
     Ok(soon_back(Channel::builder(target)).dialer(dial).build())
@@ -470,13 +479,15 @@ fn user_routes(routes: Routes, users: Option<Users>) -> Routes {
 /// What a server answers before its log is open.
 fn while_starting(health: Health, auth: Option<Auth>) -> HttpService {
     let health = Chain { auth, ..Chain::default() }.around(Routes::new(HealthServer::new(health)));
-    HttpService::new(service_fn(move |request: http::Request<RequestBody>| {
+    let answer = service_fn(move |request: http::Request<RequestBody>| {
         let health = health.clone();
         async move {
             if request.uri().path().starts_with("/grpc.health.v1.Health/") {
                 return health.call(request).await;
             }
-            Ok(error::starting().into_http())
+            Ok::<_, Infallible>(error::starting().into_http())
         }
-    }))
+    });
+    // Health keeps them, and nothing else waits.
+    HttpService::new(answer).keeping_deadlines()
 }

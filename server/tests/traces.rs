@@ -20,13 +20,8 @@ use quartet::post::v1::{
     post_service_client::PostServiceClient, upload_posts_request::Payload,
 };
 use quartet_client::{Channel, connect};
-use quartet_runtime::cores::Cores;
-use quartet_server::{
-    chain::Chain,
-    config::Config,
-    connection::{self, Gauges},
-    routes::Routes,
-};
+use quartet_connection::{self as connection, Routes};
+use quartet_server::{chain::Chain, config::Config};
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -61,8 +56,6 @@ async fn collector() -> (String, mpsc::Receiver<Span>) {
         listener,
         service,
         Config::ephemeral().connections(),
-        Gauges::default(),
-        Cores::default(),
         CancellationToken::new(),
     ));
     (url, sent)

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use quartet_channel::{Channel, Credentials, TlsSettings as ClientTls, TokenSource};
 use quartet_server::{
-    auth::{AuthFlags, Scope},
+    auth::Scope,
     certs::{Certs, sign},
-    config::Config,
-    tls::TlsFlags,
+    config::{AuthFlags, Config, TlsFlags},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -41,18 +40,18 @@ impl Authority {
         self.path().join(name)
     }
 
-    /// What a server with TLS is told.
+    /// The flags of a server with TLS.
     pub fn tls(&self) -> TlsFlags {
         let (cert, key) = (self.file("server.pem"), self.file("server.key"));
         TlsFlags { tls_cert: Some(cert), tls_key: Some(key), client_ca: None }
     }
 
-    /// What one with mutual TLS is told.
+    /// The flags of a server with mutual TLS.
     pub fn mutual_tls(&self) -> TlsFlags {
         TlsFlags { client_ca: Some(self.file("ca.pem")), ..self.tls() }
     }
 
-    /// What one that asks for tokens is told.
+    /// The flags of a server that requires tokens.
     pub fn auth(&self) -> AuthFlags {
         let [issuer, audience] = ["quartet", "posts"].map(|name| Some(name.to_owned()));
         AuthFlags { jwks: Some(self.file("jwks.json")), issuer, audience, ..AuthFlags::default() }

@@ -10,10 +10,10 @@ use quartet::user::v1::{
     user_service_server::{UserService, UserServiceServer},
 };
 use quartet_client::Channel;
+use quartet_connection::HttpService;
 use quartet_log::{
     Appending, Limit, LogError, MemoryLog, NewPosts, Outcome, PostLog, Records, UserPage,
 };
-use quartet_server::connection::HttpService;
 use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,

@@ -12,16 +12,18 @@ use std::{
 
 use quartet::post::v1::post_service_client::PostServiceClient;
 use quartet_channel::{Address, BoxedIo, Builder, Channel, Target, keepalive::ClientParameters};
+use quartet_connection::{
+    self as connection, HttpService, Listener,
+    listener::memory::{self, Connector},
+    reload::Reloader,
+};
 use quartet_log::PostLog;
-use quartet_runtime::cores::Cores;
 use quartet_server::{
     config::Config,
-    connection::{self, Gauges, HttpService, Listener},
-    reload::Reloader,
-    server::{Server, ServerError},
+    server::{Gauges, Server, ServerError},
 };
 use tempfile::TempDir;
-use tokio::{io::DuplexStream, net::TcpListener, sync::mpsc, task::JoinHandle};
+use tokio::{io::DuplexStream, net::TcpListener, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::soon;
@@ -40,7 +42,7 @@ pub struct TestServer {
 /// How a client gets to a server.
 enum Reach {
     Tcp(SocketAddr),
-    Pipe(mpsc::Sender<DuplexStream>),
+    Pipe(Connector),
 }
 
 impl TestServer {
@@ -71,13 +73,13 @@ impl TestServer {
     }
 
     pub async fn in_memory_with(config: Config) -> Self {
-        let (connector, listener) = mpsc::channel(1);
+        let (connector, listener) = memory::listen();
         Self::open(Reach::Pipe(connector), listener, config).await
     }
 
     /// The Post service alone, over this log and this User service, through memory.
     pub fn of_parts(log: Arc<dyn PostLog>, users: Channel) -> Self {
-        let (connector, listener) = mpsc::channel(1);
+        let (connector, listener) = memory::listen();
         let config = Config { drain_timeout: Duration::from_secs(1), ..Config::ephemeral() };
         let server = Server::of_posts(log, users, SystemTime::now, config);
         Self::serve(Reach::Pipe(connector), listener, server)
@@ -130,8 +132,7 @@ impl TestServer {
             let (link, connector) = (fragile.clone(), connector.clone());
             async move {
                 let (client, near) = tokio::io::duplex(64 * 1024);
-                let (far, server) = tokio::io::duplex(64 * 1024);
-                connector.send(server).await.map_err(std::io::Error::other)?;
+                let far = connector.connect().await?;
                 tokio::task::spawn(link.carry(near, far));
                 Ok(Box::new(client) as BoxedIo)
             }
@@ -142,9 +143,7 @@ impl TestServer {
     /// A new connection to a server in memory, on which nobody speaks yet. Its buffer holds so many bytes.
     pub async fn pipe(&self, bytes: usize) -> DuplexStream {
         let Reach::Pipe(connector) = &self.reach else { panic!("this server is on a port") };
-        let (client, server) = tokio::io::duplex(bytes);
-        connector.send(server).await.unwrap();
-        client
+        connector.connect_with(bytes).await.unwrap()
     }
 
     /// What is open at the server.
@@ -157,7 +156,7 @@ impl TestServer {
         self.metrics
     }
 
-    /// Looks after the server's files.
+    /// Reloads the server's files.
     pub fn reloader(&self) -> &Reloader {
         &self.reloader
     }
@@ -212,16 +211,13 @@ pub fn serve_routes(service: HttpService) -> (Channel, JoinHandle<()>) {
 /// A connection to whatever answers like this, on which nobody speaks yet.
 pub async fn pipe_to(service: HttpService) -> DuplexStream {
     let (connector, _served) = listen(service);
-    let (client, server) = tokio::io::duplex(64 * 1024);
-    connector.send(server).await.unwrap();
-    client
+    connector.connect().await.unwrap()
 }
 
-fn listen(service: HttpService) -> (mpsc::Sender<DuplexStream>, JoinHandle<()>) {
-    let (connector, listener) = mpsc::channel(1);
+fn listen(service: HttpService) -> (Connector, JoinHandle<()>) {
+    let (connector, listener) = memory::listen();
     let settings = Config::ephemeral().connections();
-    let (gauges, drain) = (Gauges::default(), CancellationToken::new());
-    let served = connection::serve(listener, service, settings, gauges, Cores::default(), drain);
+    let served = connection::serve(listener, service, settings, CancellationToken::new());
     (connector, tokio::task::spawn(served))
 }
 
@@ -235,14 +231,10 @@ pub fn target(address: SocketAddr) -> Target {
 }
 
 /// A channel whose connections are pipes to a server that listens on the other end of `connector`.
-pub fn piped(connector: mpsc::Sender<DuplexStream>) -> Builder {
+pub fn piped(connector: Connector) -> Builder {
     in_memory().dialer(move |_: Address| {
         let connector = connector.clone();
-        async move {
-            let (client, server) = tokio::io::duplex(64 * 1024);
-            connector.send(server).await.map_err(std::io::Error::other)?;
-            Ok(Box::new(client) as BoxedIo)
-        }
+        async move { Ok(Box::new(connector.connect().await?) as BoxedIo) }
     })
 }
 

@@ -1,6 +1,7 @@
-//! The cryptography of tokens: ring, which TLS uses too. `jsonwebtoken` knows everything else about them.
+//! The cryptography of tokens: ring, which TLS uses too. `jsonwebtoken` does everything else.
 //!
-//! EdDSA, ES256 and RS256 are verified; EdDSA is signed, for `server token`. Everything else, HMAC too, is refused.
+//! EdDSA, ES256 and RS256 are verified; EdDSA is signed, for `server token`. All other algorithms,
+//! HMAC among them, are refused.
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, DecodingKeyKind, EncodingKey,
@@ -33,7 +34,7 @@ static RING: CryptoProvider = CryptoProvider {
 
 /// Has `jsonwebtoken` use ring, in all of this process.
 pub(crate) fn install() {
-    // It fails if it is there already: it is the same.
+    // It fails if it is installed already, and that is the same one.
     let _ = RING.install_default();
 }
 

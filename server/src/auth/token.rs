@@ -1,4 +1,4 @@
-//! Tokens: JWTs (RFC 7519) that one of a set of keys (RFC 7517) has signed.
+//! Tokens: JWTs (RFC 7519) that are signed with one of a set of keys (RFC 7517).
 //!
 //! | claim | must be |
 //! |---|---|
@@ -9,8 +9,8 @@
 //! | `sub` | a user id |
 //! | `scope` | names with spaces between them (RFC 8693), if it is there |
 //!
-//! There is no leeway: a clock that is wrong shall be put right. The algorithm belongs to the key, never to the token:
-//! a header that names another is refused, and `none` is not an algorithm.
+//! There is no leeway: a wrong clock must be corrected. The algorithm belongs to the key, never to
+//! the token: a header that names another is refused, and `none` is not an algorithm.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -22,29 +22,29 @@ use jsonwebtoken::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{Caller, crypto};
+use super::{caller::Caller, crypto};
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Claims {
-    /// Who made it.
+    /// Its issuer.
     pub iss: String,
-    /// Whom it is for.
+    /// The service that it is for.
     #[serde(skip_deserializing)]
     pub aud: String,
-    /// Who calls with it.
+    /// The user that it stands for.
     pub sub: String,
-    /// What they may do.
+    /// What the user may do: scopes with spaces between them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub scope: String,
-    /// When it ends, in seconds of Unix time. Some issuers write a fraction.
+    /// When it expires, in seconds of Unix time. Some issuers write a fraction.
     pub exp: f64,
 }
 
 /// Why a token is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// It was good until its `exp`.
+    /// It was valid until its `exp`.
     #[error("it has expired")]
     Expired,
     /// It cannot be trusted.
@@ -61,7 +61,7 @@ impl From<Error> for Refusal {
     }
 }
 
-/// Keys whose signature is trusted.
+/// Keys whose signatures are trusted.
 #[derive(Debug)]
 pub struct Keys(Vec<Key>);
 
@@ -73,16 +73,16 @@ struct Key {
 }
 
 impl Keys {
-    /// Reads a JWKS. Keys for encryption and of other algorithms are left out.
+    /// Reads a JWKS. Keys for encryption and for other algorithms are ignored.
     ///
     /// # Errors
-    /// What is wrong with it: it is no JWKS, a key in it is secret, or none of them can be used.
+    /// Why it is refused: it is no JWKS, a key in it is secret, or none of them can be used.
     pub fn parse(jwks: &[u8], issuer: &str, audience: &str) -> Result<Self, String> {
         crypto::install();
         let jwks: JwkSet =
             serde_json::from_slice(jwks).map_err(|error| format!("it is not a JWKS: {error}"))?;
         if jwks.keys.iter().any(|key| matches!(key.algorithm, AlgorithmParameters::OctetKey(_))) {
-            return Err("it has a symmetric key: whoever reads it could sign tokens".to_owned());
+            return Err("it has a symmetric key: every reader of it could sign tokens".to_owned());
         }
         let mut keys = Vec::new();
         for jwk in &jwks.keys {
@@ -97,7 +97,7 @@ impl Keys {
         Ok(Self(keys))
     }
 
-    /// Who calls with this token.
+    /// The caller that a token stands for.
     ///
     /// # Errors
     /// Why it is refused.
@@ -113,7 +113,7 @@ impl Keys {
             .ok_or_else(|| Refusal::Invalid("its sub is not a user id".to_owned()))
     }
 
-    /// The key that a token names. If there is only one, it need not.
+    /// The key that a token names. It need not name one if there is only one.
     fn find(&self, id: Option<&str>) -> Result<&Key, Refusal> {
         let found = match (id, self.0.as_slice()) {
             (None, [key]) => Some(key),
@@ -124,7 +124,7 @@ impl Keys {
     }
 }
 
-/// The one algorithm of a key, if the key is for signatures that are verified here.
+/// The algorithm of a key, if the key is for signatures that are verified here.
 fn algorithm_of(key: &Jwk) -> Option<Algorithm> {
     if key.common.public_key_use.as_ref().is_some_and(|what| *what != PublicKeyUse::Signature) {
         return None;
@@ -152,10 +152,10 @@ fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation 
     validation
 }
 
-/// What ends later never ends: no process runs for so long.
+/// What expires later never does: no process runs for so long.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// When that is, on the clock of this process. `None` if it is over, `Some(None)` if that is never.
+/// When `exp` is, on the clock of this process. `None` if it has passed, `Some(None)` if it is never.
 fn expiry(exp: f64) -> Option<Option<Instant>> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let left =

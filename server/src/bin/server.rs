@@ -6,15 +6,14 @@ use std::{
     process::ExitCode,
 };
 
+use quartet_connection::{Listener, guard::frames::FRAMES, listener::unix, reload::Reloader};
 use quartet_runtime::cores::{Cores, Threads};
 use quartet_server::{
-    config::{Cli, Command},
-    connection::guard::frames::FRAMES,
+    config::{Cli, Command, Listen},
     error::chain,
+    observe::traces::Traces,
     probe::Probe,
-    reload::Reloader,
     server::{Server, ServerError, answer_while},
-    traces::Traces,
 };
 use tokio::{
     net::TcpListener,
@@ -50,7 +49,7 @@ fn main() -> ExitCode {
 fn start(cli: Cli) -> Result<bool, Box<dyn Error>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let traces = {
-        // The way out of traces is a connection, which lives there.
+        // Traces leave by a connection that lives on this runtime.
         let _inside = runtime.enter();
         cli.config
             .otlp
@@ -90,10 +89,10 @@ async fn ask(probe: &Probe) -> Result<bool, Box<dyn Error>> {
     }
 }
 
-/// Unless RUST_LOG says otherwise. h2 warns of whatever a peer does wrong, as often as it does it.
+/// The default of RUST_LOG. h2 warns of every mistake of a peer, as often as it makes it.
 const LOGGED: &str = "info,h2=error";
 
-/// Everything that RUST_LOG asks for; the frames, if they are wanted, without anything around them.
+/// Logs what RUST_LOG asks for; the frames, if they are shown, without time, level and target.
 fn log_to_stderr(frames: bool, traces: Option<&Traces>) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
     let ansi = std::io::stderr().is_terminal();
@@ -109,22 +108,43 @@ fn log_to_stderr(frames: bool, traces: Option<&Traces>) {
     registry.with(frames.then_some(shown)).with(traces.map(Traces::layer)).init();
 }
 
-#[allow(clippy::exit)] // a second signal waits for nothing, not even for the runtime
 async fn run(cli: Cli, cores: Cores) -> Result<(), Box<dyn Error>> {
-    let (mut signals, hangup) = (Signals::new()?, signal(SignalKind::hangup())?);
-    let mut listener = TcpListener::bind(cli.listen)
-        .await
-        .map_err(|error| format!("cannot listen on {}: {error}", cli.listen))?;
+    let signals = (Signals::new()?, signal(SignalKind::hangup())?);
+    match cli.listen.clone() {
+        Listen::Tcp(address) => {
+            let bound = TcpListener::bind(address).await;
+            let listener = bound.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+            let scheme = if cli.config.tls.tls_cert.is_some() { "https" } else { "http" };
+            let url = format!("{scheme}://{}", listener.local_addr()?);
+            run_on(listener, url, cli, cores, signals).await
+        }
+        Listen::Unix(path) => {
+            let url = format!("unix:{}", path.display());
+            let bound = unix::bind(&path).await;
+            let listener = bound.map_err(|error| format!("cannot listen on {url}: {error}"))?;
+            run_on(listener, url, cli, cores, signals).await
+        }
+    }
+}
+
+/// Opens the server and serves, until a signal ends it.
+#[allow(clippy::exit)] // a second signal waits for nothing, not even for the runtime
+async fn run_on(
+    mut listener: impl Listener + 'static,
+    url: String,
+    cli: Cli,
+    cores: Cores,
+    (mut signals, hangup): (Signals, Signal),
+) -> Result<(), Box<dyn Error>> {
     let config = cli.config.clone();
-    let scheme = if config.tls.tls_cert.is_some() { "https" } else { "http" };
     let opening = answer_while(&mut listener, &config, Server::open_on(cores, cli.config));
     let server = tokio::select! {
         server = opening => server?,
         () = signals.next() => return Ok(()),
     };
-    // Whoever started us waits for this line, so it must not stay in a buffer.
+    // The process that started this one waits for this line, so it must not stay in a buffer.
     let mut stdout = std::io::stdout();
-    writeln!(stdout, "listening on {scheme}://{}", listener.local_addr()?)?;
+    writeln!(stdout, "listening on {url}")?;
     if let Some(address) = server.metrics_address() {
         writeln!(stdout, "metrics on http://{address}/metrics")?;
     }
@@ -141,7 +161,7 @@ async fn run(cli: Cli, cores: Cores) -> Result<(), Box<dyn Error>> {
             shutdown.cancel();
             signals.next().await;
         } => {
-            // Nothing is waited for any more, not even a disk that hangs.
+            // Nothing is awaited any more, not even a disk that hangs.
             let problem = "stopped by a second signal before all calls had ended";
             let _ = writeln!(std::io::stderr(), "error: {problem}");
             std::process::exit(1)
@@ -149,10 +169,10 @@ async fn run(cli: Cli, cores: Cores) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Has the files of TLS and tokens looked at on SIGHUP, for ever.
+/// Reloads the files of TLS and tokens on SIGHUP, for ever.
 async fn reload(mut hangup: Signal, reloader: &Reloader) {
     while hangup.recv().await.is_some() {
-        reloader.look_now();
+        reloader.reload_now();
     }
     std::future::pending().await
 }

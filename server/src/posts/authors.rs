@@ -34,7 +34,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Code, Request, Status};
 use tracing::Instrument as _;
 
-use crate::{error, traces};
+use crate::{error, methods, observe::traces};
 
 /// How long a name counts as fresh.
 const FRESH: Duration = Duration::from_secs(60);
@@ -173,7 +173,7 @@ impl Authors {
         let task = self.0.tasks.spawn(
             self.clone()
                 .ask_once(user_id.to_owned())
-                .instrument(traces::calling("user.v1.UserService/GetUser")),
+                .instrument(traces::calling(methods::name(methods::user_v1::GET_USER))),
         );
         // The task ends without an answer only if its runtime does.
         let answer = task.map(|ended| ended.unwrap_or(Err(UserServiceUnavailable)));

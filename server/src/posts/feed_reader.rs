@@ -7,11 +7,11 @@ use std::future::pending;
 
 use futures::FutureExt as _;
 use quartet::{page::Page, post::v1::LogPosition};
+use quartet_connection::Lane;
 use quartet_log::Filter;
 use tonic::Status;
 
 use super::{heartbeat::Heartbeat, live::Live, reader::Reader, store::PostStore};
-use crate::connection::Lane;
 
 /// A feed's place in the log.
 pub(crate) struct FeedReader {

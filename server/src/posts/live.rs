@@ -1,4 +1,4 @@
-//! The live part of a feed: posts as they are stored, on a [lane](crate::connection::Lane).
+//! The live part of a feed: posts as they are stored, on a [lane](quartet_connection::Lane).
 //!
 //! A feed that has caught up only waits: for requests, for receipts, for silence, and for posts,
 //! which come most often. Meanwhile it lends its reader to the lane. The lane looks when the
@@ -16,15 +16,15 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use quartet_connection::{Lane, LaneSender, MessageSource};
 use quartet_runtime::{observer::Observer, signal::Signal};
 use tokio::time::Instant;
 
 use super::reader::{Reader, Ready};
-use crate::connection::{Lane, Messages, Slot};
 
 /// The state that a feed and its lane share.
 #[derive(Debug, Clone)]
-pub(crate) struct Live(Arc<Slot<LivePosts>>);
+pub(crate) struct Live(Arc<LaneSender<LivePosts>>);
 
 /// The posts of a feed, as the messages of its lane.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ struct State {
 
 impl Default for Live {
     fn default() -> Self {
-        Self(Slot::new(LivePosts::default()))
+        Self(LaneSender::new(LivePosts::default()))
     }
 }
 
@@ -86,7 +86,7 @@ impl Live {
     }
 }
 
-impl Messages for LivePosts {
+impl MessageSource for LivePosts {
     fn next(&self, now: Instant, observer: &Weak<dyn Observer>) -> Option<Bytes> {
         let state = &mut *self.state.lock();
         let reader = state.reader.as_mut()?;
@@ -106,7 +106,7 @@ impl Messages for LivePosts {
         }
     }
 
-    fn attend(&self) {
+    fn activate(&self) {
         self.state.lock().attended = true;
     }
 }

@@ -14,11 +14,11 @@ use quartet::{
     },
     serve::Streaming,
 };
+use quartet_connection::Stop;
 use tonic::{Request, Response, Status};
 
 use crate::{
     auth::Caller,
-    connection::Stop,
     error,
     posts::{
         feed_reader::FeedReader, following::Following, heartbeat::Heartbeat, receipts::Receipts,

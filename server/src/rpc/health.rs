@@ -16,10 +16,11 @@ use quartet::{
     },
     reason,
 };
+use quartet_connection::Stop;
 use tokio::sync::watch;
 use tonic::{Code, Request, Response, Status};
 
-use crate::{connection::Stop, error};
+use crate::error;
 
 /// The Post service's name.
 pub const POST: &str = "post.v1.PostService";

@@ -11,15 +11,12 @@ use std::{
 use futures::StreamExt as _;
 use http::{Request, Response};
 use http_body_util::{BodyStream, StreamBody};
+use quartet_connection::{RequestBody, Routes, Stop};
 use tonic::{body::Body, server::NamedService};
 use tonic_reflection::server::{Builder, Error};
 use tower::Service;
 
 use super::health;
-use crate::{
-    connection::{RequestBody, Stop},
-    routes::Routes,
-};
 
 /// Adds both versions of reflection, which describe these services.
 pub(crate) fn describe(routes: Routes, services: &[&'static str]) -> Result<Routes, Error> {

@@ -11,12 +11,12 @@ use quartet::{
     page::Page,
     post::v1::ListPostsRequest,
 };
+use quartet_connection::Stop;
 use quartet_log::{Filter, Tags};
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    connection::Stop,
     posts::{reader::Reader, store::PostStore},
     validate,
 };

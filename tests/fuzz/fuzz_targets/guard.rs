@@ -1,19 +1,17 @@
 //! The frame guard, fed with any bytes in any pieces.
 //!
-//! Whatever a peer sends: the guard does not panic, hands on what came as it came, and if it ends the connection, the peer
-//! gets whole frames and a GOAWAY as the last.
+//! Whatever a peer sends, the guard does not panic and passes it on unchanged. If it ends the
+//! connection, the peer receives whole frames, and a GOAWAY as the last.
 
 #![no_main]
 
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use quartet_server::{
-    connection::{
-        activity::Activity,
-        guard::{Guard, frames::Frames},
-    },
-    keepalive::EnforcementPolicy,
+use quartet_connection::{
+    Settings,
+    activity::Activity,
+    guard::{Guard, frames::Frames},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
@@ -25,7 +23,7 @@ const ANSWER: &[u8] = &[
     0, 0, 3, 0, 0, 0, 0, 0, 1, 7, 7, 7, // DATA
 ];
 
-// The first byte says in how large pieces everything travels.
+// The first byte is the size of the pieces that everything travels in.
 fuzz_target!(|input: &[u8]| {
     let Some((piece, sent)) = input.split_first() else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -34,7 +32,7 @@ fuzz_target!(|input: &[u8]| {
 
 async fn run(piece: usize, sent: &[u8]) {
     let (near, far) = duplex(piece);
-    let guard = Guard::new(near, EnforcementPolicy::default(), Arc::new(Activity::default()));
+    let guard = Guard::new(near, &Settings::default(), Arc::new(Activity::default()));
     let (mut incoming, mut outgoing) = tokio::io::split(far);
     let (mut reader, mut writer) = tokio::io::split(guard);
     let peer_sends = async {
@@ -65,7 +63,7 @@ async fn run(piece: usize, sent: &[u8]) {
         received
     };
     let ((), (passed, ended), received) = tokio::join!(peer_sends, server, peer_receives);
-    assert!(sent.starts_with(&passed), "it hands on what came as it came");
+    assert!(sent.starts_with(&passed), "what is passed on is unchanged");
     let mut frames = Frames::of_server();
     let mut last = None;
     frames.scan(&received, |frame| last = Some(frame.kind));

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use quartet_channel::{
     Address, BoxedIo, Channel, backoff::Exponential, keepalive::ClientParameters,
 };
-use quartet_server::connection::Listener;
+use quartet_connection::Listener;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::timeout,

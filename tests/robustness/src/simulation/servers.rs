@@ -9,21 +9,18 @@ use std::{
 use parking_lot::Mutex;
 use quartet::post::v1::post_service_server::PostServiceServer;
 use quartet_client::Channel;
+use quartet_connection::{self as connection, Routes};
 use quartet_log::{
     Dispatchers, EmbeddedLog, Identity, LogOptions, PostLog, RingLimits, disk::memory::MemoryDisk,
 };
-use quartet_runtime::cores::Cores;
 use quartet_server::{
     chain::Chain,
-    config::{Config, Role},
-    connection::{self, Gauges},
-    keepalive::EnforcementPolicy,
+    config::{Config, EnforcementFlags, Role},
     posts::{
         authors::Authors,
         frames::Frames,
         store::{Parts, PostStore},
     },
-    routes::Routes,
     server::Server,
 };
 use tokio_util::sync::CancellationToken;
@@ -151,15 +148,14 @@ async fn serve_buggy(
     let ended = CancellationToken::new();
     let settings = config().connections();
     let connections = async {
-        let (gauges, cores) = (Gauges::default(), Cores::default());
-        connection::serve(listener, service, settings, gauges, cores, stop).await;
+        connection::serve(listener, service, settings, stop).await;
         ended.cancel();
     };
     tokio::join!(connections, dispatchers.here().clone().run(ended.clone()));
 }
 
 fn config() -> Config {
-    let enforcement = EnforcementPolicy { min_time: PINGS, permit_without_stream: true };
+    let enforcement = EnforcementFlags { min_time: PINGS, permit_without_stream: true };
     Config { drain_timeout: DRAIN_TIMEOUT, enforcement, ..Config::ephemeral() }
 }
 

@@ -17,11 +17,9 @@ use quartet::{
     },
     serve::Streaming,
 };
+use quartet_connection::{Lane, LaneSender, MessageSource};
 use quartet_runtime::observer::Observer;
-use quartet_server::{
-    connection::{Lane, Messages, Slot},
-    posts::store::PostStore,
-};
+use quartet_server::posts::store::PostStore;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
@@ -82,7 +80,7 @@ impl PostService for BuggyPosts {
         // Without its lane, a feed sends everything through the stream that is spoiled.
         if let (Some(lane), Bug::LanePostsLost | Bug::LanePostsTwice) = (lane, self.bug) {
             let lane = BuggyLane { lane, bug: self.bug, last: Mutex::default() };
-            response.extensions_mut().insert(Lane::new(Slot::new(lane)));
+            response.extensions_mut().insert(Lane::new(LaneSender::new(lane)));
         }
         Ok(response)
     }
@@ -97,9 +95,9 @@ struct BuggyLane {
     last: Mutex<(usize, Option<Bytes>)>,
 }
 
-impl Messages for BuggyLane {
-    fn attend(&self) {
-        self.lane.messages().attend();
+impl MessageSource for BuggyLane {
+    fn activate(&self) {
+        self.lane.source().activate();
     }
 
     fn next(&self, now: Instant, observer: &Weak<dyn Observer>) -> Option<Bytes> {
@@ -108,12 +106,12 @@ impl Messages for BuggyLane {
         if let Some(again) = again.take() {
             return Some(again);
         }
-        let mut message = self.lane.messages().next(now, observer)?;
+        let mut message = self.lane.source().next(now, observer)?;
         *sent += 1;
         if *sent % 5 == 0 {
             match self.bug {
                 Bug::LanePostsTwice => *again = Some(message.clone()),
-                _ => message = self.lane.messages().next(now, observer)?,
+                _ => message = self.lane.source().next(now, observer)?,
             }
         }
         Some(message)

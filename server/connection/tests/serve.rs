@@ -1,0 +1,287 @@
+//! Serves ordinary tonic services: with interceptors, layers of tower, deadlines and a drain, over
+//! memory and unix sockets.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)] // test code
+
+use std::{io, os::unix::fs::MetadataExt as _, time::Duration};
+
+use futures::{TryStreamExt as _, stream};
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use quartet_connection::{
+    Address, Gauges, HttpService, Peer, RequestBody, Routes, Settings, Stop,
+    listener::{
+        memory::{self, Connector},
+        unix,
+    },
+    serve,
+};
+use quartet_runtime::gauge::Gauge;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::UnixStream,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{
+    Code, Request, Status,
+    body::Body,
+    service::interceptor::InterceptedService,
+    transport::{Channel, Endpoint},
+};
+use tower::{Layer as _, ServiceBuilder, service_fn, util::MapRequestLayer};
+
+use echo::{Echo, EchoClient, Word};
+
+#[path = "../examples/plain_tonic/echo.rs"]
+mod echo;
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A server in memory. It drains when the guard is dropped.
+struct Server {
+    connector: Connector,
+    drain: DropGuard,
+    served: JoinHandle<()>,
+}
+
+impl Server {
+    fn of(service: HttpService) -> Self {
+        Self::with(service, Settings::default())
+    }
+
+    fn with(service: HttpService, settings: Settings) -> Self {
+        let (connector, listener) = memory::listen();
+        let drain = CancellationToken::new();
+        let served = tokio::spawn(serve(listener, service, settings, drain.clone()));
+        Self { connector, drain: drain.drop_guard(), served }
+    }
+
+    async fn client(&self) -> EchoClient {
+        let connector = self.connector.clone();
+        EchoClient::new(
+            channel(move || {
+                let connector = connector.clone();
+                async move { connector.connect().await }
+            })
+            .await,
+        )
+    }
+
+    async fn stop(self) {
+        drop(self.drain);
+        timeout(SOON, self.served).await.unwrap().unwrap();
+    }
+}
+
+/// A channel of tonic over connections that are opened like this.
+async fn channel<F, IO>(open: impl Fn() -> F + Send + 'static) -> Channel
+where
+    F: Future<Output = io::Result<IO>> + Send + 'static,
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connect = service_fn(move |_: Uri| {
+        let opening = open();
+        async move { Ok::<_, io::Error>(TokioIo::new(opening.await?)) }
+    });
+    Endpoint::from_static("http://in.memory").connect_with_connector(connect).await.unwrap()
+}
+
+/// The settings, and the counts of what is open with them.
+fn counted(settings: Settings) -> (Settings, Gauges) {
+    let gauges = settings.gauges.clone();
+    (settings, gauges)
+}
+
+async fn reaches(gauge: &Gauge, count: usize) {
+    let reached = async {
+        while gauge.get() != count {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(SOON, reached).await.unwrap();
+}
+
+fn word(text: &str) -> Request<Word> {
+    Request::new(Word::new(text))
+}
+
+fn code<T>(result: Result<T, Status>) -> Code {
+    result.map_or_else(|status| status.code(), |_| Code::Ok)
+}
+
+#[tokio::test]
+async fn a_service_with_an_interceptor_is_served_behind_it() {
+    let named = |request: Request<()>| match request.metadata().contains_key("name") {
+        true => Ok(request),
+        false => Err(Status::unauthenticated("who are you?")),
+    };
+    let server = Server::of(HttpService::new(Routes::new(InterceptedService::new(Echo, named))));
+    let mut client = server.client().await;
+    assert_eq!(code(client.once(word("a")).await), Code::Unauthenticated);
+    let mut request = word("a");
+    request.metadata_mut().insert("name", "ann".parse().unwrap());
+    assert_eq!(client.once(request).await.unwrap().into_inner().text, "a");
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn layers_of_tower_fit_around_routes_and_around_the_whole_service() {
+    let add = |name: &'static str| {
+        MapRequestLayer::new(move |mut request: http::Request<RequestBody>| {
+            request.headers_mut().insert(name, "1".parse().unwrap());
+            request
+        })
+    };
+    let both = |request: Request<()>| {
+        let metadata = request.metadata();
+        match metadata.contains_key("inner") && metadata.contains_key("outer") {
+            true => Ok(request),
+            false => Err(Status::internal("a layer is missing")),
+        }
+    };
+    let routes = Routes::new(InterceptedService::new(Echo, both));
+    let service = HttpService::new(add("inner").layer(routes));
+    let service = HttpService::new(ServiceBuilder::new().layer(add("outer")).service(service));
+    let server = Server::of(service);
+    let mut client = server.client().await;
+    assert_eq!(code(client.once(word("a")).await), Code::Ok);
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_unknown_service_is_unimplemented() {
+    let server = Server::of(HttpService::new(Routes::default()));
+    let mut client = server.client().await;
+    assert_eq!(code(client.once(word("a")).await), Code::Unimplemented);
+    drop(client);
+    server.stop().await;
+}
+
+/// The code of a call with this `grpc-timeout`. Not by tonic's client, which would end it itself.
+async fn code_within(connector: &Connector, path: &str, timeout: &str) -> Code {
+    let (mut requests, connection) =
+        h2::client::handshake(connector.connect().await.unwrap()).await.unwrap();
+    let request = http::Request::post(format!("http://in.memory{path}"))
+        .header("grpc-timeout", timeout)
+        .body(())
+        .unwrap();
+    let calling = async {
+        let (response, mut body) = requests.send_request(request, false).unwrap();
+        body.send_data(b"\0\0\0\0\x06\x0a\x04wait"[..].into(), true).unwrap();
+        let (head, mut body) = response.await.unwrap().into_parts();
+        let status = match Status::from_header_map(&head.headers) {
+            Some(status) => status,
+            None => Status::from_header_map(&body.trailers().await.unwrap().unwrap()).unwrap(),
+        };
+        status.code()
+    };
+    tokio::select! {
+        code = calling => code,
+        ended = connection => panic!("{ended:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_a_call_before_its_response_and_within_its_stream() {
+    let server = Server::of(HttpService::new(Routes::new(Echo)));
+    for path in ["/plain.Echo/Once", "/plain.Echo/Letters"] {
+        let since = Instant::now();
+        assert_eq!(code_within(&server.connector, path, "60S").await, Code::DeadlineExceeded);
+        assert_eq!(since.elapsed().as_secs(), 60, "{path}");
+        assert_eq!(code_within(&server.connector, path, "soon").await, Code::InvalidArgument);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_outlives_the_drain_timeout_is_cut() {
+    let drain_timeout = Duration::from_secs(60);
+    let (settings, gauges) = counted(Settings { drain_timeout, ..Settings::default() });
+    let server = Server::with(HttpService::new(Routes::new(Echo)), settings);
+    let mut client = server.client().await;
+    let mut letters = client.letters(word("wait")).await.unwrap().into_inner();
+    let once = tokio::spawn(async move { client.once(word("wait")).await });
+    reaches(&gauges.streams, 2).await;
+    let since = Instant::now();
+    let Server { drain, served, connector: _ } = server;
+    drop(drain);
+    served.await.unwrap();
+    assert_eq!(since.elapsed().as_secs(), 61, "the drain timeout, and a second to say so");
+    assert_ne!(code(letters.message().await), Code::Ok);
+    let refused = once.await.unwrap().unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Code::Unavailable, "the server is shutting down")
+    );
+}
+
+#[tokio::test]
+async fn a_stream_that_listens_to_its_stop_ends_with_its_status_when_the_server_drains() {
+    let until_stopped = service_fn(|request: http::Request<RequestBody>| async move {
+        let stop = Stop::of(request.extensions());
+        stop.due().await;
+        Ok::<_, Status>(stop.status().into_http::<Body>())
+    });
+    let (settings, gauges) = counted(Settings::default());
+    let server = Server::with(HttpService::new(until_stopped), settings);
+    let mut client = server.client().await;
+    let call = tokio::spawn(async move { client.once(word("a")).await });
+    reaches(&gauges.streams, 1).await;
+    drop(server.drain);
+    assert_eq!(code(call.await.unwrap()), Code::Unavailable);
+    timeout(SOON, server.served).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn connections_of_a_listener_that_ends_go_on() {
+    let server = Server::of(HttpService::new(Routes::new(Echo)));
+    let mut client = {
+        let io = std::sync::Mutex::new(Some(server.connector.connect().await.unwrap()));
+        EchoClient::new(
+            channel(move || {
+                let io = io.lock().unwrap().take();
+                async move { io.ok_or(io::ErrorKind::ConnectionRefused.into()) }
+            })
+            .await,
+        )
+    };
+    let Server { connector, drain, served } = server;
+    drop(connector);
+    let words = ["a", "b"].map(Word::new);
+    let joined = client.joined(stream::iter(words.clone())).await.unwrap();
+    assert_eq!(joined.into_inner().text, "a b");
+    let each = client.each(stream::iter(words.clone())).await.unwrap().into_inner();
+    assert_eq!(each.try_collect::<Vec<_>>().await.unwrap(), words);
+    drop(client);
+    timeout(SOON, served).await.expect("it ends with its last connection").unwrap();
+    drop(drain);
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_served_and_removed_and_its_peer_is_known() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let listener = unix::bind(&path).await.unwrap();
+    let uid_only = service_fn(|request: http::Request<RequestBody>| async move {
+        let Address::Unix { uid: Some(uid) } = Peer::of(request.extensions()).address else {
+            return Err(Status::internal("no user"));
+        };
+        Ok(Status::aborted(uid.to_string()).into_http::<Body>())
+    });
+    let drain = CancellationToken::new();
+    let service = HttpService::new(uid_only);
+    let served = tokio::spawn(serve(listener, service, Settings::default(), drain.clone()));
+    let socket = path.clone();
+    let mut client = EchoClient::new(channel(move || UnixStream::connect(socket.clone())).await);
+    let status = client.once(word("a")).await.unwrap_err();
+    let owner = std::fs::metadata(&path).unwrap().uid();
+    assert_eq!((status.code(), status.message()), (Code::Aborted, &*owner.to_string()));
+    drop(client);
+    drain.cancel();
+    timeout(SOON, served).await.unwrap().unwrap();
+    assert!(!path.exists());
+}

@@ -1,0 +1,132 @@
+//! From a token or a certificate to a [`Caller`].
+
+use std::path::PathBuf;
+
+use http::{HeaderMap, header::AUTHORIZATION};
+use quartet_connection::{
+    Peer,
+    reload::{FileError, Reloaded},
+};
+use tonic::Status;
+
+use super::{
+    caller::Caller,
+    token::{Keys, Refusal},
+};
+use crate::error;
+
+/// How callers are authenticated, and what is open to all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthSettings {
+    /// The issuer whose tokens are trusted; without one, only certificates count.
+    pub issuer: Option<TrustedIssuer>,
+    /// Who may ask for health.
+    pub health: Access,
+    /// Who may use reflection.
+    pub reflection: Access,
+}
+
+impl Default for AuthSettings {
+    /// No tokens, health open to all, reflection for authenticated callers.
+    fn default() -> Self {
+        Self { issuer: None, health: Access::Open, reflection: Access::Closed }
+    }
+}
+
+/// Whose tokens are trusted, and for what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustedIssuer {
+    /// The file with its public keys (JWKS).
+    pub jwks: PathBuf,
+    /// The `iss` of its tokens.
+    pub issuer: String,
+    /// The `aud` that tokens for this server have.
+    pub audience: String,
+}
+
+impl TrustedIssuer {
+    fn keys(self) -> Result<Reloaded<Keys>, FileError> {
+        let Self { jwks, issuer, audience } = self;
+        let file = jwks.clone();
+        Reloaded::open("the keys of tokens", vec![jwks], move |contents| {
+            let jwks = contents.first().map(Vec::as_slice).unwrap_or_default();
+            Keys::parse(jwks, &issuer, &audience).map_err(|problem| FileError::new(&file, problem))
+        })
+    }
+}
+
+/// Who may call methods that reveal nothing of users and posts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody.
+    Open,
+    /// Every caller who is authenticated.
+    Closed,
+}
+
+/// Authenticates the callers of a server. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Auth {
+    /// The keys of trusted tokens; without them only certificates count.
+    keys: Option<Reloaded<Keys>>,
+    health: Access,
+    reflection: Access,
+}
+
+impl Auth {
+    /// Authentication with these settings. `None` if callers need not be authenticated: no issuer is
+    /// trusted and clients have no certificates, as `certificates` says.
+    ///
+    /// # Errors
+    /// The file of the keys, if it cannot be read or used.
+    pub fn open(settings: AuthSettings, certificates: bool) -> Result<Option<Self>, FileError> {
+        let AuthSettings { issuer, health, reflection } = settings;
+        let keys = issuer.map(TrustedIssuer::keys).transpose()?;
+        Ok((keys.is_some() || certificates).then_some(Self { keys, health, reflection }))
+    }
+
+    /// The keys, to be reloaded.
+    pub(crate) fn keys(&self) -> Option<&Reloaded<Keys>> {
+        self.keys.as_ref()
+    }
+
+    /// Who may ask for health.
+    pub(crate) fn health(&self) -> Access {
+        self.health
+    }
+
+    /// Who may use reflection.
+    pub(crate) fn reflection(&self) -> Access {
+        self.reflection
+    }
+
+    /// Who makes a call with these headers on a connection with this peer. A token decides if there
+    /// is one, because it was sent with this very call; else the certificate of the connection.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED, with the reason.
+    pub(crate) fn authenticate(&self, headers: &HeaderMap, peer: &Peer) -> Result<Caller, Status> {
+        if let Some(keys) = &self.keys
+            && headers.contains_key(AUTHORIZATION)
+        {
+            let token = bearer_token(headers).ok_or_else(error::token_invalid)?;
+            return keys.get().verify(token).map_err(|refusal| {
+                tracing::debug!(%refusal, "a token is refused");
+                match refusal {
+                    Refusal::Expired => error::token_expired(),
+                    Refusal::Invalid(_) => error::token_invalid(),
+                }
+            });
+        }
+        let names = peer.certificate_names.as_deref().unwrap_or_default();
+        Caller::of_names(names.iter().map(String::as_str)).ok_or_else(error::credentials_missing)
+    }
+}
+
+/// The token of `authorization: Bearer TOKEN` (RFC 6750), if the header is there once.
+fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+}

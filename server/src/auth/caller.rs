@@ -1,0 +1,155 @@
+//! A caller: a user, and the scopes of what it may do.
+
+use std::{collections::BTreeSet, str::FromStr, sync::Arc};
+
+use http::Extensions;
+use quartet::encoded::PostRef;
+use tokio::time::Instant;
+use tonic::Status;
+
+use crate::{error, validate};
+
+/// A permission of a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// To look up users.
+    UsersRead,
+    /// To read posts.
+    PostsRead,
+    /// To write posts as itself. A feed, which reads and writes, needs both.
+    PostsWrite,
+}
+
+impl Scope {
+    /// All of them.
+    pub const ALL: [Scope; 3] = [Scope::UsersRead, Scope::PostsRead, Scope::PostsWrite];
+
+    /// As tokens and certificates spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scope::UsersRead => "users.read",
+            Scope::PostsRead => "posts.read",
+            Scope::PostsWrite => "posts.write",
+        }
+    }
+}
+
+impl FromStr for Scope {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let all = Scope::ALL.map(Scope::name).join(", ");
+        let found = Scope::ALL.into_iter().find(|scope| scope.name() == name);
+        found.ok_or_else(|| format!("it must be one of {all}"))
+    }
+}
+
+/// The beginning of the name in a certificate that says which user it is for.
+const USER_NAME: &str = "quartet:user:";
+/// The beginning of a name that says what the user may do.
+const SCOPE_NAME: &str = "quartet:scope:";
+
+/// Who makes a call: an extension of its request, and of its response for layers that log it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The user.
+    pub user_id: Arc<str>,
+    /// What the user may do.
+    pub scopes: BTreeSet<Scope>,
+    /// When the call must end: the token's `exp`.
+    pub expires: Option<Instant>,
+}
+
+impl Caller {
+    /// The caller of a request, from its extensions. `None` if the server does not authenticate
+    /// callers.
+    pub fn of(call: &Extensions) -> Option<&Self> {
+        call.get()
+    }
+
+    /// A user with the scopes that exist here; a token may have others, for other services. `None` if
+    /// it is not a user id.
+    pub(crate) fn new<'a>(
+        user_id: &str,
+        scopes: impl IntoIterator<Item = &'a str>,
+        expires: Option<Instant>,
+    ) -> Option<Self> {
+        validate::user_id(user_id).ok()?;
+        let scopes = scopes.into_iter().filter_map(|name| name.parse().ok()).collect();
+        Some(Self { user_id: user_id.into(), scopes, expires })
+    }
+
+    /// The caller that a certificate with these names is for. `None` if they name no user, or
+    /// several.
+    pub(crate) fn of_names<'a>(names: impl Iterator<Item = &'a str>) -> Option<Self> {
+        let names: Vec<&str> = names.collect();
+        let mut users = names.iter().filter_map(|name| name.strip_prefix(USER_NAME));
+        let (user_id, None) = (users.next()?, users.next()) else { return None };
+        Self::new(user_id, names.iter().filter_map(|name| name.strip_prefix(SCOPE_NAME)), None)
+    }
+}
+
+/// The names of a certificate for this user.
+pub(crate) fn names_of<'a>(
+    user_id: &str,
+    scopes: impl IntoIterator<Item = &'a Scope>,
+) -> Vec<String> {
+    let user = format!("{USER_NAME}{user_id}");
+    let scopes = scopes.into_iter().map(|scope| format!("{SCOPE_NAME}{}", scope.name()));
+    std::iter::once(user).chain(scopes).collect()
+}
+
+/// A post as its caller may write it: without a `user_id` it gets the caller's, and with another
+/// one's it is refused. If callers are not authenticated, it stays as it is.
+///
+/// # Errors
+/// PERMISSION_DENIED (OTHER_USER).
+pub fn as_writer<'a>(
+    caller: Option<&'a Caller>,
+    mut post: PostRef<'a>,
+) -> Result<PostRef<'a>, Status> {
+    match caller {
+        Some(caller) if post.user_id.is_empty() => post.user_id = &caller.user_id,
+        Some(caller) if *post.user_id != *caller.user_id => return Err(error::other_user()),
+        _ => {}
+    }
+    Ok(post)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_names_one_user_or_no_caller() {
+        let of = |names: &[&str]| Caller::of_names(names.iter().copied());
+        let scopes =
+            ["quartet:scope:posts.read", "quartet:scope:posts.delete", "https://example.org"];
+        let caller = of(&[&["quartet:user:7"], &scopes[..]].concat()).unwrap();
+        assert_eq!((&*caller.user_id, caller.expires), ("7", None));
+        assert_eq!(caller.scopes, BTreeSet::from([Scope::PostsRead]));
+        for names in [&scopes[..], &["quartet:user:7", "quartet:user:8"], &["quartet:user:"]] {
+            assert_eq!(of(names), None, "{names:?}");
+        }
+        assert_eq!(of(&[]), None);
+    }
+
+    #[test]
+    fn a_caller_writes_only_as_itself() {
+        let post = |user_id| {
+            let mut post = PostRef::default();
+            post.user_id = user_id;
+            post
+        };
+        let caller = Caller::new("1", [], None).unwrap();
+        assert_eq!(as_writer(Some(&caller), post("")).unwrap().user_id, "1");
+        assert_eq!(as_writer(Some(&caller), post("1")).unwrap().user_id, "1");
+        let refused = as_writer(Some(&caller), post("2")).unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+        assert_eq!(
+            as_writer(None, post("2")).unwrap().user_id,
+            "2",
+            "callers are not authenticated"
+        );
+    }
+}

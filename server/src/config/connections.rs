@@ -1,0 +1,175 @@
+//! The flags of connections and calls.
+
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr, time::Duration};
+
+use clap::Args;
+use quartet_connection::keepalive::{EnforcementPolicy, ServerParameters};
+
+use crate::layers::limits::CallLimits;
+
+/// The heading of these flags.
+const CONNECTIONS: &str = "Connections";
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// On an IP address and port.
+    Tcp(SocketAddr),
+    /// On a unix socket at a path.
+    Unix(PathBuf),
+}
+
+/// `ADDRESS:PORT` or `unix:PATH`.
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("unix:") {
+            Some("") => Err("unix: needs a path".to_owned()),
+            Some(path) => Ok(Listen::Unix(path.into())),
+            None => text.parse().map(Listen::Tcp).map_err(|_| {
+                "it must be an IP address and a port, such as 127.0.0.1:9001, or unix:PATH".into()
+            }),
+        }
+    }
+}
+
+/// The flags of [`ServerParameters`].
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = CONNECTIONS)]
+pub struct KeepaliveFlags {
+    /// End a connection that had no open stream for this long (GOAWAY). Without it, never.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub max_connection_idle: Option<Duration>,
+
+    /// End a connection of this age, give or take a tenth (GOAWAY): it takes no new calls. Without it, never.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub max_connection_age: Option<Duration>,
+
+    /// How long open streams may go on after that. Then feeds and lists are ended resumable, and the connection is
+    /// closed. Without it, for any time.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, requires = "max_connection_age")]
+    pub max_connection_age_grace: Option<Duration>,
+
+    /// Ping a client that was silent for this long.
+    #[arg(id = "keepalive_time", long = "keepalive-time", value_name = "DURATION", default_value = "2h", value_parser = at_least_a_second)]
+    pub time: Duration,
+
+    /// Close the connection if nothing arrives for this long after a ping.
+    #[arg(id = "keepalive_timeout", long = "keepalive-timeout", value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+}
+
+impl Default for KeepaliveFlags {
+    fn default() -> Self {
+        ServerParameters::default().into()
+    }
+}
+
+impl From<ServerParameters> for KeepaliveFlags {
+    fn from(parameters: ServerParameters) -> Self {
+        let ServerParameters {
+            max_connection_idle,
+            max_connection_age,
+            max_connection_age_grace,
+            time,
+            timeout,
+        } = parameters;
+        Self { max_connection_idle, max_connection_age, max_connection_age_grace, time, timeout }
+    }
+}
+
+impl From<KeepaliveFlags> for ServerParameters {
+    fn from(flags: KeepaliveFlags) -> Self {
+        let KeepaliveFlags {
+            max_connection_idle,
+            max_connection_age,
+            max_connection_age_grace,
+            time,
+            timeout,
+        } = flags;
+        Self { max_connection_idle, max_connection_age, max_connection_age_grace, time, timeout }
+    }
+}
+
+/// The flags of [`EnforcementPolicy`].
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = CONNECTIONS)]
+pub struct EnforcementFlags {
+    /// The least time between two pings of a client that sends and receives nothing else.
+    #[arg(id = "keepalive_min_time", long = "keepalive-min-time", value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub min_time: Duration,
+
+    /// Let clients without open streams ping just as often; otherwise they may once in two hours.
+    #[arg(id = "keepalive_permit_without_stream", long = "keepalive-permit-without-stream")]
+    pub permit_without_stream: bool,
+}
+
+impl Default for EnforcementFlags {
+    fn default() -> Self {
+        EnforcementPolicy::default().into()
+    }
+}
+
+impl From<EnforcementPolicy> for EnforcementFlags {
+    fn from(policy: EnforcementPolicy) -> Self {
+        let EnforcementPolicy { min_time, permit_without_stream } = policy;
+        Self { min_time, permit_without_stream }
+    }
+}
+
+impl From<EnforcementFlags> for EnforcementPolicy {
+    fn from(flags: EnforcementFlags) -> Self {
+        let EnforcementFlags { min_time, permit_without_stream } = flags;
+        Self { min_time, permit_without_stream }
+    }
+}
+
+/// The flags of [`CallLimits`].
+#[derive(Debug, Clone, Copy, Default, Args)]
+#[command(next_help_heading = "Calls")]
+pub struct CallFlags {
+    /// How many calls a user may begin each second, or an address whose users are not known; as many may come at once.
+    /// Without it, any number.
+    #[arg(long, value_name = "N")]
+    pub max_calls_per_second: Option<NonZeroU32>,
+
+    /// How many calls a user may have open at once, or an address whose users are not known; a stream counts until it
+    /// ends. Without it, any number.
+    #[arg(long, value_name = "N")]
+    pub max_open_calls: Option<NonZeroU32>,
+}
+
+impl From<CallFlags> for CallLimits {
+    fn from(flags: CallFlags) -> Self {
+        let CallFlags { max_calls_per_second, max_open_calls } = flags;
+        Self { max_calls_per_second, max_open_calls }
+    }
+}
+
+/// The time of a keepalive flag.
+fn at_least_a_second(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if time < Duration::from_secs(1) { Err("it must be at least 1s".to_owned()) } else { Ok(time) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_listens_on_an_ip_address_or_a_unix_socket() {
+        let tcp = Listen::Tcp(([127, 0, 0, 1], 0).into());
+        for (text, listen) in [
+            ("127.0.0.1:0", Some(tcp)),
+            ("[::1]:9001", Some(Listen::Tcp("[::1]:9001".parse().unwrap()))),
+            ("unix:/run/quartet", Some(Listen::Unix("/run/quartet".into()))),
+            ("unix:relative", Some(Listen::Unix("relative".into()))),
+            ("unix:", None),
+            ("localhost:9001", None),
+            ("/run/quartet", None),
+        ] {
+            assert_eq!(text.parse().ok(), listen, "{text}");
+        }
+    }
+}
