@@ -42,8 +42,8 @@ impl ListBatch for ListPostsResponse {
     }
 }
 
-/// A `ListPostsResponse` whose posts are still encoded. It keeps the bytes of the message, and those
-/// of the frame that brought it, alive.
+/// A `ListPostsResponse` whose posts are still encoded. It keeps the bytes of the message, and
+/// those of the frame that brought it, alive.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     message: Bytes,

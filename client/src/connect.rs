@@ -1,8 +1,8 @@
 //! From the text of an endpoint to a channel.
 
-use quartet_channel::TlsSettings;
+use quartet_channel::{Channel, TlsSettings};
 
-use crate::{Channel, Error};
+use crate::error::Error;
 
 /// The endpoint of the clients, unless one is configured.
 pub const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:9001";

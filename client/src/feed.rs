@@ -1,8 +1,8 @@
 //! Bidirectional streaming: requests go out and messages come in on one call, each at any time.
 //!
 //! Both directions are streams here too: [`tag_feed`] takes a stream of requests and returns a
-//! stream of events. Read this file from top to bottom: a [`Feed`] makes one call after another, and
-//! on each it waits for three things at once. The files beside it:
+//! stream of events. Read this file from top to bottom: a [`Feed`] makes one call after another,
+//! and on each it waits for three things at once. The files beside it:
 //!
 //! - `event.rs`: the requests and the events.
 //! - `session.rs`: what a feed remembers from call to call. That is its position, the tags in force
@@ -39,9 +39,9 @@ const PATH: &str = "/post.v1.PostService/TagFeed";
 ///
 /// The end of `requests` half-closes the call: the feed yields the answers that are still due and
 /// everything up to the newest post, then ends. Dropping the feed ends the call at once, in both
-/// directions. A request is taken only while fewer than 64 have no answer, and messages are received
-/// only as the feed is polled, so neither direction fills memory. For a program that decides as it
-/// goes, `requests` is the receiving end of a bounded channel.
+/// directions. A request is taken only while fewer than 64 have no answer, and messages are
+/// received only as the feed is polled, so neither direction fills memory. For a program that
+/// decides as it goes, `requests` is the receiving end of a bounded channel.
 ///
 /// # Errors
 /// Those of the RPC that are not resumable, those after which the [`ResumePolicy`] gave up, and
@@ -76,6 +76,8 @@ enum Wakeup<'a> {
 }
 
 impl<R: Stream<Item = FeedRequest> + Send> ResumableCall<FeedEvent> for Feed<R> {
+    /// Makes one call. In each round it waits for the first of three events, as a `select` in Go
+    /// does; a branch whose `if` is false is left out.
     fn attempt(&mut self) -> impl Stream<Item = Result<Step<FeedEvent>, Error>> + Send {
         let Self { client, requests, session } = self;
         try_stream! {
@@ -94,8 +96,12 @@ impl<R: Stream<Item = FeedRequest> + Send> ResumableCall<FeedEvent> for Feed<R> 
                     // Sending first: it stops when 64 requests have no answer, whereas posts may
                     // arrive without end.
                     biased;
-                    Some(room) = outgoing.room(), if session.has_unsent() => Wakeup::RoomToSend(room),
-                    request = requests.next(), if session.accepts_requests() => Wakeup::Request(request),
+                    Some(room) = outgoing.room(), if session.has_unsent() => {
+                        Wakeup::RoomToSend(room)
+                    }
+                    request = requests.next(), if session.accepts_requests() => {
+                        Wakeup::Request(request)
+                    }
                     received = response.next() => Wakeup::Response(received),
                 };
                 match wakeup {

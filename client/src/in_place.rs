@@ -12,14 +12,13 @@ use http::{
 };
 use http_body_util::Full;
 use quartet::codec::{self, Decode, Encode};
+use quartet_channel::Channel;
 use quartet_wire::{
     code,
     messages::{MessageReader, Part},
 };
 use tonic::{Code, Status, body::Body, metadata::GRPC_CONTENT_TYPE};
 use tower::ServiceExt as _;
-
-use crate::Channel;
 
 /// The largest message that is accepted, tonic's default. The service config may allow less.
 const MESSAGE_BYTES: usize = 4 * 1024 * 1024;

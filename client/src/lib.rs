@@ -1,20 +1,24 @@
 //! Client side of Quartet: the four RPC kinds as four streams of events.
 //!
-//! | RPC kind | here | it adds to the generated client |
+//! | RPC kind | function | it adds to the generated client |
 //! |---|---|---|
 //! | unary | [`list_user_posts`] | page after page |
-//! | server streaming | [`list_posts`] | goes on from the last position after a cut |
-//! | client streaming | [`upload_posts`] | sends again from the start after a cut, with the same ids |
-//! | bidirectional | [`tag_feed`] | rejoins at the last position and sends again what has no answer |
+//! | server streaming | [`list_posts`] | after a cut, continues from the last position |
+//! | client streaming | [`upload_posts`] | after a cut, sends all posts again with the same ids |
+//! | bidirectional | [`tag_feed`] | after a cut, rejoins and repeats what has no answer |
 //!
-//! Every function returns a `Stream` of events that does its work while it is polled, so `next()` is cancel-safe,
-//! dropping the stream ends the call, and nothing runs in the background. Each checks the order that the server
-//! promised and ends with [`Error::Protocol`] if it does not hold.
+//! Every function returns a `Stream` of events. It works only while it is polled: `next()` is
+//! cancel-safe, dropping the stream ends the call, and nothing runs in the background. Each
+//! function checks the order that the server promises and ends with [`Error::Protocol`] if it is
+//! broken.
 //!
-//! [`connect`](connect()) makes the channel that calls go through; what else a channel can do is in
-//! [`quartet_channel`]. [`resume`] continues streams that were cut.
+//! [`connect`](connect()) makes the channel that calls go through; everything else that a channel
+//! can do is in [`quartet_channel`]. [`resume`] is the loop that continues a stream after a cut, for
+//! other calls as well. [`command`] holds the four binaries, in a form that another program can run
+//! too.
 //!
-//! [`command`] holds the four binaries, in a form that another program can run as well.
+//! The files `pages.rs`, `list.rs`, `upload.rs` and `feed.rs` are one RPC kind each. Read them in
+//! this order; `examples/` has the same four calls on the generated client alone.
 
 pub mod connect;
 pub mod error;
@@ -46,4 +50,4 @@ pub mod post_file;
 
 pub use connect::connect;
 pub use error::Error;
-pub use quartet_channel::{Builder, Channel, ServedBy, ServiceConfig, backoff, service_config};
+pub use quartet_channel::{Builder, Channel, ServedBy, ServiceConfig};

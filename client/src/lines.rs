@@ -1,4 +1,4 @@
-//! Lines of input, of bounded length: whatever is piped in, a line costs at most its limit.
+//! Lines of input whose length is limited, so that no input can fill memory.
 
 use std::{
     io::{self, BufRead, BufReader, Read},
@@ -16,10 +16,10 @@ pub enum Line {
     TooLong,
 }
 
-/// How some editors begin a file of UTF-8. It is no text.
+/// Some editors begin a UTF-8 file with it. It is not part of the text.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// The lines of `input`, each up to `limit` bytes. A byte order mark before the first one is skipped.
+/// The lines of `input`, each of at most `limit` bytes, without a leading byte order mark.
 pub fn lines(input: impl BufRead, limit: usize) -> impl Iterator<Item = io::Result<Line>> {
     let mut input = input;
     let lines = std::iter::from_fn(move || next_line(&mut input, limit).transpose());
@@ -53,16 +53,18 @@ fn next_line(input: &mut impl BufRead, limit: usize) -> io::Result<Option<Line>>
     Ok(Some(Line::Whole(line)))
 }
 
-/// Lines that the reading thread may be ahead of whoever handles them.
+/// Lines that the reading thread may be ahead of their receiver.
 const LINES_AHEAD: usize = 16;
 
-/// The lines of an input that may block for ever, such as a terminal, read on a thread of their own.
+/// The lines of an input that can block forever, such as a terminal, read on a thread.
 ///
-/// The thread ends with its input, or at the first line that nobody waits for any more. Nobody joins it: a read from a
-/// terminal cannot be interrupted, and a program must be able to exit while it waits.
+/// The thread ends with its input, or at the first line after the receiver was dropped. It is not
+/// joined: a read from a terminal cannot be interrupted, and the program must be able to exit
+/// meanwhile.
 ///
 /// # Errors
-/// The thread could not be started. Errors of the input are delivered in its place among the lines.
+/// The thread could not be started. An error of the input is delivered among the lines, where it
+/// happened.
 pub fn read_in_background(
     input: Box<dyn Read + Send>,
     limit: usize,
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_no_part_of_the_first_line() {
+    fn a_byte_order_mark_is_not_part_of_the_first_line() {
         assert_eq!(read("\u{feff}a\n\u{feff}b", 5), [whole("a"), whole("\u{feff}b")]);
         assert_eq!(read("\u{feff}\na", 5), [whole(""), whole("a")]);
     }

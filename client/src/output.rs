@@ -1,7 +1,8 @@
-//! What the binaries print on stdout: for people with an arrow that shows the direction, or with `--json` one object
-//! per line with an `"event"` key.
+//! What the binaries print on stdout: lines for people, with an arrow that shows the direction, or
+//! with `--json` one object per line with an `"event"` key.
 //!
-//! Text that others wrote is shown with its control characters escaped, so that a title cannot command the terminal.
+//! Text of other users is printed with its control characters escaped, so that a title cannot
+//! control the terminal.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +20,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::position;
 
-/// Something received: a line of output.
+/// Something that was received, printed as one line.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[allow(missing_docs)] // the fields are the keys of the JSON objects, as docs/ describes them
@@ -59,7 +60,7 @@ pub enum Event<'a> {
         sequence: i64,
         duplicate: bool,
         status: Option<RejectStatus<'a>>,
-        /// The title, for people: they did not choose the id.
+        /// The title. People recognize their post by it; the id is random.
         #[serde(skip)]
         title: &'a str,
     },
@@ -67,7 +68,7 @@ pub enum Event<'a> {
         position: Position<'a>,
         caught_up: bool,
     },
-    /// The end of a unary page; for programs it is a bookmark like any other.
+    /// The end of a unary page. In JSON it is a bookmark like any other.
     #[serde(rename = "bookmark")]
     Page {
         position: Position<'a>,
@@ -85,11 +86,11 @@ pub enum Event<'a> {
     },
 }
 
-/// A position: `{"log_id", "sequence"}`; for people only the sequence.
+/// A position: in JSON `{"log_id", "sequence"}`, for people the sequence alone.
 #[derive(Debug, Clone, Copy)]
 pub struct Position<'a>(pub &'a LogPosition);
 
-/// A post that an upload refused.
+/// A post of an upload that the server refused.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs)]
 pub struct Reject<'a> {
@@ -157,7 +158,7 @@ impl<'a> From<&'a Bookmark> for Event<'a> {
 }
 
 impl<'a> From<&'a Option<LogPosition>> for Position<'a> {
-    /// An unset position means what its default means.
+    /// An unset position equals the default: sequence 0 of any log.
     fn from(position: &'a Option<LogPosition>) -> Self {
         static UNSET: LogPosition = LogPosition { log_id: String::new(), sequence: 0 };
         Position(position.as_ref().unwrap_or(&UNSET))
@@ -191,7 +192,7 @@ impl Display for Position<'_> {
     }
 }
 
-/// The line for people, without its arrow: a word, then what it is about.
+/// The line for people, without its arrow: a word, then the details.
 impl Display for Event<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
@@ -266,7 +267,8 @@ impl Display for Reject<'_> {
     }
 }
 
-/// The lines of [`Event::ServedBy`]: one for each server, with a bar. The longest is that of the busiest.
+/// The lines of [`Event::ServedBy`], one per server. The server with the most calls has the longest
+/// bar.
 fn shares(counts: &BTreeMap<String, u64>) -> impl Iterator<Item = String> {
     const BAR: u64 = 40;
     let width = counts.keys().map(|server| server.width()).max().unwrap_or_default();
@@ -277,11 +279,11 @@ fn shares(counts: &BTreeMap<String, u64>) -> impl Iterator<Item = String> {
     })
 }
 
-/// Columns for a name. A longer one pushes the title aside.
+/// Columns for a name. A longer name moves the title to the right.
 const AUTHOR_COLUMNS: usize = 12;
 
-/// Text of others, safe to show on a terminal: control characters and the marks that turn the writing direction are
-/// escaped.
+/// Text of other users, safe to show on a terminal: control characters are escaped, and so are the
+/// marks that change the writing direction.
 #[derive(Debug, Clone, Copy)]
 pub struct Clean<'a>(pub &'a str);
 
@@ -297,7 +299,7 @@ impl Display for Clean<'_> {
     }
 }
 
-/// Text padded by the columns that it takes; Hangul takes two per syllable.
+/// Text padded to a number of columns. A Hangul syllable takes two.
 struct Padded<'a>(Clean<'a>, usize);
 
 impl Display for Padded<'_> {
@@ -308,7 +310,7 @@ impl Display for Padded<'_> {
     }
 }
 
-/// Each tag with its `#`.
+/// Tags, each with its `#`.
 #[derive(Debug, Clone, Copy)]
 pub struct Tags<'a>(pub &'a [String]);
 
@@ -320,7 +322,7 @@ impl Display for Tags<'_> {
     }
 }
 
-/// A title with its tags behind it.
+/// A title, followed by its tags.
 #[derive(Debug, Clone, Copy)]
 pub struct Headline<'a>(pub &'a str, pub &'a [String]);
 
@@ -364,25 +366,25 @@ const SENT: Style = AnsiColor::Green.on_default();
 const RECEIVED: Style = AnsiColor::Cyan.on_default();
 
 impl Printer {
-    /// Prints to `out`, which should buffer: every event that is complete is flushed.
+    /// Prints to `out`, which should buffer: [`flush`](Printer::flush) follows every event.
     pub fn new(out: Box<dyn Write + Send>, json: bool, color: bool) -> Self {
         Self { out, json, color, closed: false }
     }
 
-    /// Whether programs read this, rather than people.
+    /// Whether the output is JSON, for programs.
     pub fn is_json(&self) -> bool {
         self.json
     }
 
-    /// Whether the reader of the output has gone. It has seen all that it wanted.
+    /// Whether the reader of the output has closed it. This is not an error: it has seen enough.
     pub fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// Prints something received.
+    /// Prints an event that was received.
     ///
     /// # Errors
-    /// The output failed, for another reason than that its reader has gone.
+    /// The output failed for another reason than that its reader has closed it.
     pub fn received(&mut self, event: &Event<'_>) -> io::Result<()> {
         if self.json {
             let written = serde_json::to_writer(&mut self.out, event).map_err(io::Error::from);
@@ -399,7 +401,7 @@ impl Printer {
         Ok(())
     }
 
-    /// Shows people something sent. `word` says what it is.
+    /// Prints, for people only, something that was sent. `word` names its kind.
     ///
     /// # Errors
     /// As for [`received`](Printer::received).
@@ -410,7 +412,7 @@ impl Printer {
         self.line(SENT, '→', format_args!("{word:<8} {about}"))
     }
 
-    /// Lets the reader see what was printed.
+    /// Flushes what was printed.
     ///
     /// # Errors
     /// As for [`received`](Printer::received).
@@ -444,7 +446,7 @@ pub fn counted(count: u64, noun: &str) -> String {
     format!("{count} {noun}{plural}")
 }
 
-/// A position with the option that goes on after it.
+/// The option that continues after a position.
 pub fn continue_after(position: &LogPosition) -> String {
     format!("go on with --after {}", position::print(position))
 }
@@ -480,18 +482,21 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_cannot_command_the_terminal() {
+    fn text_of_other_users_cannot_control_the_terminal() {
         let line = Event::from(&post("a\nb", "\u{1b}[2J\u{202e}x")).to_string();
         assert!(line.contains("a\\nb") && line.contains("\\u{1b}[2J\\u{202e}x"), "{line}");
     }
 
     #[test]
-    fn json_has_the_keys_of_the_contract_in_its_order() {
+    fn json_has_the_documented_keys_in_their_order() {
         let post = post("Kim", "hello");
         let json = serde_json::to_string(&Event::from(&post)).unwrap();
         assert_eq!(
             json,
-            r#"{"event":"post","sequence":7,"post_id":"p-1","user_id":"1","author":"Kim","title":"hello","body":"","tags":["go","한글"]}"#
+            concat!(
+                r#"{"event":"post","sequence":7,"post_id":"p-1","user_id":"1","author":"Kim","#,
+                r#""title":"hello","body":"","tags":["go","한글"]}"#
+            )
         );
         let bookmark = Bookmark { position: None, caught_up: true };
         assert_eq!(
@@ -508,7 +513,10 @@ mod tests {
         assert_eq!(event.to_string(), "receipt  refused  hello: NOT_FOUND: no user 9");
         assert_eq!(
             serde_json::to_string(&event).unwrap(),
-            r#"{"event":"receipt","post_id":"p","sequence":0,"duplicate":false,"status":{"code":"NOT_FOUND","reason":"","message":"no user 9"}}"#
+            concat!(
+                r#"{"event":"receipt","post_id":"p","sequence":0,"duplicate":false,"#,
+                r#""status":{"code":"NOT_FOUND","reason":"","message":"no user 9"}}"#
+            )
         );
     }
 
@@ -524,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_has_gone_is_no_error_and_a_full_disk_is() {
+    fn a_closed_output_is_not_an_error_and_a_full_disk_is_one() {
         let event = Event::Reconnected { position: None };
         for json in [false, true] {
             let mut gone = Printer::new(Box::new(Full(io::ErrorKind::BrokenPipe)), json, false);

@@ -1,4 +1,5 @@
-//! A position in the log as text: `N`, or `LOG_ID:N` if the identity of the log is to be checked too.
+//! A position in the log as text: `N`, or `LOG_ID:N` if the identity of the log is to be checked
+//! too.
 
 use quartet::post::v1::LogPosition;
 

@@ -1,11 +1,14 @@
-//! A file of posts to upload: one JSON object per line, `{"post_id"?, "user_id", "title", "body"?, "tags"?}`.
+//! A file of posts to upload. Each line is one JSON object,
+//! `{"post_id"?, "user_id", "title", "body"?, "tags"?}`.
 //!
-//! Posts are read as they are sent. A post without `post_id` gets one that is derived from its content and from how many
-//! equal posts stand before it in the file, so that uploading a file twice stores it once, and two equal posts stay two.
-//! To count them, reading keeps at most 36 bytes per distinct post without an id, and nothing for one that has an id.
+//! Posts are read as they are sent. A missing `post_id` is derived from the content of the post and
+//! the number of equal posts before it in the file. So uploading a file twice stores it once, and
+//! two equal posts stay two. To count equal posts, reading keeps at most 36 bytes per distinct post
+//! without an id, and nothing for a post that has one.
 //!
-//! Derived ids are for honest files: SipHash with a public key keeps different contents apart by chance (128 bits),
-//! not against somebody who looks for a collision. Posts that collide are refused by the server, never mixed up.
+//! Derived ids are meant for honest files: SipHash with a public key makes an accidental collision
+//! unlikely (128 bits), but does not stop an attacker who searches for one. If two posts collide,
+//! the server refuses the second; it never mixes them up.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,11 +26,11 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::lines::{Line, lines};
 
-/// Bytes of a line: a post of the largest size with every character escaped.
+/// Limit of a line in bytes: the largest post, with every character escaped.
 const LINE_BYTES: usize = 1024 * 1024;
-/// Bytes that are read at once.
+/// Bytes per read.
 const READ_BYTES: usize = 256 * 1024;
-/// Bytes of a post that is worth sending: the server ends an upload at a message over its limit.
+/// Limit of an encoded post in bytes. The server would end the whole upload at a larger message.
 const POST_BYTES: usize = limits::REQUEST_BYTES - 16;
 
 /// A file that can be read from the start again.
@@ -35,10 +38,10 @@ const POST_BYTES: usize = limits::REQUEST_BYTES - 16;
 pub struct PostFile(Arc<File>);
 
 impl PostFile {
-    /// The file at `path`. A pipe is copied first.
+    /// Opens the file at `path`. A pipe is copied first.
     ///
     /// # Errors
-    /// It cannot be opened, or not copied.
+    /// The file cannot be opened or copied.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         match file.metadata()?.is_file() {
@@ -47,17 +50,17 @@ impl PostFile {
         }
     }
 
-    /// A copy of `input` in a temporary file. It has no name: however the process ends, nothing is left of it.
+    /// Copies `input` into a temporary file without a name, which is gone when the process ends.
     ///
     /// # Errors
-    /// `input` cannot be read, or the copy not written.
+    /// `input` cannot be read, or the copy cannot be written.
     pub fn spool(mut input: impl Read) -> io::Result<Self> {
         let mut copy = tempfile::tempfile()?;
         io::copy(&mut input, &mut copy)?;
         Ok(Self(Arc::new(copy)))
     }
 
-    /// The posts and the lines that are none, from the start.
+    /// The entries from the start of the file: posts, and lines that are not posts.
     pub fn entries(&self) -> impl Iterator<Item = io::Result<Entry>> + use<> {
         entries(BufReader::with_capacity(READ_BYTES, self.reader()))
     }
@@ -66,7 +69,7 @@ impl PostFile {
         FromStart { file: self.0.clone(), position: 0 }
     }
 
-    /// About how many posts there are: the number of line feeds.
+    /// Estimates the number of posts: the number of line feeds.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -82,7 +85,7 @@ impl PostFile {
         }
     }
 
-    /// The line numbers of some posts, which are given by their index among the posts. Reads the file once more.
+    /// The line numbers of posts, given by their indices among the posts. Reads the file again.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -108,7 +111,7 @@ impl PostFile {
     }
 }
 
-/// Reads a file at a position of its own, whoever else reads it.
+/// Reads a shared file with a position of its own.
 struct FromStart {
     file: Arc<File>,
     position: u64,
@@ -125,9 +128,9 @@ impl Read for FromStart {
 /// A line that is not blank.
 #[derive(Debug, PartialEq)]
 pub struct Entry {
-    /// Its number, from 1.
+    /// The number of the line, from 1.
     pub line: u64,
-    /// Its post, or what is wrong with it.
+    /// The post, or what is wrong with the line.
     pub post: Result<PostMessage, String>,
 }
 
@@ -144,7 +147,7 @@ fn entries(input: impl io::BufRead) -> impl Iterator<Item = io::Result<Entry>> {
     })
 }
 
-/// The line as it is written. An unknown field is refused: it is a typo, and the log keeps posts for ever.
+/// A line as JSON. An unknown field is refused, because it is a typo and posts cannot be changed.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct JsonPost {
@@ -168,7 +171,7 @@ fn parse(bytes: &[u8], occurrences: &mut Occurrences) -> Result<PostMessage, Str
     }
 }
 
-/// serde_json counts lines itself; here every text has one, and its number stands in [`Entry`].
+/// Removes serde_json's line number, which is always 1 here: [`Entry`] has the number.
 fn describe(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
@@ -178,13 +181,14 @@ fn describe(error: &serde_json::Error) -> String {
     }
 }
 
-/// How many equal posts have been seen. Half of the hash is enough for counting: two contents that share it get
-/// occurrence numbers with holes, and different ids all the same.
+/// Counts equal posts, by half of their hash. Two contents that share it get occurrence numbers
+/// with gaps, and their ids still differ.
 #[derive(Default)]
 struct Occurrences(HashMap<u64, u32>);
 
 impl Occurrences {
-    /// 32 hexadecimal digits: SipHash-2-4-128 of the content and its occurrence number. It must never change.
+    /// 32 hexadecimal digits: SipHash-2-4-128 of the content and its occurrence number. The
+    /// function must never change.
     fn derive_id(&mut self, post: &PostMessage) -> String {
         let mut hasher = SipHasher24::new_with_key(b"quartet post id.");
         hash_text(&mut hasher, &post.user_id);
@@ -200,7 +204,7 @@ impl Occurrences {
     }
 }
 
-/// The length first, so that "ab" "c" and "a" "bc" differ.
+/// Hashes the length first, so that "ab" "c" and "a" "bc" differ.
 fn hash_text(hasher: &mut SipHasher24, text: &str) {
     hasher.write(&(text.len() as u64).to_le_bytes());
     hasher.write(text.as_bytes());
@@ -222,9 +226,8 @@ mod tests {
 
     #[test]
     fn a_post_is_read_with_its_line_number_and_blank_lines_are_not_posts() {
-        let entries = read(
-            "\n{\"post_id\":\"p\",\"user_id\":\"1\",\"title\":\"t\",\"body\":\"b\",\"tags\":[\"x\"]}\r\n \n",
-        );
+        let line = r#"{"post_id":"p","user_id":"1","title":"t","body":"b","tags":["x"]}"#;
+        let entries = read(&format!("\n{line}\r\n \n"));
         let post = PostMessage {
             post_id: "p".into(),
             user_id: "1".into(),
@@ -275,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_can_be_read_again_and_says_on_which_line_a_post_stands() {
+    fn a_file_can_be_read_again_and_gives_the_line_number_of_a_post() {
         let text = format!("{HELLO}\n\nbad\n{HELLO}\n{HELLO}\n");
         let file = PostFile::spool(text.as_bytes()).unwrap();
         for _ in 0..2 {

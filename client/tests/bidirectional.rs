@@ -1,4 +1,4 @@
-//! Bidirectional: what a feed takes over a cut.
+//! Bidirectional: what a feed keeps over a cut.
 
 use std::pin::pin;
 
@@ -7,7 +7,7 @@ use quartet::{
     limits,
     post::v1::{
         Bookmark, JoinTags, Joined, LeaveTags, Left, PublishPost, Receipt,
-        tag_feed_request::Payload as Asked, tag_feed_response::Payload as Answer,
+        tag_feed_request::Payload as Request, tag_feed_response::Payload as Response,
     },
 };
 use quartet_client::{Error, FeedEvent, FeedRequest, FeedStart, tag_feed};
@@ -23,25 +23,25 @@ fn join_request(names: &[&str]) -> FeedRequest {
     FeedRequest::Join { tags: tags(names), all_tags: false }
 }
 
-fn asked_join(names: &[&str], resume_after: Option<i64>) -> Asked {
+fn join_message(names: &[&str], resume_after: Option<i64>) -> Request {
     let resume_after = resume_after.map(position);
-    Asked::Join(JoinTags { tags: tags(names), resume_after, ..Default::default() })
+    Request::Join(JoinTags { tags: tags(names), resume_after, ..Default::default() })
 }
 
-fn asked_publish(number: i64) -> Asked {
-    Asked::Publish(PublishPost { post_message: Some(post(number)) })
+fn publish_message(number: i64) -> Request {
+    Request::Publish(PublishPost { post_message: Some(post(number)) })
 }
 
-fn joined(names: &[&str], after: i64) -> Answer {
-    Answer::Joined(Joined { tags: tags(names), all_tags: false, position: Some(position(after)) })
+fn joined(names: &[&str], after: i64) -> Response {
+    Response::Joined(Joined { tags: tags(names), all_tags: false, position: Some(position(after)) })
 }
 
-fn receipt(number: i64, sequence: i64) -> Answer {
-    Answer::Receipt(Receipt { post_id: format!("p{number}"), sequence, ..Default::default() })
+fn receipt(number: i64, sequence: i64) -> Response {
+    Response::Receipt(Receipt { post_id: format!("p{number}"), sequence, ..Default::default() })
 }
 
-fn caught_up(at: i64) -> Answer {
-    Answer::Bookmark(Bookmark { position: Some(position(at)), caught_up: true })
+fn caught_up(at: i64) -> Response {
+    Response::Bookmark(Bookmark { position: Some(position(at)), caught_up: true })
 }
 
 fn transcript(events: &[FeedEvent]) -> Vec<String> {
@@ -66,14 +66,14 @@ fn transcript(events: &[FeedEvent]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_feed_that_half_closes_gets_all_that_it_is_owed_and_ends() {
+async fn a_feed_that_half_closes_gets_every_answer_that_is_due_and_ends() {
     let mut server = Fake::start().await;
     let requests = iter([join_request(&["go"]), FeedRequest::Publish(post(1))]);
     let events = tag_feed(server.channel(), FeedStart::Now, requests).try_collect::<Vec<_>>();
     let script = async {
         let mut call = server.accept_feed().await;
-        assert_eq!(call.next().await, asked_join(&["go"], None));
-        assert_eq!(call.next().await, asked_publish(1));
+        assert_eq!(call.next().await, join_message(&["go"], None));
+        assert_eq!(call.next().await, publish_message(1));
         assert!(call.is_half_closed().await);
         call.send(joined(&["go"], 4)).await;
         call.send(receipt(1, 5)).await;
@@ -87,7 +87,7 @@ async fn a_feed_that_half_closes_gets_all_that_it_is_owed_and_ends() {
 }
 
 #[tokio::test]
-async fn a_publish_without_a_receipt_is_sent_again_with_its_id_after_the_tags_are_rejoined() {
+async fn after_a_cut_the_tags_are_rejoined_and_a_publish_without_receipt_is_repeated_with_its_id() {
     let mut server = Fake::start().await;
     let requests =
         [join_request(&["go"]), FeedRequest::Publish(post(1)), FeedRequest::Publish(post(2))];
@@ -105,8 +105,8 @@ async fn a_publish_without_a_receipt_is_sent_again_with_its_id_after_the_tags_ar
         call.fail(Status::unavailable("draining")).await;
 
         let mut call = server.accept_feed().await;
-        assert_eq!(call.next().await, asked_join(&["go"], Some(5)));
-        assert_eq!(call.next().await, asked_publish(2));
+        assert_eq!(call.next().await, join_message(&["go"], Some(5)));
+        assert_eq!(call.next().await, publish_message(2));
         call.send(joined(&["go"], 5)).await;
         call.send(receipt(2, 6)).await;
         call.send_posts(&[6], 6).await;
@@ -114,7 +114,7 @@ async fn a_publish_without_a_receipt_is_sent_again_with_its_id_after_the_tags_ar
     };
     let (events, _call) = within(join(events, script)).await;
     let mut seen = transcript(&events.unwrap());
-    // When a request goes out and when an answer comes in are not ordered.
+    // There is no order between requests that go out and answers that come in.
     let sent: Vec<_> = seen.extract_if(.., |line| line.starts_with("publish")).collect();
     assert_eq!(sent, ["publish p1", "publish p2", "publish p2"]);
     let expected = [
@@ -131,7 +131,7 @@ async fn a_publish_without_a_receipt_is_sent_again_with_its_id_after_the_tags_ar
 }
 
 #[tokio::test]
-async fn tags_change_when_their_answer_is_handled_and_what_is_pending_is_asked_again() {
+async fn tags_change_when_their_answer_is_handled_and_pending_requests_are_repeated() {
     let mut server = Fake::start().await;
     let leave = FeedRequest::Leave { tags: tags(&["go"]), all_tags: false };
     let requests =
@@ -140,30 +140,30 @@ async fn tags_change_when_their_answer_is_handled_and_what_is_pending_is_asked_a
     let mut events = pin!(tag_feed(server.channel(), FeedStart::Oldest, requests));
     let script = async {
         let mut call = server.accept_feed().await;
-        let Asked::Join(first) = call.next().await else { panic!("no join") };
+        let Request::Join(first) = call.next().await else { panic!("no join") };
         assert!(first.from_oldest, "the first join says where to start");
-        assert_eq!(call.next().await, asked_join(&["rust"], None));
+        assert_eq!(call.next().await, join_message(&["rust"], None));
         let left = LeaveTags { tags: tags(&["go"]), all_tags: false };
-        assert_eq!(call.next().await, Asked::Leave(left.clone()));
-        assert_eq!(call.next().await, asked_join(&["c"], None));
+        assert_eq!(call.next().await, Request::Leave(left.clone()));
+        assert_eq!(call.next().await, join_message(&["c"], None));
         call.send(joined(&["go"], 0)).await;
         call.send_posts(&[1, 3], 3).await;
         call.send(joined(&["go", "rust"], 3)).await;
         call.fail(Status::unavailable("draining")).await;
 
         let mut call = server.accept_feed().await;
-        assert_eq!(call.next().await, asked_join(&["go", "rust"], Some(3)));
-        assert_eq!(call.next().await, Asked::Leave(left));
-        assert_eq!(call.next().await, asked_join(&["c"], None));
+        assert_eq!(call.next().await, join_message(&["go", "rust"], Some(3)));
+        assert_eq!(call.next().await, Request::Leave(left));
+        assert_eq!(call.next().await, join_message(&["c"], None));
         call.send(joined(&["go", "rust"], 3)).await;
         let rust = tags(&["rust"]);
         let left = Left { tags: rust, all_tags: false, position: Some(position(6)) };
-        call.send(Answer::Left(left)).await;
+        call.send(Response::Left(left)).await;
         call.fail(Status::unavailable("draining again")).await;
 
         let mut call = server.accept_feed().await;
-        assert_eq!(call.next().await, asked_join(&["rust"], Some(6)));
-        assert_eq!(call.next().await, asked_join(&["c"], None));
+        assert_eq!(call.next().await, join_message(&["rust"], Some(6)));
+        assert_eq!(call.next().await, join_message(&["c"], None));
     };
     let run = async { while let Some(Ok(_)) = events.next().await {} };
     within(async {
@@ -180,7 +180,7 @@ async fn a_connection_cut_under_a_feed_loses_nothing() {
     let mut seen = Vec::new();
     let script = async {
         let mut call = server.accept_feed().await;
-        assert_eq!(call.next().await, asked_join(&["go"], Some(2)));
+        assert_eq!(call.next().await, join_message(&["go"], Some(2)));
         call.send(joined(&["go"], 2)).await;
         call.send_posts(&[3], 4).await;
         call
@@ -191,7 +191,7 @@ async fn a_connection_cut_under_a_feed_loses_nothing() {
     server.cut();
     let script = async {
         let mut call = server.accept_feed().await;
-        assert_eq!(call.next().await, asked_join(&["go"], Some(4)));
+        assert_eq!(call.next().await, join_message(&["go"], Some(4)));
         call.send(joined(&["go"], 4)).await;
         call.send_posts(&[5], 5).await;
         call
@@ -210,7 +210,7 @@ async fn a_connection_cut_under_a_feed_loses_nothing() {
 }
 
 #[tokio::test]
-async fn an_end_without_the_last_bookmark_is_resumed() {
+async fn an_end_of_the_stream_without_the_final_bookmark_is_resumed() {
     let mut server = Fake::start().await;
     let requests = iter([join_request(&["go"])]);
     let events = tag_feed(server.channel(), FeedStart::Now, requests).try_collect::<Vec<_>>();
@@ -222,7 +222,7 @@ async fn an_end_without_the_last_bookmark_is_resumed() {
         call.send_posts(&[5], 5).await;
         drop(call);
         let mut call = server.accept_feed().await;
-        assert_eq!(call.next().await, asked_join(&["go"], Some(5)));
+        assert_eq!(call.next().await, join_message(&["go"], Some(5)));
         assert!(call.is_half_closed().await);
         call.send(joined(&["go"], 5)).await;
         call.send(caught_up(5)).await;
@@ -235,13 +235,13 @@ async fn an_end_without_the_last_bookmark_is_resumed() {
 }
 
 #[tokio::test]
-async fn a_server_that_holds_its_headers_back_does_not_stop_the_feed() {
+async fn a_server_that_holds_back_its_headers_does_not_block_the_feed() {
     let mut server = Fake::start().await;
     let requests = iter([FeedRequest::Publish(post(1))]);
     let events = tag_feed(server.channel(), FeedStart::Now, requests).try_collect::<Vec<_>>();
     let script = async {
         let mut call = server.accept_feed_without_headers().await;
-        assert_eq!(call.next().await, asked_publish(1));
+        assert_eq!(call.next().await, publish_message(1));
         call.send_headers();
         call.send(receipt(1, 1)).await;
         call.send(caught_up(1)).await;
@@ -251,18 +251,18 @@ async fn a_server_that_holds_its_headers_back_does_not_stop_the_feed() {
 }
 
 #[tokio::test]
-async fn at_most_64_requests_wait_for_their_answer() {
+async fn at_most_64_requests_are_without_an_answer() {
     let mut server = Fake::start().await;
     let requests = iter((1..).map(|number| FeedRequest::Publish(post(number))));
     let mut events = pin!(tag_feed(server.channel(), FeedStart::Now, requests));
     let script = async {
         let mut call = server.accept_feed().await;
         for number in 1..=limits::OWED_RECEIPTS as i64 {
-            assert_eq!(call.next().await, asked_publish(number));
+            assert_eq!(call.next().await, publish_message(number));
         }
         assert!(call.is_silent().await);
         call.send(receipt(1, 1)).await;
-        assert_eq!(call.next().await, asked_publish(limits::OWED_RECEIPTS as i64 + 1));
+        assert_eq!(call.next().await, publish_message(limits::OWED_RECEIPTS as i64 + 1));
     };
     let run = async { while let Some(Ok(_)) = events.next().await {} };
     within(async {
@@ -301,6 +301,6 @@ async fn a_feed_that_is_dropped_ends_its_call() {
     };
     let (_, call) = within(join(events.by_ref().take(2).collect::<Vec<_>>(), script)).await;
     drop(events);
-    // A call that only lost its client's interest would go on: the server could send for ever.
+    // If the client only stopped reading, the server could go on sending.
     within(call.is_abandoned()).await;
 }

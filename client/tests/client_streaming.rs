@@ -1,4 +1,4 @@
-//! Client streaming: sending again, and never looking complete when it is not.
+//! Client streaming: a cut upload is repeated, and an incomplete one never looks complete.
 
 use std::{io, pin::pin, sync::Arc};
 
@@ -84,7 +84,7 @@ async fn posts_that_cannot_be_read_reset_the_call_and_never_finish_it() {
     let events = upload_posts(server.channel(), broken).try_collect::<Vec<_>>();
     let script = async {
         let mut call = server.accept_upload().await;
-        // tonic shows a reset to the server as an end. What tells it from one is that no finish came.
+        // tonic shows a reset as an end of the stream. Only the missing finish tells them apart.
         while let Ok(Some(message)) = within(call.requests.message()).await {
             assert!(matches!(message, UploadMessage::Post(_)), "{message:?}");
             seen.notify_one();
@@ -97,7 +97,7 @@ async fn posts_that_cannot_be_read_reset_the_call_and_never_finish_it() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_final_and_told_before_the_upload_ends() {
+async fn a_full_disk_is_final_and_reported_before_the_upload_ends() {
     let mut server = Fake::start().await;
     let endless = || -> PostSource { Box::pin(posts().chain(stream::pending())) };
     let events = upload_posts(server.channel(), endless).try_collect::<Vec<_>>();
@@ -111,7 +111,7 @@ async fn a_full_disk_is_final_and_told_before_the_upload_ends() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_gets_no_further_is_no_progress_and_the_pauses_grow() {
+async fn an_attempt_that_gets_no_further_is_not_progress_so_the_pauses_grow() {
     let mut server = Fake::start().await;
     let mut events = pin!(upload_posts(server.channel(), posts));
     let script = async {
@@ -148,7 +148,7 @@ async fn an_upload_reads_its_posts_no_faster_than_the_connection_takes_them() {
         Box::pin(iter((1..=10_000).map(post)))
     };
     let mut events = pin!(upload_posts(server.channel(), large));
-    // A server that accepts the call and reads nothing.
+    // The server accepts the call and reads nothing.
     let (_, _call) = within(join(events.next(), server.accept_upload())).await;
     let mut sent = 0;
     while let Ok(event) =
@@ -158,5 +158,5 @@ async fn an_upload_reads_its_posts_no_faster_than_the_connection_takes_them() {
             sent = posts;
         }
     }
-    assert!(sent < 200, "{sent} posts of 60 KiB were taken from an upload that nobody reads");
+    assert!(sent < 200, "{sent} posts of 60 KiB were taken although the server reads none");
 }

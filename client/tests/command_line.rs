@@ -9,7 +9,7 @@ use clap::Parser as _;
 use quartet::{
     post::v1::{
         Bookmark, Joined, Receipt, UploadPostsResponse, UploadReject,
-        tag_feed_request::Payload as Asked, tag_feed_response::Payload as Answer,
+        tag_feed_request::Payload as Request, tag_feed_response::Payload as Response,
     },
     reason,
 };
@@ -42,7 +42,7 @@ impl Process {
         self.0.as_mut().unwrap()
     }
 
-    /// Types all of the input, and its end.
+    /// Types the whole input and ends it.
     fn type_all(mut self, input: &str) -> Self {
         self.child().stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         self
@@ -154,7 +154,7 @@ async fn a_wrong_command_line_exits_2() {
 }
 
 #[tokio::test]
-async fn help_teaches_with_examples_and_says_what_is_next() {
+async fn help_has_examples_and_a_next_step() {
     for binary in ALL {
         let output = Process::start(binary, &["--help"]).end().await;
         assert_eq!(code(&output), 0);
@@ -186,7 +186,7 @@ async fn the_version_names_the_command() {
 
 #[tokio::test]
 async fn without_a_server_every_binary_exits_1_with_one_line() {
-    // Bound and not listening: nobody answers there, and no other test gets the port meanwhile.
+    // Bound and not listening: connections are refused, and no other test gets the port.
     let unused = tokio::net::TcpSocket::new_v4().unwrap();
     unused.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let endpoint = format!("http://{}", unused.local_addr().unwrap());
@@ -242,7 +242,7 @@ async fn unary_prints_posts_and_where_the_page_ends() {
 }
 
 #[tokio::test]
-async fn repeated_calls_are_counted_by_the_server_that_answered_and_failures_are_told() {
+async fn repeated_calls_are_counted_per_server_and_failures_are_reported() {
     let mut server = Fake::start().await;
     let url = server.url();
     for json in [true, false] {
@@ -273,11 +273,12 @@ async fn repeated_calls_are_counted_by_the_server_that_answered_and_failures_are
 }
 
 #[tokio::test]
-async fn a_service_config_in_a_file_is_followed_and_what_it_ignores_is_told() {
+async fn a_service_config_in_a_file_is_applied_and_its_unknown_keys_are_reported() {
     let mut server = Fake::start().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.json");
-    let config = json!({"colour": "blue", "methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 2, "initialBackoff": "0.01s",
+    let config = json!({"colour": "blue", "methodConfig": [{"name": [{}], "retryPolicy": {
+        "maxAttempts": 2, "initialBackoff": "0.01s",
         "maxBackoff": "0.01s", "backoffMultiplier": 1, "retryableStatusCodes": ["ABORTED"]}}]});
     std::fs::write(&file, config.to_string()).unwrap();
     let (url, file) = (server.url(), file.to_str().unwrap().to_owned());
@@ -298,7 +299,7 @@ async fn a_service_config_in_a_file_is_followed_and_what_it_ignores_is_told() {
 }
 
 #[tokio::test]
-async fn a_list_is_resumed_within_one_run_and_its_json_says_so() {
+async fn a_list_is_resumed_within_one_run_and_its_json_reports_it() {
     let mut server = Fake::start().await;
     let process = Process::start(SERVER_STREAMING, &["--json", "--endpoint", &server.url()]);
     let call = server.accept_list().await;
@@ -338,7 +339,7 @@ async fn a_limit_stops_in_the_middle_of_a_batch_and_names_the_last_post_as_the_p
 }
 
 #[tokio::test]
-async fn a_closed_pipe_and_an_interrupt_end_a_reader_that_waits_with_0() {
+async fn a_closed_pipe_and_an_interrupt_end_a_waiting_reader_with_exit_code_0() {
     let mut server = Fake::start().await;
     let url = server.url();
     for interrupt in [true, false] {
@@ -431,7 +432,7 @@ async fn an_upload_reports_bad_lines_and_rejects_with_their_line_and_exits_1() {
 }
 
 #[tokio::test]
-async fn an_upload_to_a_read_only_log_is_not_said_to_be_stored_in_part() {
+async fn an_upload_to_a_read_only_log_does_not_say_that_posts_may_be_stored() {
     let mut server = Fake::start().await;
     let args = ["--endpoint", &server.url()];
     let process =
@@ -448,7 +449,7 @@ async fn an_upload_to_a_read_only_log_is_not_said_to_be_stored_in_part() {
 }
 
 #[tokio::test]
-async fn an_interrupted_upload_exits_1_and_says_what_is_safe() {
+async fn an_interrupted_upload_exits_1_and_says_that_repeating_it_is_safe() {
     let mut server = Fake::start().await;
     let args = ["--endpoint", &server.url()];
     let mut process =
@@ -466,7 +467,7 @@ async fn an_interrupted_upload_exits_1_and_says_what_is_safe() {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_interrupted_while_it_waits_for_input_ends_like_any_other() {
+async fn an_upload_can_be_interrupted_while_it_waits_for_input() {
     let (input, typing) = std::io::pipe().unwrap();
     let io = Io::new(input, std::io::sink(), std::io::sink());
     let io = Io { interrupt: Box::pin(std::future::ready(())), ..io };
@@ -477,7 +478,7 @@ async fn an_upload_that_is_interrupted_while_it_waits_for_input_ends_like_any_ot
 }
 
 #[tokio::test]
-async fn an_upload_goes_on_when_nobody_reads_its_output() {
+async fn an_upload_goes_on_after_its_output_is_closed() {
     let mut server = Fake::start().await;
     let mut process = Process::start(CLIENT_STREAMING, &["--endpoint", &server.url()]);
     drop(process.stdout());
@@ -497,11 +498,11 @@ async fn a_typed_line_is_a_post_with_the_joined_tags_and_is_shown_once_with_its_
     let process = Process::start(BIDIRECTIONAL, &args)
         .type_all("hello\n/join C++ 한글\n/nonsense\n\nbye\n/leave go\n/quit\nnever\n");
     let mut call = server.accept_feed().await;
-    assert!(matches!(call.next().await, Asked::Join(join) if join.tags == ["go"]));
-    let Asked::Publish(hello) = call.next().await else { panic!("no publish") };
-    assert!(matches!(call.next().await, Asked::Join(join) if join.tags == ["C++ 한글"]));
-    let Asked::Publish(bye) = call.next().await else { panic!("no publish") };
-    assert!(matches!(call.next().await, Asked::Leave(leave) if leave.tags == ["go"]));
+    assert!(matches!(call.next().await, Request::Join(join) if join.tags == ["go"]));
+    let Request::Publish(hello) = call.next().await else { panic!("no publish") };
+    assert!(matches!(call.next().await, Request::Join(join) if join.tags == ["C++ 한글"]));
+    let Request::Publish(bye) = call.next().await else { panic!("no publish") };
+    assert!(matches!(call.next().await, Request::Leave(leave) if leave.tags == ["go"]));
     assert!(call.is_half_closed().await);
 
     let (hello, bye) = (hello.post_message.unwrap(), bye.post_message.unwrap());
@@ -512,22 +513,22 @@ async fn a_typed_line_is_a_post_with_the_joined_tags_and_is_shown_once_with_its_
 
     let tags = vec!["go".to_owned()];
     let joined = Joined { tags, all_tags: false, position: Some(position(4)) };
-    call.send(Answer::Joined(joined)).await;
+    call.send(Response::Joined(joined)).await;
     let receipt = Receipt { post_id: hello.post_id.clone(), sequence: 5, ..Default::default() };
-    call.send(Answer::Receipt(receipt)).await;
+    call.send(Response::Receipt(receipt)).await;
     call.send_own_post(hello, 5).await;
     call.send_posts(&[6], 6).await;
     let tags = vec!["C++ 한글".to_owned(), "go".to_owned()];
     let joined = Joined { tags, all_tags: false, position: Some(position(6)) };
-    call.send(Answer::Joined(joined)).await;
+    call.send(Response::Joined(joined)).await;
     let status = refusal(Code::NotFound, reason::USER_NOT_FOUND, "no user \"7\"");
     let receipt = Receipt { post_id: bye.post_id, status, ..Default::default() };
-    call.send(Answer::Receipt(receipt)).await;
+    call.send(Response::Receipt(receipt)).await;
     let tags = vec!["C++ 한글".to_owned()];
     let left = quartet::post::v1::Left { tags, all_tags: false, position: Some(position(6)) };
-    call.send(Answer::Left(left)).await;
+    call.send(Response::Left(left)).await;
     let bookmark = Bookmark { position: Some(position(6)), caught_up: true };
-    call.send(Answer::Bookmark(bookmark)).await;
+    call.send(Response::Bookmark(bookmark)).await;
     drop(call);
 
     let output = process.end().await;
@@ -564,12 +565,12 @@ async fn a_typed_line_is_a_post_with_the_joined_tags_and_is_shown_once_with_its_
 }
 
 #[tokio::test]
-async fn a_feed_that_joins_nothing_says_so_and_starts_where_it_was_told_with_its_first_join() {
+async fn a_feed_without_tags_says_so_and_applies_its_start_to_the_first_join() {
     let mut server = Fake::start().await;
     let args = ["--from-oldest", "--endpoint", &server.url()];
     let process = Process::start(BIDIRECTIONAL, &args).type_all("/join go\n");
     let mut call = server.accept_feed().await;
-    assert!(matches!(call.next().await, Asked::Join(join) if join.from_oldest));
+    assert!(matches!(call.next().await, Request::Join(join) if join.from_oldest));
     call.fail(Status::invalid_argument("enough")).await;
     let output = process.end().await;
     let talk = text(&output.stderr);
@@ -577,15 +578,15 @@ async fn a_feed_that_joins_nothing_says_so_and_starts_where_it_was_told_with_its
 }
 
 #[tokio::test]
-async fn a_feed_ends_with_0_when_interrupted_while_it_waits_for_a_line() {
+async fn a_feed_that_is_interrupted_while_it_waits_for_a_line_exits_0() {
     let mut server = Fake::start().await;
     let args = ["--all-tags", "--json", "--endpoint", &server.url()];
     let mut process = Process::start(BIDIRECTIONAL, &args);
     let stdout = process.stdout();
     let mut call = server.accept_feed().await;
-    assert!(matches!(call.next().await, Asked::Join(join) if join.all_tags));
+    assert!(matches!(call.next().await, Request::Join(join) if join.all_tags));
     let joined = Joined { tags: vec![], all_tags: true, position: Some(position(0)) };
-    call.send(Answer::Joined(joined)).await;
+    call.send(Response::Joined(joined)).await;
     let (first, _stdout) = line(stdout).await;
     let expected = json!({
         "event": "joined", "tags": [], "all_tags": true, "position": json_position(0),
@@ -596,7 +597,7 @@ async fn a_feed_ends_with_0_when_interrupted_while_it_waits_for_a_line() {
 }
 
 #[tokio::test]
-async fn a_token_is_never_said_and_never_sent_in_plaintext_unless_somebody_says_so() {
+async fn a_token_is_never_printed_and_goes_over_plaintext_only_with_insecure_token() {
     const SECRET: &str = "eyJzdWIiOiIxIn0";
     let server = Fake::start().await;
     for binary in ALL {
@@ -613,15 +614,15 @@ async fn a_token_is_never_said_and_never_sent_in_plaintext_unless_somebody_says_
         let stderr = String::from_utf8_lossy(&refused.stderr);
         assert_eq!(refused.status.code(), Some(1), "{binary}: {stderr}");
         assert!(stderr.contains("a token is not sent over plaintext"), "{binary}: {stderr}");
-        let said = within(tokio::task::spawn_blocking({
+        let sent = within(tokio::task::spawn_blocking({
             let mut command = call(&["--insecure-token", "--timeout", "500ms"]);
             move || command.output().unwrap()
         }));
-        let said = said.await.unwrap();
-        for text in [&said.stdout, &said.stderr, &refused.stderr] {
+        let sent = sent.await.unwrap();
+        for text in [&sent.stdout, &sent.stderr, &refused.stderr] {
             assert!(!String::from_utf8_lossy(text).contains(SECRET), "{binary}");
         }
-        let stderr = String::from_utf8_lossy(&said.stderr);
-        assert!(stderr.contains("TRACE"), "{binary} says much");
+        let stderr = String::from_utf8_lossy(&sent.stderr);
+        assert!(stderr.contains("TRACE"), "{binary} logs at level TRACE");
     }
 }

@@ -1,6 +1,6 @@
-//! A server that does nothing by itself: a test accepts each call and plays the server's part in it.
+//! A scripted server: the test accepts each call and answers it.
 //!
-//! Between it and its clients stands a proxy that can cut every connection.
+//! A proxy between the server and its clients can cut every connection.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -30,12 +30,12 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-/// The log that the fake pretends to have.
+/// The id of the log that the fake claims to have.
 pub const LOG_ID: &str = "log";
 
-/// Runs a part of a test that must not take long.
+/// Fails the test if `work` takes longer than 20 s.
 pub async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), work).await.expect("it takes too long")
+    tokio::time::timeout(Duration::from_secs(20), work).await.expect("the work ends within 20 s")
 }
 
 pub struct Fake {
@@ -77,7 +77,7 @@ impl Fake {
         quartet_client::connect(&self.url()).unwrap()
     }
 
-    /// Cuts every connection. What was sent just before may or may not have arrived.
+    /// Cuts every connection. Messages sent just before may not have arrived.
     pub fn cut(&self) {
         self.cut.send(()).expect("a connection to cut");
     }
@@ -170,7 +170,7 @@ impl UploadCall {
         ids
     }
 
-    /// The count in the finish, which must come next and be the last.
+    /// The count in the finish, which must be the next and the last message.
     pub async fn finish(&mut self) -> i64 {
         let UploadMessage::Finish(finish) = self.next().await else { panic!("another post") };
         assert!(self.requests.message().await.unwrap().is_none());
@@ -202,7 +202,7 @@ impl FeedCall {
         within(self.requests.message()).await.unwrap().is_none()
     }
 
-    /// Whether the client has nothing more to say for now.
+    /// Whether the client sends nothing for now.
     pub async fn is_silent(&mut self) -> bool {
         let silence = Duration::from_millis(200);
         tokio::time::timeout(silence, self.requests.message()).await.is_err()
@@ -218,7 +218,7 @@ impl FeedCall {
         self.answers.send(Ok(posts)).await.unwrap();
     }
 
-    /// A post as it was published, at its place in the log.
+    /// Sends a post as it was published, with its sequence.
     pub async fn send_own_post(&self, post: PostMessage, sequence: i64) {
         let mut posts = OutgoingPosts::default();
         add(&mut posts, &post, sequence);
@@ -226,7 +226,7 @@ impl FeedCall {
         self.answers.send(Ok(FeedMessage::Posts(page))).await.unwrap();
     }
 
-    /// Waits until nobody receives the answers any more.
+    /// Waits until the client has reset the call.
     pub async fn is_abandoned(&self) {
         self.answers.closed().await;
     }
@@ -318,7 +318,7 @@ impl PostService for Service {
     }
 }
 
-/// `items`, and then nothing, for ever.
+/// A stream of `items` that stays open after them.
 pub fn and_then_silence<T: Send + 'static>(items: Vec<T>) -> impl Stream<Item = T> + Send {
     stream! {
         for item in items {

@@ -1,4 +1,4 @@
-//! The library and the four binaries against a server whose every answer is scripted by the test.
+//! The library, the four binaries and the examples against a server whose answers a test scripts.
 
 #![allow(
     clippy::expect_used,

@@ -36,7 +36,7 @@ fn kind(error: &Error) -> &'static str {
 }
 
 #[tokio::test]
-async fn a_cut_in_the_middle_of_a_list_leaves_no_gap_and_no_double() {
+async fn a_cut_in_the_middle_of_a_list_loses_and_repeats_no_post() {
     let mut server = Fake::start().await;
     let mut events = pin!(list_posts(server.channel(), ListPostsRequest::default()));
     let mut seen = Vec::new();
@@ -64,7 +64,7 @@ async fn a_cut_in_the_middle_of_a_list_leaves_no_gap_and_no_double() {
 }
 
 #[tokio::test]
-async fn an_end_that_looks_clean_but_comes_too_early_is_resumed() {
+async fn a_clean_end_before_the_list_is_complete_is_resumed() {
     let mut server = Fake::start().await;
     let events = list_posts(server.channel(), ListPostsRequest::default()).try_collect::<Vec<_>>();
     let script = async {
@@ -96,7 +96,7 @@ async fn a_followed_list_goes_on_after_a_shutdown_and_is_complete_only_once() {
 }
 
 #[tokio::test]
-async fn a_log_that_was_replaced_ends_the_list() {
+async fn a_resume_on_another_log_ends_the_list() {
     let mut server = Fake::start().await;
     let events = list_posts(server.channel(), ListPostsRequest::default()).try_collect::<Vec<_>>();
     let script = async {

@@ -1,4 +1,4 @@
-//! Unary: pages.
+//! Unary: one call per page.
 
 use std::{
     io,
@@ -23,7 +23,7 @@ fn request() -> ListPostsByUserIdRequest {
 }
 
 #[tokio::test]
-async fn pages_follow_each_other_until_one_is_the_last() {
+async fn pages_are_requested_until_one_is_not_truncated() {
     let mut server = Fake::start().await;
     let pages = list_user_posts(server.channel(), request()).try_collect::<Vec<_>>();
     let script = async {
@@ -40,7 +40,7 @@ async fn pages_follow_each_other_until_one_is_the_last() {
 }
 
 #[tokio::test]
-async fn a_page_that_would_come_again_for_ever_is_an_error() {
+async fn a_truncated_page_without_posts_is_an_error() {
     let mut server = Fake::start().await;
     let pages = list_user_posts(server.channel(), request()).try_collect::<Vec<_>>();
     let script = async {
@@ -52,7 +52,7 @@ async fn a_page_that_would_come_again_for_ever_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_status_ends_the_pages() {
+async fn an_error_status_ends_the_pages() {
     let mut server = Fake::start().await;
     let pages = list_user_posts(server.channel(), request()).try_collect::<Vec<_>>();
     let script = async {
@@ -64,9 +64,9 @@ async fn a_status_ends_the_pages() {
 }
 
 #[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
+struct SharedBuffer(Arc<Mutex<Vec<u8>>>);
 
-impl io::Write for Shared {
+impl io::Write for SharedBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().write(bytes)
     }
@@ -80,7 +80,7 @@ async fn another_program_can_run_a_command_on_a_task_with_writers_of_its_own() {
     let mut server = Fake::start().await;
     let args = ["unary", "--user-id", "1", "--endpoint", &server.url()];
     let args = unary::Args::try_parse_from(args).unwrap();
-    let (out, err) = (Shared::default(), Shared::default());
+    let (out, err) = (SharedBuffer::default(), SharedBuffer::default());
     let mut tasks = JoinSet::new();
     tasks.spawn(unary::run(args, Io::new(io::empty(), out.clone(), err.clone())));
     server.accept_unary().await.answer.send(Ok(page(&[1], 1, false))).unwrap();

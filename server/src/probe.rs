@@ -23,8 +23,8 @@ use tonic::Status;
 
 /// Ask a server how it is: SERVING, NOT_SERVING or UNKNOWN.
 ///
-/// Exit code: 0 if it is SERVING, 1 if not. With --watch it goes on until Ctrl-C, also while the server is away for up to a
-/// minute.
+/// Exit code: 0 if it is SERVING, 1 if not. With --watch it runs until Ctrl-C, and waits up to a
+/// minute for a server that restarts.
 #[derive(Debug, Clone, Args)]
 pub struct Probe {
     /// The server: http://HOST:PORT, https://HOST:PORT or unix:PATH
@@ -36,7 +36,12 @@ pub struct Probe {
     pub service: String,
 
     /// How long the server may take to answer.
-    #[arg(long, default_value = "5s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(
+        long,
+        default_value = "5s",
+        value_name = "DURATION",
+        value_parser = humantime::parse_duration
+    )]
     pub timeout: Duration,
 
     /// Stay, and say it again whenever it changes.

@@ -27,8 +27,9 @@ impl Exponential {
         Self { initial, max, multiplier, next: initial.min(max) }
     }
 
-    /// [gRPC's connection backoff](https://github.com/grpc/grpc/blob/master/doc/connection-backoff.md):
-    /// 1 s × 1.6 up to 120 s.
+    /// [gRPC's connection
+    /// backoff](https://github.com/grpc/grpc/blob/master/doc/connection-backoff.md): 1 s × 1.6 up
+    /// to 120 s.
     pub fn connection() -> Self {
         Self::new(Duration::from_secs(1), Duration::from_secs(120), 1.6)
     }

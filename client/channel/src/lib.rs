@@ -45,8 +45,9 @@
 //!
 //! # Observability
 //!
-//! Events go to [`tracing`]: with the target [`EXPLAIN`] the states of connections and each attempt,
-//! with the target `quartet_channel::chain` the end of each call; all of them at level DEBUG.
+//! Events go to [`tracing`]: with the target [`EXPLAIN`] the states of connections and each
+//! attempt, with the target `quartet_channel::chain` the end of each call; all of them at level
+//! DEBUG.
 
 mod address;
 mod resolve;
@@ -83,3 +84,8 @@ pub use service_config::ServiceConfig;
 pub use target::{InvalidTarget, Target};
 pub use tls::{Tls, TlsSettings};
 pub use transport::{BoxedIo, ConnectError, Dial, IoStream};
+
+/// The example of the README, compiled with the documentation's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -11,12 +11,13 @@
 //! |---|---|
 //! | nothing had left the client | again, at once, without limit |
 //! | the server reports that its application has not seen it | again, at once, the first time |
-//! | the policy lists its code, attempts and tokens are left, no pushback forbids it | again, after a delay |
+//! | the policy lists its code; attempts, tokens and pushback permit it | again, after a delay |
 //! | otherwise | the call fails |
 //!
-//! Files: `service.rs` takes calls and chooses the strategy, `sequential.rs` makes one attempt after
-//! another, `hedge.rs` attempts at the same time, `call.rs` a single attempt. `buffer.rs` keeps the
-//! request, `response.rs` is the body that the caller reads, `throttle.rs` limits retries.
+//! Files: `service.rs` takes calls and chooses the strategy, `sequential.rs` makes one attempt
+//! after another, `hedge.rs` attempts at the same time, `call.rs` a single attempt. `buffer.rs`
+//! keeps the request, `response.rs` is the body that the caller reads, `throttle.rs` limits
+//! retries.
 //!
 //! Not here: resuming a stream whose response has begun. Only its reader knows the position.
 

@@ -1,4 +1,5 @@
-//! Targets of channels, in [gRPC's notation](https://github.com/grpc/grpc/blob/master/doc/naming.md).
+//! Targets of channels, in [gRPC's
+//! notation](https://github.com/grpc/grpc/blob/master/doc/naming.md).
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
@@ -16,7 +17,7 @@ const DEFAULT_PORT: u16 = 443;
 ///
 /// | target | addresses |
 /// |---|---|
-/// | `http://HOST:PORT`, `https://HOST:PORT` | those of the name in DNS, looked up again after failures |
+/// | `http://HOST:PORT`, `https://HOST:PORT` | those of the name, looked up again after failures |
 /// | `dns:///HOST:PORT`, `HOST:PORT` | the same, in gRPC's notation |
 /// | `ipv4:A:P,B:P`, `ipv6:[A]:P,[B]:P` | those listed |
 /// | `unix:PATH`, `unix:///PATH` | that socket |

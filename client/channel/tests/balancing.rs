@@ -12,9 +12,13 @@ use crate::world::{Answer::Hang, Health, World, server, unary};
 const PICK_FIRST: &str = "{}";
 const ROUND_ROBIN: &str = r#"{"loadBalancingConfig": [{"round_robin": {}}]}"#;
 const WAITING: &str = r#"{"methodConfig": [{"name": [{}], "waitForReady": true}]}"#;
-const RETRYING: &str = r#"{"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [{"name": [{}], "retryPolicy":
-    {"maxAttempts": 4, "initialBackoff": "0.01s", "maxBackoff": "0.1s", "backoffMultiplier": 2, "retryableStatusCodes":
-    ["UNAVAILABLE"]}}]}"#;
+const RETRYING: &str = r#"{
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "methodConfig": [{"name": [{}], "retryPolicy": {
+        "maxAttempts": 4, "initialBackoff": "0.01s", "maxBackoff": "0.1s",
+        "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]
+    }}]
+}"#;
 
 async fn shares(channel: &Channel, calls: usize) -> HashMap<SocketAddr, usize> {
     let mut shares = HashMap::new();
@@ -144,7 +148,10 @@ async fn wait_for_ready_also_waits_for_a_target_that_cannot_be_resolved() {
 }
 
 /// Checks the health of the service `echo`.
-const HEALTHY: &str = r#"{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": "echo"}}"#;
+const HEALTHY: &str = r#"{
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "healthCheckConfig": {"serviceName": "echo"}
+}"#;
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_not_serving_gets_no_calls_until_it_is() {

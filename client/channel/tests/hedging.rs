@@ -12,8 +12,13 @@ use crate::world::{
 
 fn config(attempts: u32, delay: &str) -> String {
     format!(
-        r#"{{"loadBalancingConfig": [{{"round_robin": {{}}}}], "methodConfig": [{{"name": [{{}}], "hedgingPolicy": {{"maxAttempts":
-        {attempts}, "hedgingDelay": "{delay}", "nonFatalStatusCodes": ["UNAVAILABLE"]}}}}]}}"#
+        r#"{{
+            "loadBalancingConfig": [{{"round_robin": {{}}}}],
+            "methodConfig": [{{"name": [{{}}], "hedgingPolicy": {{
+                "maxAttempts": {attempts}, "hedgingDelay": "{delay}",
+                "nonFatalStatusCodes": ["UNAVAILABLE"]
+            }}}}]
+        }}"#
     )
 }
 

@@ -1,5 +1,5 @@
-//! Resets in both directions: what a server's RST_STREAM means to the caller, and what a caller that
-//! cancels sends to the server.
+//! Resets in both directions: what a server's RST_STREAM means to the caller, and what a caller
+//! that cancels sends to the server.
 //!
 //! tonic does half of both only with certain of its features. These tests hold in a build with the
 //! channel's own features, `cargo test -p quartet-channel`.

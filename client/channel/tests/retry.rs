@@ -9,12 +9,13 @@ use tokio::time::{Instant, timeout};
 use tonic::Code;
 
 use crate::world::{
-    Answer::{self, Fail, FailLate, Hang, HangUp, PushBack, Reset},
+    Answer::{self, Fail, FailLate, Hang, HangUp, PushBack, Reset, Stall},
     World, all_kinds, server, stream_of, unary,
 };
 
-const POLICY: &str = r#"{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 4, "initialBackoff": "1s", "maxBackoff":
-    "10s", "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]}"#;
+const POLICY: &str = r#"{"methodConfig": [{"name": [{}], "retryPolicy": {
+    "maxAttempts": 4, "initialBackoff": "1s", "maxBackoff": "10s",
+    "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]}"#;
 const NO_POLICY: &str = "{}";
 const REFUSE: Answer = Reset(Reason::REFUSED_STREAM);
 
@@ -179,6 +180,17 @@ async fn the_timeout_of_the_method_ends_a_call_between_attempts() {
     let begun = Instant::now();
     assert_eq!(code_of(&world.channel(1, &config)).await, Code::DeadlineExceeded);
     assert_eq!(begun.elapsed(), Duration::from_millis(500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_timeout_of_the_method_ends_a_response_that_stalls() {
+    let world = World::of(1);
+    world.script([Stall]);
+    let begun = Instant::now();
+    let config = r#"{"methodConfig": [{"name": [{}], "timeout": "0.5s"}]}"#;
+    assert_eq!(code_of(&world.channel(1, config)).await, Code::DeadlineExceeded);
+    let grace = Duration::from_millis(500);
+    assert_eq!(begun.elapsed(), Duration::from_millis(500) + grace, "for the server's own status");
 }
 
 #[tokio::test(start_paused = true)]

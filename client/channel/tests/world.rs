@@ -1,6 +1,6 @@
-//! Servers in memory whose every answer is scripted: they fail, push back, refuse, reset, hang, send
-//! GOAWAY and close connections as a test requests, frame by frame where that matters. With a paused
-//! clock, hours of policy take no time.
+//! Servers in memory whose every answer is scripted: they fail, push back, refuse, reset, hang,
+//! send GOAWAY and close connections as a test requests, frame by frame where that matters. With a
+//! paused clock, hours of policy take no time.
 //!
 //! They are made of h2, not of tonic: its server would enable features of tonic that the channel
 //! must not rely on.
@@ -45,6 +45,8 @@ pub enum Answer {
     Reset(Reason),
     /// Begins its response with a message, then resets the stream with this code.
     ResetLate(Reason),
+    /// Begins its response, then sends nothing more.
+    Stall,
     /// Sends nothing.
     Hang,
     /// Closes the connection.
@@ -268,6 +270,10 @@ async fn answer(
             tokio::time::sleep(Duration::from_millis(1)).await;
             stream.send_reset(reason);
             None
+        }
+        Answer::Stall => {
+            let _stream = respond.send_response(head(None), false).ok()?;
+            pending().await
         }
         Answer::Hang => {
             let reset = poll_fn(|cx| respond.poll_reset(cx)).await.ok()?;

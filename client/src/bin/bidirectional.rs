@@ -1,4 +1,4 @@
-//! Bidirectional streaming: both sides send when they like. See [`quartet_client::command::bidirectional`].
+//! Bidirectional streaming: both sides send at any time. See [`quartet_client::command::bidirectional`].
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Server streaming: one request, many answers. See [`quartet_client::command::server_streaming`].
+//! Server streaming: one request, many responses. See [`quartet_client::command::server_streaming`].
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Unary: one request, one answer. See [`quartet_client::command::unary`].
+//! Unary: one request, one response. See [`quartet_client::command::unary`].
 
 use std::process::ExitCode;
 

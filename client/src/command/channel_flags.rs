@@ -19,7 +19,12 @@ pub struct KeepaliveFlags {
     #[arg(long, value_name = "DURATION", value_parser = at_least_a_second)]
     pub keepalive_time: Option<Duration>,
     /// Close the connection if nothing arrives for this long after a ping
-    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "20s",
+        value_parser = humantime::parse_duration
+    )]
     pub keepalive_timeout: Duration,
     /// Ping also when no call is open
     #[arg(long)]
@@ -105,8 +110,8 @@ impl TokenFlags {
     }
 }
 
-/// Parses the time of a keepalive flag. grpc-go silently raises shorter ones: in its clients, to ten
-/// seconds.
+/// Parses the time of a keepalive flag. grpc-go silently raises shorter ones: in its clients, to
+/// ten seconds.
 ///
 /// # Errors
 /// The text is not a duration, or the duration is shorter than one second.

@@ -38,7 +38,7 @@ const AFTER_HELP: &str = r#"Examples:
   client-streaming posts.jsonl
   echo '{"user_id":"1","title":"Hello","tags":["go"]}' | client-streaming
 
-Next: upload the same file again and see the duplicates; then bidirectional, where both sides stream."#;
+Next: upload the same file again and see the duplicates; then bidirectional, with two streams."#;
 
 /// Runs the command.
 ///

@@ -21,8 +21,8 @@ use super::{console::Stderr, failure::Failure, flags::CommandLine, io::Io};
 /// Runs a command as a process: parses the arguments, runs it, and turns its result into the exit
 /// code.
 ///
-/// 0: done; 1: failed, with one line on stderr; 2: wrong usage. `RUST_LOG=h2=debug` shows the frames
-/// of HTTP/2.
+/// 0: done; 1: failed, with one line on stderr; 2: wrong usage. `RUST_LOG=h2=debug` shows the
+/// frames of HTTP/2.
 pub fn start<C: clap::Args, R>(run: impl FnOnce(CommandLine<C>, Io) -> R) -> ExitCode
 where
     R: Future<Output = Result<(), Failure>>,

@@ -4,21 +4,21 @@
 //! - A call whose response has not begun fails at once, so that its caller learns right away that
 //!   there is no server. A retry policy or `waitForReady` for the method says otherwise: then the
 //!   caller prefers to wait.
-//! - Delays grow from 0.1 s by a factor of 1.6 up to 5 s, each ± 20 %, or as the retry policy of the
-//!   method configures them. If the server names a longer delay, that one is kept.
+//! - Delays grow from 0.1 s by a factor of 1.6 up to 5 s, each ± 20 %, or as the retry policy of
+//!   the method configures them. If the server names a longer delay, that one is kept.
 //! - Progress resets the delay. Once attempts have failed for 60 s without progress, the last error
 //!   is final. Silence before the first cut does not count: it can take long to notice a dead link.
 
 use std::time::Duration;
 
-use quartet_channel::Channel;
-use tokio::time::Instant;
-
-use crate::{
+use quartet_channel::{
+    Channel,
     backoff::Exponential,
-    error::Error,
     service_config::{MethodConfig, Policy},
 };
+use tokio::time::Instant;
+
+use crate::error::Error;
 
 /// Longer than a server needs to restart, shorter than a user waits for a program that makes no
 /// progress.
@@ -109,10 +109,10 @@ impl ResumePolicy {
 
 #[cfg(test)]
 mod tests {
+    use quartet_channel::ServiceConfig;
     use tonic::Status;
 
     use super::*;
-    use crate::service_config::ServiceConfig;
 
     fn within_jitter(actual: Duration, expected: Duration) -> bool {
         (expected.mul_f64(0.79)..expected.mul_f64(1.21)).contains(&actual)
@@ -150,7 +150,8 @@ mod tests {
             Duration::from_millis(100)
         ));
         let mut retrying = configured(
-            r#"{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 2, "initialBackoff": "2s", "maxBackoff": "3s",
+            r#"{"methodConfig": [{"name": [{}], "retryPolicy": {
+            "maxAttempts": 2, "initialBackoff": "2s", "maxBackoff": "3s",
             "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]}"#,
         );
         for expected in [2, 3, 3] {

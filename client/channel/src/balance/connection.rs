@@ -37,8 +37,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 const USER_AGENT_VALUE: &str = concat!("grpc-rust-quartet/", env!("CARGO_PKG_VERSION"));
 
-/// A connection that accepts calls. Clones share it. It closes when the last clone is dropped and all
-/// its streams have ended.
+/// A connection that accepts calls. Clones share it. It closes when the last clone is dropped and
+/// all its streams have ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
     sender: SendRequest<Body>,

@@ -27,8 +27,8 @@ pub(super) enum Health {
     NotServing(String),
 }
 
-/// The two messages of `grpc/health/v1/health.proto`, with the fields that are used. Written by hand:
-/// the crate `tonic-health` would add its server as well.
+/// The two messages of `grpc/health/v1/health.proto`, with the fields that are used. Written by
+/// hand: the crate `tonic-health` would add its server as well.
 #[derive(Clone, PartialEq, prost::Message)]
 struct HealthCheckRequest {
     #[prost(string, tag = "1")]
@@ -66,7 +66,8 @@ pub(super) fn watch(
                 backoff.reset();
             }
             if ended.code() == Code::Unimplemented {
-                // A17 asks for a log entry at a high level: the check was configured and has no effect.
+                // A17 asks for a log entry at a high level: the check was configured and has no
+                // effect.
                 tracing::error!("health is not checked: the server has no health service");
                 yield Health::Serving;
                 return;

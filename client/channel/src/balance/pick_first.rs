@@ -1,9 +1,10 @@
 //! pick_first: connect to the addresses in order, and stay with the first that accepts.
 //!
-//! A *pass* goes through the list. The next address is tried when the previous one has failed or has
-//! not answered for 250 ms ("Happy Eyeballs", [RFC 8305](https://www.rfc-editor.org/rfc/rfc8305) and
-//! [gRFC A61](https://github.com/grpc/proposal/blob/master/A61-IPv4-IPv6-dualstack-backends.md)).
-//! IPv6 and IPv4 addresses alternate, so that a network without IPv6 costs a moment instead of a
+//! A *pass* goes through the list. The next address is tried when the previous one has failed or
+//! has not answered for 250 ms ("Happy Eyeballs", [RFC
+//! 8305](https://www.rfc-editor.org/rfc/rfc8305) and [gRFC
+//! A61](https://github.com/grpc/proposal/blob/master/A61-IPv4-IPv6-dualstack-backends.md)). IPv6
+//! and IPv4 addresses alternate, so that a network without IPv6 costs a moment instead of a
 //! timeout. When all addresses have failed, calls fail as well, until one of the addresses, each
 //! retried after its own backoff, accepts.
 

@@ -106,11 +106,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn shares_differ_by_at_most_one(servers in 1_usize..9, calls in 0_usize..500, first in any::<usize>()) {
-            let rotation = Rotation::new((0..servers).collect::<Vec<_>>(), Arc::new(AtomicUsize::new(first)));
+        fn shares_differ_by_at_most_one(
+            servers in 1_usize..9,
+            calls in 0_usize..500,
+            first in any::<usize>(),
+        ) {
+            let position = Arc::new(AtomicUsize::new(first));
+            let rotation = Rotation::new((0..servers).collect::<Vec<_>>(), position);
             // Where the counter overflows, once in 2^64 calls, a round may be cut short.
             prop_assume!(first.checked_add(calls).is_some());
-            let mut counts: HashMap<usize, usize> = (0..servers).map(|server| (server, 0)).collect();
+            let mut counts: HashMap<_, _> = (0..servers).map(|server| (server, 0)).collect();
             for _ in 0..calls {
                 *counts.get_mut(&rotation.next(|_| true).unwrap()).unwrap() += 1;
             }
@@ -119,7 +124,10 @@ mod tests {
         }
 
         #[test]
-        fn closed_connections_are_skipped(open in prop::collection::vec(any::<bool>(), 0..6), first in 0_usize..9) {
+        fn closed_connections_are_skipped(
+            open in prop::collection::vec(any::<bool>(), 0..6),
+            first in 0_usize..9,
+        ) {
             let indices: Vec<_> = (0..open.len()).collect();
             let rotation = Rotation::new(indices, Arc::new(AtomicUsize::new(first)));
             match rotation.next(|&index| open[index]) {

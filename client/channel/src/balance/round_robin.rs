@@ -173,7 +173,9 @@ mod tests {
         /// In any order of events, calls go to the ready servers only, and fail only when all
         /// servers have failed.
         #[test]
-        fn exactly_the_ready_servers_get_calls(events in prop::collection::vec((0_u64..4, 0_u8..4), 0..60)) {
+        fn exactly_the_ready_servers_get_calls(
+            events in prop::collection::vec((0_u64..4, 0_u8..4), 0..60),
+        ) {
             let mut pool = RecordedPool::default();
             let mut policy = policy(&mut pool, &["a", "b", "c", "d"]);
             let (mut ready, mut failed) = ([false; 4], [false; 4]);

@@ -1,7 +1,8 @@
 //! The trace that a call belongs to: the header `traceparent` of [W3C Trace
 //! Context](https://www.w3.org/TR/trace-context/).
 //!
-//! The channel exports no spans. It names the trace, and servers that export spans add theirs to it.
+//! The channel exports no spans. It names the trace, and servers that export spans add theirs to
+//! it.
 
 use std::str::FromStr;
 

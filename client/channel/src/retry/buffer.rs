@@ -132,7 +132,8 @@ impl ReplayState {
         self.committed = true;
     }
 
-    /// The piece with this index, if it was read. Once the call is committed, drops the pieces up to it.
+    /// The piece with this index, if it was read. Once the call is committed, drops the pieces up
+    /// to it.
     fn piece(&mut self, index: usize) -> Option<Bytes> {
         if !self.committed {
             return self.kept.get(index - self.gone).cloned();

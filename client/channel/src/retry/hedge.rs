@@ -32,7 +32,8 @@ pub(super) async fn run(
                     Ok(response) => return Ok(response),
                     Err(failed) => failed,
                 };
-                if schedule.is_fatal(call, &failed) || (under_way.is_empty() && !schedule.may_start(call)) {
+                let is_fatal = schedule.is_fatal(call, &failed);
+                if is_fatal || (under_way.is_empty() && !schedule.may_start(call)) {
                     return *failed.result;
                 }
             }

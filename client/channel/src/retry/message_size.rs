@@ -18,7 +18,8 @@ impl MessageSize {
     /// Passes over the next bytes.
     ///
     /// # Errors
-    /// RESOURCE_EXHAUSTED, as in grpc-go, if a message that begins in them is larger than the limit.
+    /// RESOURCE_EXHAUSTED, as in grpc-go, if a message that begins in them is larger than the
+    /// limit.
     pub(crate) fn pass(&mut self, bytes: &[u8]) -> Result<(), Status> {
         let (mut largest, limit) = (0, self.limit);
         self.framing.pass(bytes, |length| largest = largest.max(length));

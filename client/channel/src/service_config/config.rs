@@ -20,9 +20,9 @@ pub struct ServiceConfig {
     pub balancing: Balancing,
     /// When the channel stops retrying, because too many calls fail.
     pub retry_throttling: Option<RetryThrottling>,
-    /// The service whose health each server is asked for
-    /// ([gRFC A17](https://github.com/grpc/proposal/blob/master/A17-client-side-health-checking.md));
-    /// a server that is not serving gets no calls. `None`, the default, asks for none. Only
+    /// The service whose health each server is asked for ([gRFC
+    /// A17](https://github.com/grpc/proposal/blob/master/A17-client-side-health-checking.md)); a
+    /// server that is not serving gets no calls. `None`, the default, asks for none. Only
     /// round_robin checks health, as in grpc-go.
     pub health_check: Option<String>,
     /// By `service/method`, by `service/`, and under the empty name for all others.
@@ -94,7 +94,8 @@ pub enum Policy {
     Hedge(HedgingPolicy),
 }
 
-/// When a failed call is retried ([gRFC A6](https://github.com/grpc/proposal/blob/master/A6-client-retries.md)).
+/// When a failed call is retried ([gRFC
+/// A6](https://github.com/grpc/proposal/blob/master/A6-client-retries.md)).
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetryPolicy {
     /// Attempts including the first: 2 to 5.

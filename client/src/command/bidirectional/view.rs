@@ -117,8 +117,8 @@ impl View {
     }
 
     /// Forgets the typed posts that will not come as posts any more: those with a receipt that the
-    /// feed has passed, that were refused, or that no followed tag selects. With JSON, all posts are
-    /// shown, so none has to be recognized.
+    /// feed has passed, that were refused, or that no followed tag selects. With JSON, all posts
+    /// are shown, so none has to be recognized.
     fn forget_passed(&mut self, is_json: bool) {
         let passed = self.position.as_ref().map_or(0, |position| position.sequence);
         let may_come = self.follows && !is_json;
@@ -130,9 +130,7 @@ impl View {
         let unanswered = self.typed.values().filter(|post| post.sequence.is_none()).count() as u64;
         if unanswered > 0 {
             let posts = counted(unanswered, "post");
-            console
-                .stderr
-                .say(format_args!("{posts} without a receipt, which may be stored or not"));
+            console.stderr.say(format_args!("{posts} without a receipt may or may not be stored"));
         }
         console.say_total(self.posts, self.position.as_ref());
     }

@@ -47,7 +47,8 @@ fn the_most_specific_name_applies_alone() {
         r#"{"methodConfig": [
         {"name": [{}], "timeout": "1s"},
         {"name": [{"service": "a.B"}], "timeout": "2s"},
-        {"name": [{"service": "a.B", "method": "C"}, {"service": "d.E", "method": ""}], "waitForReady": true}]}"#,
+        {"name": [{"service": "a.B", "method": "C"}, {"service": "d.E", "method": ""}],
+         "waitForReady": true}]}"#,
     );
     let timeout = |path| config.method(path).timeout.map(|timeout| timeout.as_secs());
     assert_eq!(timeout("/x.Y/Z"), Some(1));
@@ -70,7 +71,8 @@ fn the_first_known_balancing_policy_applies() {
     );
     assert_eq!(
         balancing(
-            r#"{"loadBalancingPolicy": "round_robin", "loadBalancingConfig": [{"pick_first": {"shuffleAddressList": true}}]}"#
+            r#"{"loadBalancingPolicy": "round_robin",
+                "loadBalancingConfig": [{"pick_first": {"shuffleAddressList": true}}]}"#
         ),
         Balancing::PickFirst { shuffle: true }
     );
@@ -79,7 +81,8 @@ fn the_first_known_balancing_policy_applies() {
 #[test]
 fn unknown_keys_are_listed_and_attempts_are_capped() {
     let config = read(
-        r#"{"colour": 1, "methodConfig": [{"name": [{}], "priority": 2, "hedgingPolicy": {"maxAttempts": 9}}]}"#,
+        r#"{"colour": 1, "methodConfig": [
+            {"name": [{}], "priority": 2, "hedgingPolicy": {"maxAttempts": 9}}]}"#,
     );
     assert_eq!(config.ignored, ["colour", "methodConfig.0.priority"]);
     let Policy::Hedge(hedging) = &config.method("/a.B/C").policy else { panic!() };
@@ -89,9 +92,11 @@ fn unknown_keys_are_listed_and_attempts_are_capped() {
 #[test]
 fn throttling_health_checking_limits_and_hedging_parse() {
     let config = read(
-        r#"{"retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1}, "healthCheckConfig": {"serviceName": ""},
-        "methodConfig": [{"name": [{}], "maxRequestMessageBytes": 1, "maxResponseMessageBytes": 2, "hedgingPolicy":
-        {"maxAttempts": 2, "hedgingDelay": "0.5s", "nonFatalStatusCodes": [14, "ABORTED"]}}]}"#,
+        r#"{"retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
+        "healthCheckConfig": {"serviceName": ""}, "methodConfig": [
+        {"name": [{}], "maxRequestMessageBytes": 1, "maxResponseMessageBytes": 2,
+        "hedgingPolicy": {"maxAttempts": 2, "hedgingDelay": "0.5s",
+        "nonFatalStatusCodes": [14, "ABORTED"]}}]}"#,
     );
     assert_eq!(
         config.retry_throttling,
@@ -108,7 +113,8 @@ fn throttling_health_checking_limits_and_hedging_parse() {
 }
 
 fn with_retry(key: &str, value: Value) -> String {
-    let mut policy = json!({"maxAttempts": 2, "initialBackoff": "1s", "maxBackoff": "1s", "backoffMultiplier": 2,
+    let mut policy = json!({"maxAttempts": 2, "initialBackoff": "1s", "maxBackoff": "1s",
+        "backoffMultiplier": 2,
         "retryableStatusCodes": ["UNAVAILABLE"]});
     policy[key] = value;
     json!({"methodConfig": [{"name": [{}], "retryPolicy": policy}]}).to_string()
