@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use quartet_channel::{Channel, SetupError, TraceContext, service_config::ServiceConfig};
+use tokio::time::Instant;
 
 use super::channel_flags::{KeepaliveFlags, TlsFlags, TokenFlags, endpoint, service_config};
 use crate::{connect, error::Error};
