@@ -13,9 +13,9 @@ use crate::graph::Graph;
 /// wire   <┴─┘
 /// ```
 pub fn diagram(graph: &Graph<String>) -> String {
-    let nodes: Vec<&String> = graph.layers_in_order().collect();
+    let nodes: Vec<String> = graph.layers().concat();
     let width = nodes.iter().map(|node| node.chars().count()).max().unwrap_or_default();
-    let needs = |above: usize, below: usize| graph.needs(nodes[above]).any(|n| n == nodes[below]);
+    let needs = |above: usize, below: usize| graph.needs(&nodes[above]).any(|n| *n == nodes[below]);
     let mut text = String::new();
     for (row, node) in nodes.iter().enumerate() {
         let arrow_end = (0..row).filter(|above| needs(*above, row)).max();
@@ -80,20 +80,15 @@ fn push_wrapped(text: &mut String, label: &str, words: &[String], columns: usize
             text.push('\n');
             line = " ".repeat(label.len());
         }
+        // Within a circle one space separates the names.
+        let gap = if word.starts_with('⇄') { 1 } else { 2 };
+        if line.len() > label.len() {
+            line.push_str(&" ".repeat(gap));
+        }
         line.push_str(word);
-        line.push_str("  ");
     }
     text.push_str(line.trim_end());
     text.push('\n');
-}
-
-impl Graph<String> {
-    /// All nodes, each before those that it needs.
-    fn layers_in_order(&self) -> impl Iterator<Item = &String> {
-        let layers = self.layers();
-        let order = layers.into_iter().flatten().collect::<Vec<_>>();
-        order.into_iter().filter_map(|node| self.nodes().find(|one| **one == node))
-    }
 }
 
 #[cfg(test)]
