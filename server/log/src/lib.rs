@@ -62,6 +62,9 @@ mod conformance;
 #[cfg(test)]
 mod fixtures;
 
+/// The messages that appear in this crate's interface.
+pub use quartet;
+
 pub use cursor::{Batch, Cursor};
 pub use dispatcher::{Dispatcher, Dispatchers};
 pub use embedded::{

@@ -1,12 +1,12 @@
-//! What an idle feed costs the server in memory.
+//! The server's memory per idle feed.
 //!
-//! `cargo build --release && cargo run --release --example idle_feeds [FEEDS]` starts the server in a process of its
-//! own, opens feeds that joined a tag each, 100 to a connection, and prints how its resident memory grew.
+//! `cargo build --release && cargo run --release -p quartet-bench --example idle_feeds [FEEDS]`
+//! starts the server in a process of its own, opens feeds that each joined one tag, 100 to a
+//! connection, and prints how much its resident memory grew.
 
 use std::{env, error::Error, io::Write as _, process::Child};
 
 use common::{resident_kib, start_server};
-
 use quartet::post::v1::{
     JoinTags, TagFeedRequest, TagFeedResponse, post_service_client::PostServiceClient,
     tag_feed_request::Payload,
@@ -22,7 +22,7 @@ mod common;
 
 const PER_CONNECTION: usize = 100;
 
-/// A feed that is held open.
+/// An open feed.
 type Feed = (mpsc::Sender<TagFeedRequest>, Streaming<TagFeedResponse>);
 
 #[tokio::main]
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn measure(server: &Child, endpoint: &str, feeds: usize) -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout();
     let mut open: Vec<Feed> = Vec::new();
-    // The first connections warm up what the server allocates once.
+    // Warm up: the server allocates some memory only once.
     for connection in 0..10 {
         open.extend(connect(endpoint, connection).await?);
     }
@@ -55,7 +55,7 @@ async fn measure(server: &Child, endpoint: &str, feeds: usize) -> Result<(), Box
     Ok(())
 }
 
-/// Opens a connection and its feeds, each caught up when this returns.
+/// Opens a connection and its feeds, and waits until each has caught up.
 async fn connect(endpoint: &str, connection: usize) -> Result<Vec<Feed>, Box<dyn Error>> {
     let channel = Endpoint::from_shared(endpoint.to_owned())?.connect().await?;
     let mut feeds = Vec::new();

@@ -1,8 +1,9 @@
-//! What a post costs: time to append, time to open, memory and disk.
+//! The cost of a post: time to append, time to open, memory and disk.
 //!
-//! `cargo run --release --example log_cost [POSTS]` (Linux; one million posts by default). The log is made in the
-//! system's temporary directory and removed. Each part runs in a process of its own, so that memory is its own; the one
-//! that writes ends without closing the log.
+//! `cargo run --release -p quartet-bench --example log_cost [POSTS]` (Linux; one million posts by
+//! default). The log is created in the system's temporary directory and removed. Each part runs in
+//! a process of its own, so that its memory can be measured; the writing one ends without closing
+//! the log.
 
 #![expect(clippy::print_stdout, reason = "figures are what this program is for")]
 
@@ -13,9 +14,9 @@ use std::{
 use quartet::post::v1::PostMessage;
 use quartet_log::{EmbeddedLog, Limit, LogOptions, NewPost, Outcome, PostLog};
 
-/// Writers of the posts, in turn.
+/// Number of users who write the posts.
 const USERS: u64 = 1000;
-/// Appends under way at once.
+/// Appends in flight.
 const IN_FLIGHT: usize = 8;
 
 type Outcomes = Result<(), Box<dyn Error>>;
@@ -32,7 +33,7 @@ async fn main() -> Outcomes {
     }
 }
 
-/// Runs the parts, one process each.
+/// Runs each part in a process of its own.
 fn run(posts: &str) -> Outcomes {
     let directory = tempfile::tempdir()?;
     for part in ["write", "read"] {
@@ -57,7 +58,8 @@ async fn write(path: &Path, posts: u64) -> Outcomes {
         let latencies = append(&log, next..end, size).await?;
         let rate = (end - next) as f64 / started.elapsed().as_secs_f64();
         println!(
-            "append, {size:>3} posts each, {IN_FLIGHT} at once: {rate:>9.0} posts/s, answered in {:.2} ms (median)",
+            "append, {size:>3} posts each, {IN_FLIGHT} at once: {rate:>9.0} posts/s, \
+             answered in {:.2} ms (median)",
             latencies[latencies.len() / 2] * 1e3,
         );
         next = end;
@@ -68,11 +70,11 @@ async fn write(path: &Path, posts: u64) -> Outcomes {
     let stored = post(0).stored().len();
     println!("disk: {:.1} B per post of {stored} B", bytes as f64 / posts as f64);
     println!("memory of the writing process at most: {:.0} MiB", peak as f64 / MIB);
-    // As after a kill: the log is not closed.
+    // Like a killed process, it does not close the log.
     Ok(())
 }
 
-/// Appends posts and returns the seconds that each append took, sorted.
+/// Appends posts and returns the duration of each append in seconds, sorted.
 async fn append(
     log: &EmbeddedLog,
     numbers: std::ops::Range<u64>,
@@ -122,7 +124,7 @@ fn rate(posts: u64, started: Instant) -> f64 {
     posts as f64 / started.elapsed().as_secs_f64()
 }
 
-/// The n-th post, of about 330 B. Ids and users do not come in order.
+/// The `n`th post, of about 330 B. Ids and users are scattered.
 fn post(n: u64) -> NewPost {
     let scattered = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let post = PostMessage {
@@ -138,7 +140,7 @@ fn post(n: u64) -> NewPost {
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// A figure of this process, in bytes.
+/// A field of this process's status, in bytes.
 fn status(field: &str) -> io::Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix(field));

@@ -1,9 +1,10 @@
-//! What readers that do not read cost the server and a reader that does.
+//! The cost of stalled readers, in the server's memory and in the latency of a feed beside them.
 //!
-//! `cargo build --release && cargo run --release --example stalled_readers [READERS]` starts the server in a process of its
-//! own, stores 4,000 posts of 2 KB, opens lists that never read past a window of 16 KiB, 100 to a connection, and prints how
-//! the server's resident memory grew, and how long a feed waits for a post without them and beside them. After 30 s the
-//! server resets them.
+//! `cargo build --release && cargo run --release -p quartet-bench --example stalled_readers
+//! [READERS]` starts the server in a process of its own, stores 4,000 posts of 2 KB, and opens
+//! lists that never read past a window of 16 KiB, 100 to a connection. It prints how much the
+//! server's resident memory grew, and how long a feed waits for a post without them and beside
+//! them. After 30 s the server resets them.
 
 use std::{
     env,
@@ -88,7 +89,7 @@ fn post(post_id: String, tag: &str) -> PostMessage {
     PostMessage { post_id, title, body, tags, user_id, ..PostMessage::default() }
 }
 
-/// Opens a connection and its readers, each of which has read its first message.
+/// Opens a connection and its readers, and reads one message from each.
 async fn connect(endpoint: &str) -> Result<Vec<Streaming<ListPostsResponse>>, Box<dyn Error>> {
     let endpoint = Endpoint::from_shared(endpoint.to_owned())?;
     let endpoint = endpoint.initial_stream_window_size(WINDOW);

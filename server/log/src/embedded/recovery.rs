@@ -109,7 +109,8 @@ pub(super) fn recover(disk: &dyn Disk, options: &LogOptions) -> Result<Recovered
     let mut log = Recovered::new(identity, options.hash_id, lock);
     match log.read_segments(disk, &bases, write) {
         Err(damage @ LogError::Damaged { .. }) if !write => {
-            tracing::error!(%damage, head = log.index.last(), "only the posts before the damage are served");
+            let head = log.index.last();
+            tracing::error!(%damage, head, "only the posts before the damage are served");
         }
         result => result?,
     }

@@ -1,0 +1,164 @@
+//! The code has the structure that `docs/architecture.md` draws: crates are walls, no file imports
+//! a file that imports it, and lines fit.
+//!
+//! `cargo run -p quartet-structure` prints the picture with the code that reads it here.
+
+use std::{fs, path::Path};
+
+use quartet_structure::{
+    imports::imports,
+    lines::long_lines,
+    workspace::{Package, Workspace},
+};
+
+/// The crates from bottom to top, each with the crates that it may depend on.
+const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
+    ("quartet-wire", &[]),
+    ("quartet-runtime", &[]),
+    ("quartet", &["quartet-wire"]),
+    ("quartet-log", &["quartet", "quartet-runtime"]),
+    ("quartet-connection", &["quartet-wire", "quartet-runtime"]),
+    ("quartet-channel", &["quartet-wire"]),
+    ("quartet-client", &["quartet", "quartet-wire", "quartet-channel"]),
+    (
+        "quartet-server",
+        &[
+            "quartet",
+            "quartet-wire",
+            "quartet-runtime",
+            "quartet-log",
+            "quartet-connection",
+            "quartet-channel",
+            "quartet-client",
+        ],
+    ),
+];
+/// Crates that test the others. They may depend on any crate, and no other crate on them.
+const TEST_CRATES: &[&str] =
+    &["quartet-bench", "quartet-check", "quartet-robustness", "quartet-structure"];
+/// Crates with command lines. The others are libraries to be taken without one.
+const WITH_COMMAND_LINE: &[&str] = &["quartet-client", "quartet-server"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn workspace() -> Workspace {
+    Workspace::read(root()).unwrap()
+}
+
+/// Fails with all that was found.
+fn assert_none(found: Vec<String>) {
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn no_file_imports_a_file_that_imports_it() {
+    let mut circles = Vec::new();
+    for package in workspace().packages {
+        for target in &package.targets {
+            let files = imports(&target.src_path).unwrap();
+            circles.extend(files.circles().into_iter().map(|circle| {
+                let edge = |from: &String| {
+                    let inside = files.needs(from).filter(|to| circle.contains(to));
+                    inside.map(|to| format!("  {from} imports {to}")).collect::<Vec<_>>().join("\n")
+                };
+                let edges: Vec<_> = circle.iter().map(edge).collect();
+                format!("{} {}:\n{}", package.name, target.kind[0], edges.join("\n"))
+            }));
+        }
+    }
+    assert_none(circles);
+}
+
+/// A reader that finds nothing would find no circle either.
+#[test]
+fn imports_of_the_log_are_found() {
+    let files = imports(&root().join("server/log/src/lib.rs")).unwrap();
+    let imports = |from: &str, to: &str| files.needs(&from.to_owned()).any(|file| file == to);
+    assert!(imports("lib", "cursor") && imports("cursor", "dispatcher/registration"));
+    assert!(imports("embedded", "embedded/store") && !imports("embedded/store", "embedded"));
+}
+
+#[test]
+fn no_crate_depends_on_a_crate_above_it() {
+    let workspace = workspace();
+    let ours = |name: &str| workspace.packages.iter().any(|package| package.name == name);
+    let mut found = Vec::new();
+    for (n, (name, allowed)) in MAY_DEPEND_ON.iter().enumerate() {
+        let below = |needed: &&str| MAY_DEPEND_ON[..n].iter().any(|(lower, _)| lower == needed);
+        assert!(allowed.iter().all(|needed| below(&needed)), "{name} is not above what it needs");
+    }
+    for package in &workspace.packages {
+        let name = package.name.as_str();
+        let Some((_, allowed)) = MAY_DEPEND_ON.iter().find(|(known, _)| *known == name) else {
+            if !TEST_CRATES.contains(&name) {
+                found.push(format!("{name} is in no layer of this test"));
+            }
+            continue;
+        };
+        for needed in package.dependencies.iter().filter(|needed| ours(&needed.name)) {
+            // The suite of the root package tests all crates.
+            let suite = name == "quartet" && needed.is_dev();
+            if !suite && !allowed.contains(&needed.name.as_str()) {
+                found.push(format!("{name} must not depend on {}", needed.name));
+            }
+        }
+    }
+    assert_none(found);
+}
+
+#[test]
+fn crates_to_be_taken_have_no_command_line() {
+    let crates = workspace().packages;
+    let taken = crates.iter().filter(|package| {
+        let name = package.name.as_str();
+        !TEST_CRATES.contains(&name) && !WITH_COMMAND_LINE.contains(&name)
+    });
+    let with_clap = taken.filter(|package| {
+        let mut needed = package.dependencies.iter().filter(|needed| !needed.is_dev());
+        needed.any(|needed| needed.name == "clap")
+    });
+    assert_none(with_clap.map(|package| format!("{} depends on clap", package.name)).collect());
+}
+
+#[test]
+fn every_crate_forbids_unsafe_code() {
+    let manifest = |path: &Path| fs::read_to_string(path).unwrap();
+    let workspace_lints = manifest(&root().join("Cargo.toml"));
+    assert!(workspace_lints.contains("\nunsafe_code = \"forbid\"\n"));
+    let allows = |package: &&Package| {
+        !manifest(&package.manifest_path).contains("\n[lints]\nworkspace = true\n")
+    };
+    let crates = workspace().packages;
+    let names = crates.iter().filter(allows).map(|package| package.name.clone());
+    assert_none(
+        names.map(|name| format!("{name} does not inherit the workspace's lints")).collect(),
+    );
+}
+
+#[test]
+fn every_crate_says_what_it_is() {
+    let mut found = Vec::new();
+    for package in workspace().packages {
+        let readme = package.folder().join("README.md");
+        let missing = [
+            ("a file README.md", !readme.exists()),
+            ("`readme` in its manifest", package.readme.is_none()),
+            ("`description` in its manifest", package.description.is_none()),
+        ];
+        let missing = missing.iter().filter(|(_, missing)| *missing);
+        found.extend(missing.map(|(what, _)| format!("{} lacks {what}", package.name)));
+    }
+    assert_none(found);
+}
+
+#[test]
+fn no_line_is_too_long() {
+    let lines = long_lines(root()).unwrap();
+    let line = |line: &quartet_structure::lines::LongLine| {
+        let path = line.path.strip_prefix(root()).unwrap().display();
+        format!("{path}:{}: {} columns", line.number, line.columns)
+    };
+    assert_none(lines.iter().map(line).collect());
+}
