@@ -30,12 +30,14 @@ const QUIET: Duration = Duration::from_secs(2);
 /// The port that the clients call, and the server listens on, when the command does not say.
 const DEFAULT_PORT: &str = "9001";
 
-/// Stands in for cargo: `run [-q] [--release] --bin NAME [-- ARGUMENTS]` starts what is built already.
+/// Stands in for cargo: `run [-q] [--release] --bin NAME [-- ARGUMENTS]` starts what is built already, and so does
+/// `run -p quartet-NAME`.
 const CARGO: &str = r#"#!/bin/sh
 while [ $# -gt 0 ]; do
     case $1 in
         run | -q | --quiet | --release) shift ;;
         --bin) name=$2; shift 2 ;;
+        -p) name=${2#quartet-}; shift 2 ;;
         --) shift; break ;;
         *) echo "the stage does not know: cargo $*" >&2; exit 64 ;;
     esac

@@ -1,7 +1,7 @@
 //! Flame graphs: one subject's trial under `perf`, and what inferno makes of its samples.
 //!
 //! Not here: building a server whose stacks `perf` can follow. `RUSTFLAGS="-C force-frame-pointers=yes" cargo build
-//! --release --bin server --target-dir target/flame` does that.
+//! --profile flame --bin server` does that: the release build with symbols.
 
 use std::{
     fs,

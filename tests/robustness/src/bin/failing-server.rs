@@ -12,7 +12,7 @@ use std::{
 };
 
 use clap::Parser;
-use quartet_client::connect;
+use quartet_client::{command::rust_log, connect};
 use quartet_log::{EmbeddedLog, LogOptions, disk::RealDisk};
 use quartet_robustness::crash::failing::{self, Fault};
 use quartet_server::{
@@ -21,7 +21,12 @@ use quartet_server::{
     server::Server,
 };
 use tokio::net::TcpListener;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    Layer as _,
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// A Post service whose disk fails at an operation of your choice.
 ///
@@ -61,12 +66,15 @@ const SEGMENT_BYTES: u64 = 256 * 1024;
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
+    let selected = rust_log::selected().unwrap_or_else(|problem| {
+        let _ = writeln!(io::stderr(), "{problem}");
+        None
+    });
+    let filter = selected.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_env_filter(filter)
-        .init();
+        .with_ansi(io::stderr().is_terminal());
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
