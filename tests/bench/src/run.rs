@@ -2,17 +2,17 @@
 
 use std::{env, fs, path::PathBuf, time::Instant};
 
-use clap::{Args, ValueEnum};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use clap::{Args, ValueEnum as _};
 
-use crate::{Result, say};
-use process::Folders;
+use crate::{error::Result, output::say};
+use folders::Folders;
 use results::Results;
 use toolchains::Built;
-use works::{Case, Scale};
+use works::{Case, Scale, Work};
 
 mod works;
 
+mod folders;
 mod process;
 mod toolchains;
 
@@ -44,20 +44,8 @@ pub(crate) struct Options {
     server: Option<PathBuf>,
 }
 
-/// What can be compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Work {
-    List,
-    Unary,
-    Upload,
-    Feed,
-    Idle,
-    Readers,
-    Chain,
-}
-
 pub(crate) fn run(options: &Options) -> Result<()> {
-    allow_many_connections()?;
+    process::allow_many_connections()?;
     let folders = Folders::find(options.server.clone())?;
     let scale = if options.full { Scale::FULL } else { Scale::QUICK };
     let works = Work::value_variants().iter();
@@ -90,13 +78,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let path = options.out.join("results.md");
     say(&format!("{} written after {:.0} s", path.display(), begun.elapsed().as_secs_f64()));
     Ok(())
-}
-
-/// The processes inherit how many files they may have open: every connection is one.
-fn allow_many_connections() -> Result<()> {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    Ok(setrlimit(Resource::Nofile, limit)?)
 }
 
 /// One round: A B C.

@@ -12,7 +12,7 @@ use quartet_channel::{Address, Dialer, Tls, TlsSettings};
 use tokio::task::JoinSet;
 
 use crate::{
-    Result,
+    error::Result,
     wire::{Frames, put_frame},
 };
 

@@ -10,9 +10,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::POSTS;
-use crate::{Result, posts, proto::PostMessage, wire::put_frame};
+use crate::{error::Result, posts, proto::PostMessage, wire::put_frame};
 
+/// Posts that the raw server makes itself. The others are filled by an upload.
+pub(crate) const POSTS: u64 = 100_000;
 const WRITE: usize = 64 * 1024;
 
 pub(super) async fn serve(listener: &TcpListener, frames: Vec<Vec<u8>>) -> Result<()> {

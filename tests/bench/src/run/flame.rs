@@ -14,12 +14,12 @@ use clap::{Args, ValueEnum as _};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
-    Work,
-    process::{Folders, Trial, measure},
+    folders::Folders,
+    process::{Trial, allow_many_connections, measure},
     toolchains::Built,
-    works::{self, Case, OURS, Scale},
+    works::{self, Case, OURS, Scale, Work},
 };
-use crate::{Result, say};
+use crate::{error::Result, output::say};
 
 /// Samples per second and thread: enough for a trial of seconds, and not a multiple of what timers use.
 const RATE: &str = "997";
@@ -48,7 +48,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn draw(options: &Options) -> Result<()> {
-    super::allow_many_connections()?;
+    allow_many_connections()?;
     let folders = Folders::find(options.server.clone())?;
     let case = find(options)?;
     if !case.can_run(&Built::of(case.foreign().into_iter(), &folders)) {

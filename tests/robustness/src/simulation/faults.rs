@@ -5,7 +5,10 @@ use std::{error::Error, io, time::Duration};
 use quartet_log::disk::memory::Fault as DiskFault;
 use rand::{Rng, RngExt as _};
 
-use super::{GROUPS, Simulation, TICK, servers::State};
+use super::{
+    servers::State,
+    world::{GROUPS, Simulation, TICK},
+};
 
 /// How long a fault waits for what it needs: a connection, an operation of the disk, a second segment.
 const DUE: Duration = Duration::from_secs(20);

@@ -7,8 +7,8 @@ use hdrhistogram::Histogram;
 use prost::Message as _;
 use redb::{ReadableDatabase as _, TableDefinition, WriteTransaction};
 
-use super::{BATCH, expect};
-use crate::{Result, posts, proto::PostMessage};
+use super::batch::BATCH;
+use crate::{error::Result, load::list::expect, posts, proto::PostMessage};
 
 const POSTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("posts");
 const IDS: TableDefinition<'_, &str, u64> = TableDefinition::new("ids");

@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path, process::Command};
 
-use super::{Folders, once, output, sources};
-use crate::{Result, proto::DESCRIPTORS, say};
+use super::steps::{once, output, sources};
+use crate::{error::Result, output::say, proto::DESCRIPTORS, run::folders::Folders};
 
 /// As CMake's "Release".
 const FLAGS: [&str; 3] = ["-std=c++17", "-O3", "-DNDEBUG"];

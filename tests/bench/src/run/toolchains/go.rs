@@ -16,8 +16,8 @@ use prost_types::{
     compiler::{CodeGeneratorRequest, CodeGeneratorResponse},
 };
 
-use super::{Folders, once, output, sources};
-use crate::{Result, proto::DESCRIPTORS, say};
+use super::steps::{once, output, sources};
+use crate::{error::Result, output::say, proto::DESCRIPTORS, run::folders::Folders};
 
 const NATS_SERVER: &str = "github.com/nats-io/nats-server/v2@v2.15.2";
 const PLUGINS: [(&str, &str); 2] = [

@@ -6,8 +6,8 @@ use std::{
     process::Command,
 };
 
-use super::{Folders, once, output, sources};
-use crate::{Result, proto::DESCRIPTORS, say};
+use super::steps::{once, output, sources};
+use crate::{error::Result, output::say, proto::DESCRIPTORS, run::folders::Folders};
 
 pub(super) fn build(folders: &Folders) -> Result<String> {
     let version = output(Command::new("python3").arg("--version"))?;
