@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_come_out_whole_wherever_the_chunks_are_cut() {
+    fn messages_are_whole_wherever_the_chunks_are_cut() {
         let messages: Vec<Vec<u8>> = (0..20).map(|len| vec![len as u8; len * 3]).collect();
         let mut bytes = Vec::new();
         for message in &messages {

@@ -11,8 +11,7 @@ use quartet_robustness::crash::{Plan, run, volume::Volume};
 const CYCLES: usize = 10;
 
 #[tokio::test]
-async fn whatever_brings_a_server_down_every_promise_holds_and_it_serves_again_within_two_seconds()
-{
+async fn after_every_kind_of_crash_promises_hold_and_the_server_restarts_within_two_seconds() {
     let failing_server = PathBuf::from(env!("CARGO_BIN_EXE_failing-server"));
     let server = failing_server.with_file_name("server");
     let plan = Plan { seed: 1, cycles: CYCLES, server, failing_server };

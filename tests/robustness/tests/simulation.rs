@@ -16,7 +16,7 @@ fn simulated(seed: u64, bug: Option<Bug>) -> History {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_history_twice() {
+fn a_seed_gives_the_same_history_each_time() {
     for seed in [3, 12, 40] {
         let (one, two) = (simulated(seed, None), simulated(seed, None));
         let (one, two) = (one.to_lines(), two.to_lines());

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_server_on_h2_answers_comes_out_for_the_right_call() {
+    async fn answers_of_an_h2_server_reach_the_right_call() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let mut server = JoinSet::new();

@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threads_that_differ_by_their_number_are_one() {
+    fn threads_that_differ_only_by_number_are_merged() {
         let stacks = "core-0;poll;send 3\ncore-12;poll;send 4\nmain 1\n";
         assert_eq!(unnumbered(stacks), "core;poll;send 3\ncore;poll;send 4\nmain 1\n");
     }

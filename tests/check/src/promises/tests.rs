@@ -214,7 +214,7 @@ fn reliable_is_broken_by_a_gap_up_to_the_last_position() {
 }
 
 #[test]
-fn resumable_is_broken_by_a_refused_position_a_moved_start_and_another_logs() {
+fn resumable_is_broken_by_a_refused_position_a_moved_start_and_another_logs_position() {
     Story::stored(3)
         .reader([list(0), got(&[1], 1), ended("LOST", "")])
         .client("reader", 1, [list(1), ended("OUT_OF_RANGE", "LOG_RESET")])
@@ -239,7 +239,7 @@ fn resumable_is_broken_by_a_refused_position_a_moved_start_and_another_logs() {
 }
 
 #[test]
-fn bookmarkable_is_broken_by_what_follows_a_position_at_or_before_it() {
+fn bookmarkable_is_broken_by_a_later_post_or_position_at_or_before_a_position() {
     Story::stored(3)
         .reader([list(0), got(&[1], 2), got(&[2, 3], 3)])
         .breaks(&[Promise::Bookmarkable]);
@@ -253,7 +253,7 @@ fn bookmarkable_is_broken_by_what_follows_a_position_at_or_before_it() {
 }
 
 #[test]
-fn durable_is_broken_by_what_was_told_and_is_not_there() {
+fn durable_is_broken_by_an_acknowledged_or_delivered_post_that_is_missing() {
     Story::stored(2).reader([list(0), got(&[1, 2, 3], 3)]).breaks(&[Promise::Durable]);
     Story::stored(2).reader([list(0), got(&[1, 2], 2), got(&[], 3)]).breaks(&[Promise::Durable]);
     let other = What::Posts {
@@ -273,7 +273,7 @@ fn durable_is_broken_by_what_was_told_and_is_not_there() {
 }
 
 #[test]
-fn exactly_once_is_broken_by_a_double_a_phantom_and_a_hole() {
+fn exactly_once_is_broken_by_a_duplicate_a_phantom_and_a_hole() {
     let twice = |log: &mut Vec<Post>| log.push(Post { sequence: 3, ..post(1) });
     Story::stored(2).log(twice).breaks(&[Promise::ExactlyOnce]);
     Story::stored(2).log(|log| log.push(post(3))).breaks(&[Promise::ExactlyOnce]);
