@@ -1,4 +1,4 @@
-//! The promises of `docs/guarantees.md`, a predicate each.
+//! The promises of `docs/guarantees.md`, one predicate each.
 
 use std::fmt;
 
@@ -24,34 +24,37 @@ pub enum Promise {
     Ordered,
     /// No stream sends a post at or before its start position, or one post twice.
     Unique,
-    /// Of the posts that match, none between a stream's start and the last position it sent is left out.
+    /// Of the matching posts, none between a stream's start and the last position it sent is
+    /// missing.
     Reliable,
-    /// Any position received is a valid start; another log's is refused, never silently skipped.
+    /// Every position received is a valid start; a position of another log is refused, never
+    /// skipped silently.
     Resumable,
     /// A position is sent only after everything up to it; nothing at or before it follows.
     Bookmarkable,
-    /// What was delivered or acknowledged is in the log, as it was sent.
+    /// Delivered and acknowledged posts are in the log, as they were sent.
     Durable,
-    /// One `post_id` is stored at most once, and nothing is stored that nobody sent.
+    /// One `post_id` is stored at most once, and only posts that were sent are stored.
     ExactlyOnce,
     /// The posts that one call newly stores stand in the log in the order sent.
     WritersOrder,
-    /// Created and acknowledged before another is first sent: a smaller sequence.
+    /// A post acknowledged before another was first sent has the smaller sequence.
     RealTime,
     /// A list started after an acknowledgement contains that post.
     Fresh,
-    /// One per publish, in publish order; the answer to an upload counts what was sent.
+    /// One receipt per publish, in publish order; the answer to an upload counts what was sent.
     Receipts,
-    /// Joining and leaving take effect exactly at the position that the answer names.
+    /// Joins and leaves take effect exactly at the position that the answer names.
     Filter,
-    /// 30 s after faults end, every connected reader has a position past every post acknowledged before.
+    /// 30 s after faults end, every connected reader has a position past every post acknowledged
+    /// before.
     Live,
-    /// A post comes with the name of its writer.
+    /// A post carries the name of its writer.
     Authored,
 }
 
 impl Promise {
-    /// All of them, as `docs/guarantees.md` lists them.
+    /// All promises, in the order of `docs/guarantees.md`.
     pub const ALL: [Promise; 14] = [
         Promise::Ordered,
         Promise::Unique,
@@ -69,7 +72,7 @@ impl Promise {
         Promise::Authored,
     ];
 
-    /// As `docs/guarantees.md` calls it.
+    /// Its name in `docs/guarantees.md`.
     pub fn name(self) -> &'static str {
         match self {
             Promise::Ordered => "Ordered",
@@ -117,14 +120,14 @@ impl fmt::Display for Promise {
     }
 }
 
-/// A promise that was broken, and where it shows.
+/// A broken promise, and where it shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Broken {
-    /// Which.
+    /// The promise.
     pub promise: Promise,
-    /// To whom, on which of its calls; none if the log itself breaks it.
+    /// The client and the number of its call; `None` if the log itself breaks it.
     pub call: Option<(String, u32)>,
-    /// The number of the event that shows it, from 0, if one does.
+    /// The number of the event that shows it, from 0, if there is one.
     pub event: Option<usize>,
     /// What is wrong.
     pub why: String,
@@ -145,15 +148,15 @@ impl fmt::Display for Broken {
     }
 }
 
-/// Every promise that this history breaks, each time it does.
+/// All violations of promises in a history.
 pub fn check(history: &History) -> Vec<Broken> {
     let view = View::new(history);
     Promise::ALL.iter().flat_map(|promise| promise.check(&view)).collect()
 }
 
-/// Whether a call ended as the contract has it for calls that are made rightly: well, by its client, or by something that
-/// passes and after which the client goes on. What the client library refuses to believe is none of these for a writer;
-/// for a reader it is a matter of order.
+/// Whether the contract allows this end for a valid call: OK, ended by its client, or a temporary
+/// error after which the client continues. A protocol violation that the client library detects is
+/// never allowed for a writer; for a reader it breaks the order.
 fn can_go_on(ended: &Ended) -> bool {
     const BY_THE_CLIENT: [&str; 2] = ["LEFT", "CANCELLED"];
     const PASSING: [&str; 5] =
@@ -162,7 +165,7 @@ fn can_go_on(ended: &Ended) -> bool {
     code == "OK" || BY_THE_CLIENT.contains(&code) || PASSING.contains(&code)
 }
 
-/// What a predicate found.
+/// The violations that a predicate found.
 struct Finder {
     promise: Promise,
     broken: Vec<Broken>,

@@ -1,9 +1,12 @@
-//! Clients of every kind, at random: they write, read, join, leave, stall, hang up and resume, and write all of it down.
+//! Clients of every kind with random behaviour: they write, read, join, leave, stall, hang up and
+//! resume, and record all of it.
 //!
-//! Some are plain calls of the generated client, so that the record holds what was on the wire; some are the client
-//! library's, which is under test as much as the server is. What a client does comes from its seed and its name alone.
+//! Some make plain calls of the generated client, so that the record holds what was on the wire;
+//! others use the client library, which is under test like the server. What a client does depends
+//! only on its seed and its name.
 //!
-//! Once the setting is calm, nobody hangs up, stalls or begins to write any more: what is open goes on.
+//! Once the setting is calm, clients no longer hang up, stall or begin to write; open calls
+//! continue.
 
 use std::{collections::BTreeMap, hash::Hasher as _, sync::Arc, time::Duration};
 
@@ -22,7 +25,7 @@ mod uploads;
 
 /// The tags that posts have and readers follow.
 const TAGS: [&str; 4] = ["async", "streams", "tests", "tokio"];
-/// The users, as `server` knows them without a file.
+/// The users that `server` knows without a user file.
 const USERS: [(&str, &str); 5] =
     [("1", "Henry"), ("2", "Michael"), ("3", "Jessie"), ("4", "Max"), ("5", "Tony")];
 
@@ -31,16 +34,16 @@ pub fn users() -> BTreeMap<String, String> {
     USERS.iter().map(|(id, name)| (id.to_string(), name.to_string())).collect()
 }
 
-/// Where clients run.
+/// The environment of the clients.
 #[derive(Clone)]
 pub struct Setting {
-    /// What everything random comes from.
+    /// The seed of everything random.
     pub seed: u64,
-    /// Where it is written down.
+    /// The record of what clients do and see.
     pub recorder: Recorder,
-    /// Makes a connection of its own.
+    /// Makes a channel with its own connections.
     pub connect: Arc<dyn Fn() -> Channel>,
-    /// Cancelled when nothing new shall begin.
+    /// Cancelled when clients should begin nothing new.
     pub calm: CancellationToken,
 }
 
@@ -63,14 +66,14 @@ impl Setting {
         self.calm.is_cancelled()
     }
 
-    /// Sleeps up to so many milliseconds, less once it is calm.
+    /// Sleeps up to `most` milliseconds, less once the setting is calm.
     async fn pause(&self, rng: &mut StdRng, most: u64) {
         let pause = tokio::time::sleep(Duration::from_millis(rng.random_range(0..=most)));
         self.calm.run_until_cancelled(pause).await;
     }
 }
 
-/// Clients that write and do not read: uploads that finish, break off and are repeated.
+/// Clients that only write: uploads that finish, break off and are repeated.
 pub fn writers(setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
     let setting = || setting.clone();
     vec![
@@ -80,7 +83,7 @@ pub fn writers(setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
     ]
 }
 
-/// Clients that read, and that publish what they read about.
+/// Clients that only read.
 pub fn readers(setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
     let setting = || setting.clone();
     vec![
@@ -93,7 +96,7 @@ pub fn readers(setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
     ]
 }
 
-/// Clients that do both on one stream.
+/// Clients that read and write on one stream.
 pub fn feeds(setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
     let setting = || setting.clone();
     vec![
@@ -103,7 +106,7 @@ pub fn feeds(setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
     ]
 }
 
-/// Lets clients do what they do, until all have ended; those that read never do.
+/// Runs clients until all have ended; readers never end.
 pub async fn run(clients: Vec<LocalBoxFuture<'static, ()>>) {
     let mut clients: FuturesUnordered<_> = clients.into_iter().collect();
     while clients.next().await.is_some() {}

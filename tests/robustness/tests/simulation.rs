@@ -1,6 +1,7 @@
-//! The simulator: that a seed is a run, and that it finds what is wrong.
+//! The simulator: a seed is a run, and every planted bug is found.
 //!
-//! That nothing is wrong is `simulate --seeds 500`, a step of its own in `tests/run`.
+//! `simulate --seeds 500`, a separate step of `tests/run`, checks that the server itself has no
+//! bugs.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)] // test code
 

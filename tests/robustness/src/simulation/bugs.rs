@@ -1,7 +1,8 @@
-//! Bugs that are planted on purpose, to see whether the simulator drives the server there and the checker notices.
+//! Planted bugs, to see whether the simulator reaches them and the checker finds them.
 //!
-//! They stand at the seams of the server (`Disk`, `PostLog`, `PostService`), one at a time, chosen when a run starts.
-//! The server's own code has none of them in it, and no program but the simulator can switch them on.
+//! They are at the seams of the server (`Disk`, `PostLog`, `PostService`), one at a time, selected
+//! when a run starts. The server's own code contains none of them, and only the simulator can
+//! select them.
 
 use std::sync::Arc;
 
@@ -22,25 +23,25 @@ pub(super) use at_the_service::BuggyPosts;
 /// A planted bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Bug {
-    /// An fsync does nothing: acknowledged before it is durable.
+    /// An fsync does nothing: posts are acknowledged before they are durable.
     SyncDoesNothing,
-    /// An fsync that failed is taken for one that worked.
+    /// A failed fsync is treated as a success.
     FailedSyncIgnored,
-    /// A write that failed is taken for one that worked.
+    /// A failed write is treated as a success.
     FailedWriteIgnored,
-    /// Outcomes are told before the commit.
+    /// Outcomes are returned before the commit.
     AcknowledgedBeforeCommit,
-    /// An append is told its place at once and stored after the next one.
+    /// An append is acknowledged at once and stored after the next one.
     LaterAppendOvertakes,
     /// Ids are forgotten at a restart.
     IdsForgottenAtRestart,
-    /// A reader that fell out of the ring goes on where the ring begins.
+    /// A reader that fell out of the ring continues at the start of the ring.
     DroppedWhenTheRingLaps,
     /// The index of a user's posts is one post behind.
     UserIndexLags,
-    /// Other content under an id that is taken counts as a duplicate.
+    /// Other content under a taken id counts as a duplicate.
     OtherContentIsADuplicate,
-    /// A duplicate is told as created.
+    /// A duplicate is reported as created.
     DuplicateToldAsCreated,
     /// The posts of an append are stored last to first.
     AppendReversed,
@@ -48,25 +49,25 @@ pub enum Bug {
     ResumesAtThePosition,
     /// A list resumes one post too late.
     ResumesAPostTooLate,
-    /// A position of another log is taken for one of this log.
+    /// A position of another log is accepted as one of this log.
     AnotherLogsPositionTaken,
-    /// A page of posts says the head for its position, though posts are queued.
+    /// A page carries the head as its position, although further posts are queued.
     PositionIsTheHead,
-    /// Where replay hands over to live, the last post is sent again.
+    /// At the hand-over from replay to live, the last post is sent again.
     DoubledAtTheHandOver,
     /// A list says that the snapshot is complete after its first page.
     SnapshotEndsEarly,
     /// Long posts are left out.
     LongPostsLeftOut,
-    /// A post gets the author of another.
+    /// A post carries the name of another user.
     AuthorOfAnother,
     /// A change of the filter takes effect one post after the position that it names.
     FilterChangesAPostLate,
     /// Some receipts are not sent.
     ReceiptsLost,
-    /// Two receipts change places.
+    /// Two receipts are swapped.
     ReceiptsSwapped,
-    /// An upload without a finish is complete.
+    /// An upload without a finish is reported as complete.
     CompleteWithoutFinish,
     /// A stream falls silent after a while and stays open.
     StreamFallsSilent,
@@ -77,7 +78,7 @@ pub enum Bug {
 }
 
 impl Bug {
-    /// The promise that it breaks before all others.
+    /// The promise that the bug breaks first.
     pub fn breaks(self) -> Promise {
         match self {
             Bug::SyncDoesNothing
@@ -107,7 +108,7 @@ impl Bug {
         }
     }
 
-    /// A seed at which it is found. `simulate --bugs` looks for others.
+    /// A seed at which the bug is found. `simulate --bugs` looks for others.
     pub fn seed(self) -> u64 {
         match self {
             Bug::FailedSyncIgnored | Bug::StreamFallsSilent => 4,
@@ -121,13 +122,13 @@ impl Bug {
         }
     }
 
-    /// As programs and tables name it.
+    /// Its name in programs and tables.
     pub fn name(self) -> String {
         use clap::ValueEnum as _;
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// The disk as the server sees it.
+    /// The disk of the server, with the bug.
     pub(super) fn disk(bug: Option<Bug>, disk: MemoryDisk) -> Arc<dyn Disk> {
         match bug {
             Some(
@@ -137,7 +138,7 @@ impl Bug {
         }
     }
 
-    /// How the server opens its log.
+    /// The options with which the server opens its log.
     pub(super) fn options(bug: Option<Bug>, options: LogOptions) -> LogOptions {
         match bug {
             Some(Bug::IdsForgottenAtRestart) => {
@@ -147,7 +148,7 @@ impl Bug {
         }
     }
 
-    /// The log as the services see it, once it is open.
+    /// The open log of the services, with the bug.
     pub(super) fn log(bug: Option<Bug>, log: Arc<dyn PostLog>) -> Arc<dyn PostLog> {
         match bug {
             Some(Bug::IdsForgottenAtRestart) => {
