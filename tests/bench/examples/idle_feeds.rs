@@ -1,7 +1,8 @@
-//! What an idle feed costs the server in memory.
+//! The memory of an idle feed at the server.
 //!
-//! `cargo build --release && cargo run --release --example idle_feeds [FEEDS]` starts the server in a process of its
-//! own, opens feeds that joined a tag each, 100 to a connection, and prints how its resident memory grew.
+//! `cargo build --release && cargo run --release --example idle_feeds [FEEDS]` starts the server in
+//! its own process, opens feeds with one tag each, 100 to a connection, and prints the growth of
+//! its resident memory.
 
 use std::{env, error::Error, io::Write as _, process::Child};
 
@@ -22,7 +23,7 @@ mod common;
 
 const PER_CONNECTION: usize = 100;
 
-/// A feed that is held open.
+/// An open feed.
 type Feed = (mpsc::Sender<TagFeedRequest>, Streaming<TagFeedResponse>);
 
 #[tokio::main]
@@ -38,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn measure(server: &Child, endpoint: &str, feeds: usize) -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout();
     let mut open: Vec<Feed> = Vec::new();
-    // The first connections warm up what the server allocates once.
+    // The first connections trigger one-time allocations of the server.
     for connection in 0..10 {
         open.extend(connect(endpoint, connection).await?);
     }

@@ -1,8 +1,8 @@
-//! What a post costs: time to append, time to open, memory and disk.
+//! The cost of a post in the log: time to append, time to open, memory and disk.
 //!
-//! `cargo run --release --example log_cost [POSTS]` (Linux; one million posts by default). The log is made in the
-//! system's temporary directory and removed. Each part runs in a process of its own, so that memory is its own; the one
-//! that writes ends without closing the log.
+//! `cargo run --release --example log_cost [POSTS]` (Linux; one million posts by default). The log
+//! is made in the system's temporary directory and removed. Each part runs in its own process, so
+//! that memory is counted separately; the writing part ends without closing the log.
 
 #![expect(clippy::print_stdout, reason = "figures are what this program is for")]
 
@@ -15,7 +15,7 @@ use quartet_log::{EmbeddedLog, Limit, LogOptions, NewPost, Outcome, PostLog};
 
 /// Writers of the posts, in turn.
 const USERS: u64 = 1000;
-/// Appends under way at once.
+/// Parallel appends.
 const IN_FLIGHT: usize = 8;
 
 type Outcomes = Result<(), Box<dyn Error>>;
@@ -57,7 +57,8 @@ async fn write(path: &Path, posts: u64) -> Outcomes {
         let latencies = append(&log, next..end, size).await?;
         let rate = (end - next) as f64 / started.elapsed().as_secs_f64();
         println!(
-            "append, {size:>3} posts each, {IN_FLIGHT} at once: {rate:>9.0} posts/s, answered in {:.2} ms (median)",
+            "append, {size:>3} posts each, {IN_FLIGHT} at once: {rate:>9.0} posts/s, \
+             answered in {:.2} ms (median)",
             latencies[latencies.len() / 2] * 1e3,
         );
         next = end;
@@ -72,7 +73,7 @@ async fn write(path: &Path, posts: u64) -> Outcomes {
     Ok(())
 }
 
-/// Appends posts and returns the seconds that each append took, sorted.
+/// Appends posts and returns the duration of each append in seconds, sorted.
 async fn append(
     log: &EmbeddedLog,
     numbers: std::ops::Range<u64>,
@@ -122,7 +123,7 @@ fn rate(posts: u64, started: Instant) -> f64 {
     posts as f64 / started.elapsed().as_secs_f64()
 }
 
-/// The n-th post, of about 330 B. Ids and users do not come in order.
+/// The n-th post, of about 330 B. Ids and users are in no order.
 fn post(n: u64) -> NewPost {
     let scattered = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let post = PostMessage {

@@ -1,9 +1,10 @@
-//! What readers that do not read cost the server and a reader that does.
+//! The cost of stalled readers, for the server and for a reader that is not stalled.
 //!
-//! `cargo build --release && cargo run --release --example stalled_readers [READERS]` starts the server in a process of its
-//! own, stores 4,000 posts of 2 KB, opens lists that never read past a window of 16 KiB, 100 to a connection, and prints how
-//! the server's resident memory grew, and how long a feed waits for a post without them and beside them. After 30 s the
-//! server resets them.
+//! `cargo build --release && cargo run --release --example stalled_readers [READERS]` starts the
+//! server in its own process, stores 4,000 posts of 2 KB, and opens lists that never read past a
+//! window of 16 KiB, 100 to a connection. It prints the growth of the server's resident memory, and
+//! how long a feed waits for a post without them and beside them. After 30 s the server resets
+//! them.
 
 use std::{
     env,

@@ -1,7 +1,8 @@
-//! Loads: each asks a server for work, checks that it was done, and tells what it took.
+//! Loads: each sends requests to a server, checks the answers, and reports figures.
 //!
-//! All gRPC servers get the same load. It has large windows and frames and reads posts without copying, so that it is
-//! the server that is measured: on the `h2` crate, and where many calls share a connection, below it.
+//! All gRPC servers get the same load. It has large windows and frames and reads posts without
+//! copying, so that the server is the bottleneck: on the `h2` crate, and below it where many calls
+//! share a connection.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -24,20 +25,20 @@ mod nats;
 
 mod append;
 
-/// What takes longer hangs.
+/// A load that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Which load, how much of it, and on what.
+/// Which load, how much work, and on which server.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     work: Work,
     /// The server's address.
     #[arg(long, default_value = "127.0.0.1:9001")]
     address: String,
-    /// The CA of a server that speaks TLS: of `upload` and `list`.
+    /// The CA of a server that speaks TLS (for `upload` and `list`).
     #[arg(long)]
     ca: Option<PathBuf>,
-    /// The server's process.
+    /// The server's process id.
     #[arg(long, default_value_t = std::process::id())]
     pid: u32,
     /// How many posts, calls or messages.
@@ -49,18 +50,18 @@ pub(crate) struct Options {
     /// How many lists.
     #[arg(long, default_value_t = 1)]
     lists: u64,
-    /// How many readers share them.
+    /// How many readers share the lists.
     #[arg(long, default_value_t = 1)]
     readers: u64,
     #[arg(long, default_value_t = 10)]
     connections: u64,
-    /// Feeds that follow the tag that is published to.
+    /// Feeds that follow the published tag.
     #[arg(long, default_value_t = 100)]
     subscribers: u64,
-    /// Feeds that follow a tag of their own; of `idle`, on each connection.
+    /// Feeds that follow another tag each; for `idle`, on each connection.
     #[arg(long, default_value_t = 0)]
     idle: u64,
-    /// Messages per second; 0 is as fast as it goes.
+    /// Messages per second; 0: as fast as possible.
     #[arg(long, default_value_t = 0)]
     rate: u64,
     /// Whether messages may be lost.
@@ -74,7 +75,7 @@ pub(crate) struct Options {
     engine: append::Engine,
 }
 
-/// The works.
+/// The loads.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Work {
     /// `UploadPosts`: one stream.
@@ -91,21 +92,21 @@ enum Work {
     Readers,
     /// `ListPostsByUserId`, 64 at once on one connection.
     Unary,
-    /// The same one after another, by the channel of this suite's client.
+    /// The same, one call after another, through the channel of this suite's client.
     OurChannel,
-    /// By tonic's.
+    /// The same through tonic's channel.
     TonicChannel,
     /// `TagFeed`: one publisher, many subscribers.
     Feed,
     /// The same with NATS.
     Nats,
-    /// `TagFeed` with nothing to say.
+    /// Idle `TagFeed` calls.
     Idle,
     /// Batches of 512 posts to a file or a store, in this process.
     Append,
 }
 
-/// One thread is enough for every load, and it leaves the other cores to the server.
+/// One thread is enough for every load, and leaves the other cores to the server.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn load(options: &Options) -> Result<()> {
     let work = async {
@@ -130,7 +131,7 @@ pub(crate) async fn load(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Latencies in microseconds, up to a minute, to two digits.
+/// Latencies in microseconds, up to a minute, with two significant digits.
 fn latencies() -> Result<Histogram<u64>> {
     Ok(Histogram::new_with_bounds(1, 60_000_000, 2)?)
 }

@@ -181,10 +181,11 @@ pub async fn run(plan: &Plan, volume: Volume) -> Result<Outcome, Box<dyn Error>>
     };
     let clients =
         [workload::writers(&setting), workload::readers(&setting), workload::feeds(&setting)];
+    let clients = workload::run(clients.into_iter().flatten().collect());
     let played = tokio::select! {
         biased;
         played = driver.play() => played,
-        () = workload::run(clients.into_iter().flatten().collect()) => Err("the clients ended".into()),
+        () = clients => Err("the clients ended".into()),
     };
     let calm_from = match played {
         Ok(calm_from) => Some(calm_from.duration_since(begun).as_micros() as u64),
@@ -337,8 +338,8 @@ impl<'a> Driver<'a> {
         if first.is_err() || first != last || first.as_ref().is_ok_and(|head| acknowledged > *head)
         {
             self.wrong.push(format!(
-                "after its disk failed, a server served posts up to {first:?}, then up to {last:?}, and {acknowledged} was \
-                 acknowledged"
+                "after its disk failed, a server served posts up to {first:?}, then up to \
+                 {last:?}, and {acknowledged} was acknowledged"
             ));
         }
     }

@@ -1,4 +1,4 @@
-//! A server in a process of its own, to be measured from outside.
+//! A server in its own process, to be measured from outside.
 
 use std::{
     env,
@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// Starts `server` of the same profile with an empty log in memory, and returns where it listens.
+/// Starts `server` of the same profile with an empty log in memory, and returns its address.
 pub(crate) fn start_server() -> Result<(Child, String), Box<dyn Error>> {
     let this = env::current_exe()?;
     let folder = this.parent().and_then(|examples| examples.parent()).ok_or("no target folder")?;
@@ -22,7 +22,7 @@ pub(crate) fn start_server() -> Result<(Child, String), Box<dyn Error>> {
     Ok((server, endpoint.to_owned()))
 }
 
-/// The memory that a process holds.
+/// The resident memory of a process.
 pub(crate) fn resident_kib(process: &Child) -> Result<u64, Box<dyn Error>> {
     let status = fs::read_to_string(format!("/proc/{}/status", process.id()))?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;

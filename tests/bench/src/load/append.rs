@@ -1,4 +1,5 @@
-//! The limit for uploads: batches of posts, each made durable before the next, in this process and without a network.
+//! The limit for uploads: batches of posts, each made durable before the next, in this process and
+//! without a network.
 
 use std::{
     fs::{self, OpenOptions},
@@ -24,7 +25,7 @@ mod stores;
 /// Posts that are made durable together.
 const BATCH: u64 = 512;
 
-/// What takes the batches.
+/// The target of the batches.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum Engine {
     /// A file, with append and fdatasync.
@@ -50,7 +51,8 @@ pub(super) fn append(options: &Options) -> Result<Figures> {
     Ok(Figures { bytes, ..figures })
 }
 
-/// The same batch again and again: a file does not look into it, and a limit shall not pay for making posts.
+/// The same batch again and again: a file does not look into it, and the limit must not include the
+/// time for making posts.
 fn raw(dir: &Path, batches: u64, latencies: &mut Histogram<u64>) -> Result<u64> {
     let batch = batch();
     let path = dir.join("append");

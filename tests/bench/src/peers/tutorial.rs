@@ -20,10 +20,10 @@ use crate::{
     },
 };
 
-/// A stream of responses, as the generated trait wants it.
+/// A stream of responses, as the generated trait requires it.
 pub(super) type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// Posts that a subscriber may lag behind before it loses some: the size that tutorials take.
+/// Posts that a subscriber may lag behind before it loses some: the usual size in tutorials.
 const FEED_CAPACITY: usize = 1024;
 
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(super) struct Tutorial {
     feed: broadcast::Sender<PostMessage>,
 }
 
-/// What was uploaded last, and who the users are.
+/// The last upload, and the names of the users.
 #[derive(Debug, Default)]
 pub(super) struct Stored {
     posts: Vec<PostMessage>,

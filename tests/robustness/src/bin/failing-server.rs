@@ -44,7 +44,12 @@ struct Cli {
     fault: Fault,
 
     /// The operation at which the fault happens: the Nth one at which it can, from 1.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(
+        long,
+        default_value_t = 1,
+        value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..),
+    )]
     nth: u64,
 }
 

@@ -145,7 +145,8 @@ impl PlainFeed {
                 },
                 () = sleep_until(act_at), if act => {
                     act_at = next_action(rng);
-                    if let ControlFlow::Break(end) = self.act(setting, call, &mut sender, rng).await {
+                    let acted = self.act(setting, call, &mut sender, rng).await;
+                    if let ControlFlow::Break(end) = acted {
                         return end;
                     }
                 }
@@ -284,7 +285,8 @@ impl LibraryFeed {
                 },
                 () = sleep_until(act_at), if act => {
                     act_at = next_action(rng);
-                    if let ControlFlow::Break(end) = self.act(setting, &call, &mut sender, rng).await {
+                    let acted = self.act(setting, &call, &mut sender, rng).await;
+                    if let ControlFlow::Break(end) = acted {
                         break end;
                     }
                 }

@@ -183,7 +183,8 @@ fn requests(
             Then::End => {}
             Then::Finish { post_count } => {
                 call.note(What::Finished { post_count: post_count.cast_unsigned() });
-                yield UploadPostsRequest { payload: Some(Payload::Finish(UploadFinish { post_count })) };
+                let finish = Payload::Finish(UploadFinish { post_count });
+                yield UploadPostsRequest { payload: Some(finish) };
             }
         }
     }
