@@ -1,17 +1,20 @@
-//! What Quartet's work costs, beside other servers and beside the limits.
+//! The cost of Quartet's work, beside other servers and beside the limits of the machine.
 //!
-//! `bench` starts a server and a load, each in a process of its own, for every subject of every work, round by round:
-//! A B C, A B C. It measures the CPU time of the server's process, because rates swing twofold on shared machines, and
-//! checks what the load received. `bench serve` is one of those servers, `bench load` one of those loads.
+//! For every subject of every work, `bench` starts a server and a load in separate processes, round
+//! by round: A B C, A B C. It measures the CPU time of the server's process, because rates vary by
+//! a factor of two on shared machines, and checks the data that the load received. `bench serve` is
+//! one of those servers, `bench load` one of those loads.
 //!
-//! Reading order: [`run`] starts and compares; [`load`] asks and checks; [`peers`] answer as tutorials do; [`posts`]
-//! are what all of them send.
+//! Reading order: [`run`] starts and compares; [`load`] sends requests and checks the answers;
+//! [`peers`] are servers as tutorials write them; [`posts`] are the posts of all of them.
 //!
-//! Not here: our own server. It is the binary `server` beside this one.
+//! Our own server is not here: it is the binary `server` beside this one.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use output::say;
 
 mod run;
 
@@ -21,19 +24,10 @@ mod posts;
 mod usage;
 mod wire;
 
-/// The contract, generated with prost's codec.
+mod error;
+mod output;
 #[allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::all)] // generated
-mod proto {
-    tonic::include_proto!("post.v1");
-
-    /// What code generators for other languages start from.
-    pub(crate) const DESCRIPTORS: &[u8] =
-        include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
-}
-
-/// A bench says what went wrong, and a person reads it.
-type Error = Box<dyn std::error::Error + Send + Sync>;
-type Result<T, E = Error> = std::result::Result<T, E>;
+mod proto;
 
 /// Compares Quartet with other servers and with the limits of the machine.
 #[derive(Debug, Parser)]
@@ -45,14 +39,14 @@ struct Cli {
     run: run::Options,
 }
 
-/// The processes that a run consists of, and a closer look at one of them.
+/// The processes of a run, and flame graphs of one of them.
 #[derive(Debug, Subcommand)]
 enum Part {
     /// Serve as one of the peers.
     Serve(peers::Options),
-    /// Put one load on a server and print what came of it as a line of JSON.
+    /// Put one load on a server and print the figures as a line of JSON.
     Load(load::Options),
-    /// Draw where the time of one subject goes.
+    /// Draw a flame graph of one subject.
     Flame(run::flame::Options),
 }
 
@@ -71,16 +65,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Progress goes to stderr: stdout is data.
-#[allow(clippy::print_stderr)] // no tracing here: a person watches
-fn say(line: &str) {
-    eprintln!("{line}");
-}
-
-/// The one line on stdout by which a process answers the one that started it.
-#[allow(clippy::print_stdout)] // it is data
-fn answer(line: &str) {
-    println!("{line}");
 }

@@ -1,18 +1,18 @@
-//! The run: every subject of every work, round by round, and what comes of it.
+//! The run: every subject of every work, round by round, and its report.
 
 use std::{env, fs, path::PathBuf, time::Instant};
 
-use clap::{Args, ValueEnum};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use clap::{Args, ValueEnum as _};
 
-use crate::{Result, say};
-use process::Folders;
+use crate::{error::Result, output::say};
+use folders::Folders;
 use results::Results;
 use toolchains::Built;
-use works::{Case, Scale};
+use works::{Case, Scale, Work};
 
 mod works;
 
+mod folders;
 mod process;
 mod toolchains;
 
@@ -23,41 +23,29 @@ mod plots;
 mod report;
 mod results;
 
-/// How much to run, and where to write what came of it.
+/// How much to run, and where to write the results.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The full form: more of everything, subjects that no goal names, five rounds. The quick one takes two minutes or
-    /// three on two cores.
+    /// Run the full form: more of everything, subjects without goals, five rounds. The quick form
+    /// takes two or three minutes on two cores.
     #[arg(long)]
     full: bool,
-    /// Only these works.
+    /// Run only these works.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Work>,
-    /// How often each subject has its turn.
+    /// Number of rounds.
     #[arg(long)]
     rounds: Option<usize>,
-    /// Where the table and the plots go.
+    /// Where to write the tables and the plots.
     #[arg(long, default_value = "docs/benchmarks")]
     out: PathBuf,
-    /// Our server's binary, if it is not the one beside this.
+    /// The server to test [default: the one beside this program].
     #[arg(long)]
     server: Option<PathBuf>,
 }
 
-/// What can be compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Work {
-    List,
-    Unary,
-    Upload,
-    Feed,
-    Idle,
-    Readers,
-    Chain,
-}
-
 pub(crate) fn run(options: &Options) -> Result<()> {
-    allow_many_connections()?;
+    process::allow_many_connections()?;
     let folders = Folders::find(options.server.clone())?;
     let scale = if options.full { Scale::FULL } else { Scale::QUICK };
     let works = Work::value_variants().iter();
@@ -75,7 +63,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for (work, cases) in &mut works {
         cases.retain(|case| case.can_run(&built));
         let rounds = options.rounds.unwrap_or(scale.rounds);
-        // What idle feeds hold does not swing.
+        // The memory of idle feeds does not vary.
         let rounds = if *work == Work::Idle { rounds.div_ceil(3) } else { rounds };
         for round in 1..=rounds {
             play(cases, round, &folders, &mut results)?;
@@ -90,13 +78,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let path = options.out.join("results.md");
     say(&format!("{} written after {:.0} s", path.display(), begun.elapsed().as_secs_f64()));
     Ok(())
-}
-
-/// The processes inherit how many files they may have open: every connection is one.
-fn allow_many_connections() -> Result<()> {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    Ok(setrlimit(Resource::Nofile, limit)?)
 }
 
 /// One round: A B C.

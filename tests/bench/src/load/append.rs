@@ -1,4 +1,5 @@
-//! The limit for uploads: batches of posts, each made durable before the next, in this process and without a network.
+//! The limit for uploads: batches of posts, each made durable before the next, in this process and
+//! without a network.
 
 use std::{
     fs::{self, OpenOptions},
@@ -7,33 +8,22 @@ use std::{
     time::Instant,
 };
 
-use clap::ValueEnum;
 use hdrhistogram::Histogram;
-use prost::Message as _;
 
-use super::{Options, latencies, list::expect};
+use super::{
+    latencies::latencies,
+    list::expect,
+    options::{Engine, Options},
+};
 use crate::{
-    Result, posts,
-    proto::PostMessage,
+    error::Result,
     usage::{Figures, Meter},
 };
+use batch::{BATCH, batch};
 
+mod batch;
 #[cfg(feature = "stores")]
 mod stores;
-
-/// Posts that are made durable together.
-const BATCH: u64 = 512;
-
-/// What takes the batches.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum Engine {
-    /// A file, with append and fdatasync.
-    Raw,
-    #[cfg(feature = "stores")]
-    Redb,
-    #[cfg(feature = "stores")]
-    Fjall,
-}
 
 pub(super) fn append(options: &Options) -> Result<Figures> {
     let batches = options.count.div_ceil(BATCH);
@@ -50,7 +40,8 @@ pub(super) fn append(options: &Options) -> Result<Figures> {
     Ok(Figures { bytes, ..figures })
 }
 
-/// The same batch again and again: a file does not look into it, and a limit shall not pay for making posts.
+/// The same batch again and again: a file does not look into it, and the limit must not include the
+/// time for making posts.
 fn raw(dir: &Path, batches: u64, latencies: &mut Histogram<u64>) -> Result<u64> {
     let batch = batch();
     let path = dir.join("append");
@@ -64,14 +55,4 @@ fn raw(dir: &Path, batches: u64, latencies: &mut Histogram<u64>) -> Result<u64> 
     let bytes = batches * batch.len() as u64;
     expect("the length of the file", fs::metadata(&path)?.len(), bytes)?;
     Ok(bytes)
-}
-
-fn batch() -> Vec<u8> {
-    let (mut bytes, mut post) = (Vec::new(), PostMessage::default());
-    for index in 0..BATCH {
-        posts::fill(index, &mut post);
-        post.create_time = Some(posts::create_time());
-        bytes.extend_from_slice(&post.encode_to_vec());
-    }
-    bytes
 }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::tutorial::{Responses, Stored};
+use super::stored::{Responses, Stored};
 use crate::proto::{ListPostsResponse, PostMessage};
 
 /// Posts in a message of the batched list: as many as ours.
@@ -19,7 +19,8 @@ pub(super) enum Style {
     AsyncStream,
     /// The same with a batch per message.
     Batched,
-    /// A spawned task that sends one post per message through a channel of four: what most tutorials show.
+    /// A spawned task that sends one post per message through a channel of four, as most tutorials
+    /// do.
     Mpsc4,
 }
 

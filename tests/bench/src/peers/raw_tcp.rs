@@ -1,6 +1,6 @@
-//! The limit for lists: posts that are encoded already, written 64 KiB at a time to a bare TCP connection.
+//! The limit for lists: encoded posts, written 64 KiB at a time to a bare TCP connection.
 //!
-//! Who connects gets all of them, each behind a header as gRPC's.
+//! Every connection receives all of them, each behind a header like gRPC's.
 
 use std::sync::Arc;
 
@@ -10,9 +10,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::POSTS;
-use crate::{Result, posts, proto::PostMessage, wire::put_frame};
+use crate::{error::Result, posts, proto::PostMessage, wire::put_frame};
 
+/// Posts that the raw server makes itself. The others are filled by an upload.
+pub(crate) const POSTS: u64 = 100_000;
 const WRITE: usize = 64 * 1024;
 
 pub(super) async fn serve(listener: &TcpListener, frames: Vec<Vec<u8>>) -> Result<()> {
@@ -22,7 +23,7 @@ pub(super) async fn serve(listener: &TcpListener, frames: Vec<Vec<u8>>) -> Resul
         let (stream, _) = listener.accept().await?;
         let frames = frames.clone();
         connections.spawn(async move {
-            // The load notices a connection that breaks.
+            // An error is ignored: the load notices a broken connection.
             let _ = send(stream, &frames).await;
         });
     }

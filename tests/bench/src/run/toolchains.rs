@@ -1,9 +1,12 @@
-//! Peers of other languages, each built when its toolchain is there. What cannot be built is named and left out.
+//! Peers in other languages, each built if its toolchain is present. Peers that cannot be built are
+//! reported and left out.
 
-use std::{fs, path::Path, process::Command};
+use std::process::Command;
 
-use super::process::Folders;
-use crate::{Result, say};
+use super::folders::Folders;
+use crate::{error::Result, output::say};
+
+mod steps;
 
 mod cpp;
 mod go;
@@ -28,7 +31,7 @@ impl Foreign {
         }
     }
 
-    /// Builds it and says which versions it is of.
+    /// Builds the peer and returns its versions.
     fn build(self, folders: &Folders) -> Result<String> {
         match self {
             Foreign::GrpcGo => go::grpc(folders),
@@ -53,12 +56,12 @@ impl Foreign {
     }
 }
 
-/// What could be built, with its versions.
+/// The peers that could be built, with their versions.
 #[derive(Debug, Default)]
 pub(super) struct Built(Vec<(Foreign, String)>);
 
 impl Built {
-    /// Builds each of these that it can, once.
+    /// Tries to build each of these once.
     pub(super) fn of(wanted: impl Iterator<Item = Foreign>, folders: &Folders) -> Self {
         let (mut tried, mut built) = (Vec::new(), Vec::new());
         for foreign in wanted {
@@ -81,30 +84,4 @@ impl Built {
     pub(super) fn versions(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(_, version)| version.as_str())
     }
-}
-
-/// The sources of a peer.
-fn sources(name: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../peers").join(name)
-}
-
-/// What a command says, if it succeeds.
-fn output(command: &mut Command) -> Result<String> {
-    let output = command.output().map_err(|error| {
-        format!("{} cannot be run: {error}", command.get_program().to_string_lossy())
-    })?;
-    if !output.status.success() {
-        let why = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("{command:?}: {why}").into());
-    }
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-}
-
-/// Does what takes long again only if what it depends on has changed, which the file `mark` remembers.
-fn once(mark: &Path, depends_on: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
-    if fs::read_to_string(mark).is_ok_and(|it| it == depends_on) {
-        return Ok(());
-    }
-    work()?;
-    Ok(fs::write(mark, depends_on)?)
 }

@@ -1,4 +1,4 @@
-//! The peer in Python, with grpcio in a virtual environment of its own.
+//! The peer in Python, with grpcio in its own virtual environment.
 
 use std::{
     fs,
@@ -6,8 +6,8 @@ use std::{
     process::Command,
 };
 
-use super::{Folders, once, output, sources};
-use crate::{Result, proto::DESCRIPTORS, say};
+use super::steps::{once, output, sources};
+use crate::{error::Result, output::say, proto::DESCRIPTORS, run::folders::Folders};
 
 pub(super) fn build(folders: &Folders) -> Result<String> {
     let version = output(Command::new("python3").arg("--version"))?;

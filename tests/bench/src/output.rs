@@ -1,0 +1,13 @@
+//! What the bench prints.
+
+/// Progress goes to stderr: stdout is data.
+#[allow(clippy::print_stderr)] // no tracing here: a person watches
+pub(crate) fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+/// The one line on stdout by which a process answers the one that started it.
+#[allow(clippy::print_stdout)] // it is data
+pub(crate) fn answer(line: &str) {
+    println!("{line}");
+}
