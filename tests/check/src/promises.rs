@@ -36,7 +36,7 @@ pub enum Promise {
     Durable,
     /// One `post_id` is stored at most once, and only posts that were sent are stored.
     ExactlyOnce,
-    /// The posts that one call newly stores stand in the log in the order sent.
+    /// The posts that one call newly stores are in the log in the order sent.
     WritersOrder,
     /// A post acknowledged before another was first sent has the smaller sequence.
     RealTime,
