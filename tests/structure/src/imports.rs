@@ -123,7 +123,7 @@ impl Modules {
                 continue;
             };
             let name = name.to_string();
-            let child = [module, &[name.clone()]].concat();
+            let child = [module, std::slice::from_ref(&name)].concat();
             match body {
                 TokenTree::Group(body) => {
                     self.scan(child, file, &folder.join(&name), body.stream())?;
