@@ -32,14 +32,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("descriptors.bin"), compiler(&PROTOS)?.encode_file_descriptor_set())?;
 
     let descriptors = compiler(&files)?.file_descriptor_set();
-    let clients = tonic_prost_build::configure().build_server(false).service_generator();
+    let clients = tonic_prost_build::configure().build_server(false).build_transport(is_plain());
+    let clients = clients.service_generator();
     Config::new()
         .extern_path(".google.rpc", "::tonic_types::pb")
         .service_generator(Box::new(Services { clients }))
         .compile_fds(descriptors.clone())?;
     fs::write(out.join("methods.rs"), method_table(&descriptors.file)?)?;
-    plain(compiler(&PROTOS[..1])?.file_descriptor_set(), out.join("plain"))?;
+    if is_plain() {
+        plain(compiler(&PROTOS[..1])?.file_descriptor_set(), out.join("plain"))?;
+    }
     Ok(())
+}
+
+/// Whether the feature `plain` is on.
+fn is_plain() -> bool {
+    env::var_os("CARGO_FEATURE_PLAIN").is_some()
 }
 
 /// The Post service as tonic generates it, for examples that show tonic alone.

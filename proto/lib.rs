@@ -30,6 +30,7 @@ pub mod post {
 
 /// The server of the Post service as tonic generates it. The examples that show tonic alone use it;
 /// the suite's own server is [`post::v1::post_service_server`].
+#[cfg(feature = "plain")]
 #[allow(missing_docs, clippy::all)] // the members that the generators add
 pub mod plain {
     include!(concat!(env!("OUT_DIR"), "/plain/post.v1.rs"));

@@ -1,4 +1,5 @@
-//! Authentication and authorization: every method with every kind of credentials, and whose posts somebody may write.
+//! Authentication and authorization: every method with every kind of credentials, and which user's
+//! posts a caller may write.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +25,7 @@ use crate::support::{
     post, refusal, soon, upload_of,
 };
 
-/// How a call ends that says nothing, or `OK` if an answer begins. Then the reason.
+/// The code with which an empty call ends, or `OK` once a response begins; then the reason.
 type Outcome = (Code, String);
 
 fn outcome(status: &Status) -> Outcome {
@@ -65,7 +66,7 @@ async fn call(channel: &Channel, path: &str) -> Outcome {
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
-/// All methods, the scopes that they ask for, and what an empty message leads to.
+/// All methods, the scopes that they require, and the outcome of an empty message.
 fn methods() -> Vec<(&'static str, &'static [Scope], Code)> {
     use Code::{InvalidArgument, Ok};
     use Scope::{PostsRead, PostsWrite, UsersRead};
@@ -88,7 +89,7 @@ fn methods() -> Vec<(&'static str, &'static [Scope], Code)> {
     ]
 }
 
-/// All kinds of tokens, and why they are refused, if they are.
+/// All kinds of tokens, each with the reason of its refusal, or "" if it is accepted.
 fn tokens(authority: &Authority) -> BTreeMap<&'static str, (Option<String>, &'static str)> {
     let good = authority.claims("1", &Scope::ALL, 3600);
     let token = |key: &str, value: serde_json::Value| {
@@ -114,17 +115,17 @@ fn tokens(authority: &Authority) -> BTreeMap<&'static str, (Option<String>, &'st
         ("wrong issuer", (token("iss", "others".into()), reason::TOKEN_INVALID)),
         ("no user", (token("sub", "".into()), reason::TOKEN_INVALID)),
         ("not yet valid", (token("nbf", (now() + 60).into()), reason::TOKEN_INVALID)),
-        ("nbf is no time", (token("nbf", "soon".into()), reason::TOKEN_INVALID)),
+        ("nbf is not a time", (token("nbf", "soon".into()), reason::TOKEN_INVALID)),
         ("expired", (token("exp", (now() - 1).into()), reason::TOKEN_EXPIRED)),
         ("no expiry", (token("exp", serde_json::Value::Null), reason::TOKEN_INVALID)),
         ("wrong scope", (token("scope", "posts.delete".into()), reason::SCOPE_MISSING)),
     ])
 }
 
-/// What a method answers to a token that is refused for this reason.
+/// The answer of a method to a token that is refused for this reason.
 fn expected(path: &str, scopes: &[Scope], let_in: Code, refused: &str) -> Outcome {
     let refused = match refused {
-        _ if path.starts_with("/grpc.health.") => "", // open to all
+        _ if path.starts_with("/grpc.health.") => "", // no token required
         reason::SCOPE_MISSING if scopes.is_empty() => "",
         refused => refused,
     };
@@ -149,7 +150,7 @@ async fn check_matrix(transport: &str, authority: &Authority, channel: Channel, 
     for (kind, (token, refused)) in tokens(authority) {
         let refused = if kind == "none" { without } else { refused };
         for (path, scopes, let_in) in methods() {
-            // Credentials of their own: those whose token was refused do not send it again.
+            // Each token has its own credentials: a client does not send a refused token again.
             let channel = match &token {
                 Some(token) => with_token(channel.clone(), token),
                 None => channel.clone(),
@@ -176,7 +177,7 @@ async fn every_method_with_every_token_over_every_transport_is_answered_as_the_t
     let config = Config { tls: authority.mutual_tls(), ..authority.token_config() };
     let mutual = TestServer::with(config).await;
     let certified = mutual.tls_channel(&authority.certified_client());
-    // Without a token, the certificate says who calls and what they may do.
+    // Without a token, the certificate determines the caller and its scopes.
     check_matrix("mTLS", &authority, certified, "").await;
 
     for (kind, (token, _)) in tokens(&authority) {
@@ -194,22 +195,22 @@ async fn every_method_with_every_token_over_every_transport_is_answered_as_the_t
 }
 
 #[tokio::test]
-async fn with_certificates_alone_tokens_are_not_looked_at() {
+async fn with_certificates_alone_tokens_are_ignored() {
     let authority = Authority::new();
     let config = Config { tls: authority.mutual_tls(), ..Config::ephemeral() };
     let server = TestServer::with(config).await;
     let channel = server.tls_channel(&authority.certified_client());
     let refused = upload_as(with_token(channel.clone(), "x"), &["", "1", "2"]).await;
     assert_eq!(refused, [(2, reason::OTHER_USER.to_owned())]);
-    assert_eq!(call(&channel, REFLECTION).await.0, Code::InvalidArgument, "it is let in");
+    assert_eq!(call(&channel, REFLECTION).await.0, Code::InvalidArgument, "the caller is admitted");
 }
 
 #[tokio::test]
-async fn no_spelling_of_a_path_gets_past_the_table() {
+async fn no_spelling_of_a_path_bypasses_authorization() {
     let authority = Authority::new();
     let server = TestServer::with(authority.token_config()).await;
-    let nobody = server.plain_channel();
-    let somebody = with_token(nobody.clone(), &authority.token("1", 60));
+    let anonymous = server.plain_channel();
+    let authenticated = with_token(anonymous.clone(), &authority.token("1", 60));
     for path in [
         "//post.v1.PostService/ListPosts",
         "/post.v1.PostService//ListPosts",
@@ -228,16 +229,16 @@ async fn no_spelling_of_a_path_gets_past_the_table() {
         "/",
     ] {
         let missing = (Code::Unauthenticated, reason::CREDENTIALS_MISSING.to_owned());
-        assert_eq!(call(&nobody, path).await, missing, "{path}");
+        assert_eq!(call(&anonymous, path).await, missing, "{path}");
         let unknown = (Code::Unimplemented, reason::UNKNOWN_METHOD.to_owned());
-        assert_eq!(call(&somebody, path).await, unknown, "{path}");
+        assert_eq!(call(&authenticated, path).await, unknown, "{path}");
     }
     let query = "/post.v1.PostService/ListPosts?x=/grpc.health.v1.Health/Check";
-    assert_eq!(call(&nobody, query).await.1, reason::CREDENTIALS_MISSING);
+    assert_eq!(call(&anonymous, query).await.1, reason::CREDENTIALS_MISSING);
 }
 
 #[tokio::test]
-async fn health_and_reflection_are_open_or_closed_by_a_flag_each() {
+async fn flags_open_or_close_health_and_reflection_separately() {
     let authority = Authority::new();
     let auth = AuthFlags {
         health_access: Access::Closed,
@@ -245,15 +246,19 @@ async fn health_and_reflection_are_open_or_closed_by_a_flag_each() {
         ..authority.auth()
     };
     let server = TestServer::with(Config { auth, ..Config::ephemeral() }).await;
-    let nobody = server.plain_channel();
+    let anonymous = server.plain_channel();
     let missing = (Code::Unauthenticated, reason::CREDENTIALS_MISSING.to_owned());
-    assert_eq!(call(&nobody, WATCH).await, missing);
-    assert_eq!(call(&nobody, REFLECTION).await.0, Code::InvalidArgument, "it is let in");
-    let somebody = with_token(nobody, &authority.sign(&authority.claims("1", &[], 60)));
-    assert_eq!(call(&somebody, WATCH).await.0, Code::Ok);
+    assert_eq!(call(&anonymous, WATCH).await, missing);
+    assert_eq!(
+        call(&anonymous, REFLECTION).await.0,
+        Code::InvalidArgument,
+        "the caller is admitted"
+    );
+    let authenticated = with_token(anonymous, &authority.sign(&authority.claims("1", &[], 60)));
+    assert_eq!(call(&authenticated, WATCH).await.0, Code::Ok);
 }
 
-/// The posts of an upload as so many users that are refused: their index and why.
+/// Uploads one post for each of these users and returns the refused ones: index and reason.
 async fn upload_as(channel: Channel, users: &[&str]) -> Vec<(i64, String)> {
     let of = |(n, user): (usize, &&str)| PostMessage {
         user_id: (*user).to_owned(),
@@ -262,7 +267,7 @@ async fn upload_as(channel: Channel, users: &[&str]) -> Vec<(i64, String)> {
     let posts: Vec<_> = users.iter().enumerate().map(of).collect();
     let mut client = PostServiceClient::new(channel);
     let response = soon(client.upload_posts(upload_of(posts))).await.unwrap().into_inner();
-    assert!(response.complete, "the rest of the upload goes on");
+    assert!(response.complete, "a reject does not end the upload");
     let rejects = response.rejects.iter();
     rejects
         .map(|reject| {
@@ -305,7 +310,7 @@ async fn a_caller_writes_only_as_itself_in_an_upload_and_in_a_feed() {
 }
 
 #[tokio::test]
-async fn a_token_is_sent_over_plaintext_only_if_somebody_says_so() {
+async fn a_token_is_sent_over_plaintext_only_if_a_flag_allows_it() {
     let server = TestServer::start().await;
     let flags = |insecure_token| quartet_client::command::TokenFlags {
         token: Some("x".parse().unwrap()),
@@ -324,7 +329,7 @@ async fn a_token_is_sent_over_plaintext_only_if_somebody_says_so() {
 }
 
 #[tokio::test]
-async fn keys_can_be_replaced_and_the_tokens_of_those_that_are_gone_are_refused() {
+async fn keys_can_be_replaced_and_tokens_of_removed_keys_are_refused() {
     let (authority, next) = (Authority::new(), Authority::new());
     let server = TestServer::with(authority.token_config()).await;
     let path = "/post.v1.PostService/ListPosts";
@@ -343,7 +348,7 @@ async fn keys_can_be_replaced_and_the_tokens_of_those_that_are_gone_are_refused(
     let [both, last] = [keys(&[&authority, &next]), keys(&[&next])];
     for (set, [of_old, of_new]) in [
         (both.as_str(), ["", ""]),
-        ("{", ["", ""]), // it stays as it was
+        ("{", ["", ""]), // an unreadable file changes nothing
         (last.as_str(), [reason::TOKEN_INVALID, ""]),
     ] {
         std::fs::write(authority.file("jwks.json"), set).unwrap();
@@ -354,7 +359,7 @@ async fn keys_can_be_replaced_and_the_tokens_of_those_that_are_gone_are_refused(
                 if seen == [of_old, of_new] {
                     return;
                 }
-                assert_eq!(seen[0], "", "the old key stays until it is taken out");
+                assert_eq!(seen[0], "", "the old key is valid until it is removed");
                 tokio::task::yield_now().await;
             }
         })
@@ -362,9 +367,10 @@ async fn keys_can_be_replaced_and_the_tokens_of_those_that_are_gone_are_refused(
     }
 }
 
-/// The names of a request's headers take room too; a token of the largest size that fits is still looked at.
+/// The names of a request's headers count towards the limit too, so this is about the longest token
+/// that fits.
 #[tokio::test]
-async fn a_token_of_any_size_is_refused_and_never_costs_the_server_more() {
+async fn an_invalid_token_of_the_largest_size_that_fits_is_still_checked() {
     let authority = Authority::new();
     let server = TestServer::with(authority.token_config()).await;
     let long = "x".repeat(12 * 1024);

@@ -1,4 +1,4 @@
-//! Authors: the Post service asks the User service, seldom, and survives its absence.
+//! Authors: the Post service calls the User service seldom, and survives its absence.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::support::{
     list, listed, next, page, post, upload,
 };
 
-/// A Post service over a log with a post of each of these users, which were stored when User was up.
+/// A Post service whose log has one post of each of these users, stored while User was up.
 struct Setup {
     server: TestServer,
     users: CountingUsers,
@@ -52,7 +52,7 @@ fn refuses() -> Mood {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_is_asked_for_once_in_60_s_and_never_once_per_post() {
+async fn a_name_is_fetched_once_in_60_s_and_never_once_per_post() {
     let setup = Setup::with_posts_of(&["7"; 900]).await;
     for _ in 0..5 {
         assert_eq!(setup.authors().await.unwrap(), vec!["name of 7"; 900]);
@@ -74,7 +74,7 @@ async fn many_readers_share_one_call_in_flight() {
     let readers = join_all((0..20).map(|_| setup.authors()));
     let answer = async {
         setup.users.called("7", 1).await;
-        tokio::time::sleep(Duration::from_secs(1)).await; // all of them wait by now
+        tokio::time::sleep(Duration::from_secs(1)).await; // all readers wait by now
         setup.users.set(Mood::Answers);
     };
     let (answers, ()) = tokio::join!(readers, answer);
@@ -104,7 +104,7 @@ async fn a_reader_that_leaves_does_not_take_the_answer_from_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_hangs_ends_after_2_s_for_all_who_wait() {
+async fn a_hanging_call_to_user_ends_after_2_s_for_every_waiting_reader() {
     let setup = Setup::with_posts_of(&["7"]).await;
     setup.users.set(Mood::Hangs);
     let since = Instant::now();
@@ -135,7 +135,7 @@ async fn a_missing_name_ends_readers_unavailable_and_a_resume_skips_nothing() {
     let fed = feed.until_end().await;
     assert_refused(fed, Code::Unavailable, reason::USER_SERVICE_UNAVAILABLE);
     assert!(feed.received().sequences().is_empty());
-    assert_eq!(feed.received().position(), 0, "no position past what was not sent");
+    assert_eq!(feed.received().position(), 0, "no position past an unsent post");
 
     setup.users.set(Mood::Answers);
     let mut stream = list(&mut client, request).await.unwrap();
@@ -150,7 +150,7 @@ async fn a_missing_name_ends_readers_unavailable_and_a_resume_skips_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn names_that_are_known_go_on_while_user_is_down_and_nobody_waits_for_them() {
+async fn known_names_are_served_without_delay_while_user_is_down() {
     let setup = Setup::with_posts_of(&["7"]).await;
     setup.authors().await.unwrap();
     for mood in [refuses(), Mood::Hangs] {
@@ -160,7 +160,7 @@ async fn names_that_are_known_go_on_while_user_is_down_and_nobody_waits_for_them
         assert_eq!(setup.authors().await.unwrap(), ["name of 7"]);
         assert!(since.elapsed() < Duration::from_millis(100), "{:?}", since.elapsed());
     }
-    // A writer whose name is known goes on too.
+    // A writer whose name is known can publish too.
     let mut feed = Feed::open(&mut setup.server.posts()).await;
     feed.publish(PostMessage { user_id: "7".to_owned(), ..post("new", &[]) }).await;
     assert_eq!(feed.receipt().await.sequence, 2);
@@ -169,7 +169,7 @@ async fn names_that_are_known_go_on_while_user_is_down_and_nobody_waits_for_them
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_publish_of_a_writer_that_cannot_be_checked_gets_no_receipt() {
+async fn a_publish_whose_user_cannot_be_checked_gets_no_receipt() {
     let setup = Setup::with_posts_of(&["7"]).await;
     setup.authors().await.unwrap();
     setup.users.set(refuses());
@@ -179,13 +179,17 @@ async fn a_publish_of_a_writer_that_cannot_be_checked_gets_no_receipt() {
     let end = feed.until_end().await;
     assert_refused(end, Code::Unavailable, reason::USER_SERVICE_UNAVAILABLE);
     let receipts: Vec<_> = feed.receipts().iter().map(|receipt| receipt.sequence).collect();
-    assert_eq!(receipts, [2], "the receipt that was owed comes first");
+    assert_eq!(receipts, [2], "the owed receipt comes first");
 
     let mine = [post("three", &[]), PostMessage { user_id: "8".to_owned(), ..post("four", &[]) }];
     let uploaded = upload(&mut setup.server.posts(), mine.map(by_seven_first())).await;
     assert_refused(uploaded, Code::Unavailable, reason::USER_SERVICE_UNAVAILABLE);
     setup.users.set(Mood::Answers);
-    assert_eq!(setup.authors().await.unwrap().len(), 3, "what came before is stored");
+    assert_eq!(
+        setup.authors().await.unwrap().len(),
+        3,
+        "the post before the refused one is stored"
+    );
     setup.server.stop().await;
 
     fn by_seven_first() -> impl FnMut(PostMessage) -> PostMessage {
@@ -197,16 +201,16 @@ async fn a_publish_of_a_writer_that_cannot_be_checked_gets_no_receipt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn posts_of_a_user_that_user_does_not_know_have_an_empty_author() {
+async fn posts_of_an_unknown_user_have_an_empty_author() {
     let setup = Setup::with_posts_of(&["7", "nobody", "8"]).await;
     assert_eq!(setup.authors().await.unwrap(), ["name of 7", "", "name of 8"]);
     setup.authors().await.unwrap();
-    assert_eq!(setup.users.calls("nobody"), 1, "that is an answer too, and it is kept");
+    assert_eq!(setup.users.calls("nobody"), 1, "NOT_FOUND is cached too");
     setup.server.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_of_user_is_not_passed_through() {
+async fn a_status_from_the_user_service_is_not_passed_on() {
     let setup = Setup::with_posts_of(&["7"]).await;
     let mut downstream = Status::permission_denied("a secret of the User service");
     downstream.metadata_mut().insert("x-secret", "yes".parse().unwrap());
@@ -218,7 +222,7 @@ async fn a_status_of_user_is_not_passed_through() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_user_service_that_hangs_is_asked_for_a_stale_name_by_one_call_in_7_s() {
+async fn while_user_hangs_a_stale_name_costs_one_call_in_7_s() {
     let setup = Setup::with_posts_of(&["7"]).await;
     setup.authors().await.unwrap();
     setup.users.set(Mood::Hangs);
@@ -233,12 +237,12 @@ async fn a_user_service_that_hangs_is_asked_for_a_stale_name_by_one_call_in_7_s(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_name_shows_on_a_stream_that_goes_on_once_the_old_one_is_60_s_old() {
+async fn an_open_stream_shows_a_new_name_once_the_old_one_is_60_s_old() {
     let setup = Setup::with_posts_of(&[]).await;
     let mut feed = Feed::joined_to(&mut setup.server.posts(), &["a"]).await;
     for (n, name) in ["first", "second", "third"].into_iter().enumerate() {
         setup.users.set(Mood::Renames(name));
-        // The post that finds the old name stale still has it.
+        // The post that finds the old name stale is still sent with it.
         feed.publish(PostMessage { user_id: "7".to_owned(), ..post(format!("a{n}"), &["a"]) })
             .await;
         feed.until_post(&format!("a{n}")).await;

@@ -24,7 +24,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn the_headers_of_a_feed_come_before_anything_is_asked() {
+async fn the_headers_of_a_feed_come_before_its_first_request() {
     let server = TestServer::start().await;
     let mut feed = Feed::open(&mut server.posts()).await; // waits for the headers and sends nothing
     feed.join(&["a"]).await;
@@ -33,7 +33,7 @@ async fn the_headers_of_a_feed_come_before_anything_is_asked() {
 }
 
 #[tokio::test]
-async fn a_first_join_without_a_start_is_from_now_on() {
+async fn a_first_join_without_a_start_begins_at_the_head() {
     let server = TestServer::start().await;
     let mut client = server.posts();
     upload(&mut client, posts("old", 3, &["a"])).await.unwrap();
@@ -49,7 +49,7 @@ async fn a_first_join_without_a_start_is_from_now_on() {
 }
 
 #[tokio::test]
-async fn a_feed_says_once_that_it_has_caught_up_and_then_goes_on() {
+async fn a_feed_says_once_that_it_has_caught_up_and_stays_open() {
     let server = TestServer::start().await;
     let mut client = server.posts();
     upload(&mut client, posts("old", 700, &["a"])).await.unwrap();
@@ -67,7 +67,7 @@ async fn a_feed_says_once_that_it_has_caught_up_and_then_goes_on() {
 }
 
 #[tokio::test]
-async fn joined_and_left_name_all_that_is_followed_in_order() {
+async fn joined_and_left_list_every_followed_tag_in_order() {
     let server = TestServer::start().await;
     let mut feed = Feed::open(&mut server.posts()).await;
     let steps: [(Asked, &[&str], bool); 7] = [
@@ -151,13 +151,13 @@ async fn publishing_needs_no_join() {
     assert_eq!(feed.receipt().await.sequence, 1);
     feed.half_close();
     feed.until_end().await.unwrap();
-    assert!(feed.received().sequences().is_empty(), "who joined nothing receives no posts");
+    assert!(feed.received().sequences().is_empty(), "a feed without a join receives no posts");
     assert!(feed.bookmarks().last().unwrap().caught_up);
     server.stop().await;
 }
 
 #[tokio::test]
-async fn there_is_one_receipt_per_publish_in_publish_order_and_refusals_are_final_ones() {
+async fn there_is_one_receipt_per_publish_in_publish_order_and_refusals_are_final() {
     let server = TestServer::start().await;
     let mut client = server.posts();
     let mut feed = Feed::open(&mut client).await;
@@ -236,7 +236,7 @@ async fn a_feed_follows_at_most_1024_tags() {
     let mut feed = Feed::open(&mut server.posts()).await;
     feed.send(names(0..limits::FEED_TAGS)).await;
     assert_eq!(feed.joined().await.tags.len(), limits::FEED_TAGS);
-    feed.send(names(0..10)).await; // no new ones
+    feed.send(names(0..10)).await; // already followed
     feed.send(names(2000..2001)).await;
     let status =
         assert_refused(feed.until_end().await, Code::InvalidArgument, reason::INVALID_REQUEST);
@@ -249,7 +249,7 @@ async fn a_feed_follows_at_most_1024_tags() {
 }
 
 #[tokio::test]
-async fn a_request_that_asks_for_nothing_is_invalid() {
+async fn an_empty_or_contradictory_request_is_invalid() {
     let server = TestServer::start().await;
     let both_starts = JoinTags {
         all_tags: true,
@@ -291,7 +291,7 @@ async fn an_unset_payload_ends_a_feed_after_the_receipts_that_it_owes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_most_64_receipts_are_owed_and_then_the_server_stops_reading() {
+async fn the_server_stops_reading_while_it_owes_64_receipts() {
     let log = Arc::new(FakeLog::default());
     let (users, _serving) = CountingUsers::default().serve();
     let server = TestServer::of_parts(log.clone(), users);
@@ -302,7 +302,7 @@ async fn at_most_64_receipts_are_owed_and_then_the_server_stops_reading() {
             feed.publish(large(n)).await;
         }
     };
-    // The client's window, 512 KiB, is full at some point, because nobody reads its requests any more.
+    // The client's window of 512 KiB fills up at some point, because the server stops reading.
     assert!(tokio::time::timeout(crate::support::SOON / 2, publishing).await.is_err());
     assert_eq!(log.held(), limits::OWED_RECEIPTS);
     log.release().await;
@@ -319,7 +319,7 @@ async fn at_most_64_receipts_are_owed_and_then_the_server_stops_reading() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_publishes_without_reading_stops_itself_and_nobody_else() {
+async fn a_client_that_publishes_without_reading_blocks_only_itself() {
     let server = TestServer::in_memory().await;
     let mut reckless = Feed::open(&mut PostServiceClient::new(server.narrow_channel())).await;
     reckless.send(join_all()).await;
@@ -334,7 +334,7 @@ async fn a_client_that_publishes_without_reading_stops_itself_and_nobody_else() 
     other.publish(post("other", &["a"])).await;
     other.until_post("other").await;
 
-    // It goes on once it reads, and nothing is lost: neither posts nor receipts.
+    // The feed continues once its client reads, and neither posts nor receipts are lost.
     reckless.half_close();
     reckless.until_end().await.unwrap();
     let log = read_log(&mut server.posts()).await;
@@ -345,7 +345,7 @@ async fn a_client_that_publishes_without_reading_stops_itself_and_nobody_else() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_sees_a_post_or_its_receipt_before_it_is_on_disk() {
+async fn no_client_sees_a_post_or_its_receipt_before_it_is_on_disk() {
     let log = Arc::new(FakeLog::default());
     let (users, _serving) = CountingUsers::default().serve();
     let server = TestServer::of_parts(log.clone(), users);
@@ -367,7 +367,7 @@ async fn nobody_sees_a_post_or_its_receipt_before_it_is_on_disk() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_while_posts_go_out_is_internal_for_that_feed_and_the_server_lives_on() {
+async fn a_panic_while_sending_posts_ends_only_that_feed_and_is_internal() {
     let log = Arc::new(FakeLog::default());
     let (users, _serving) = CountingUsers::default().serve();
     let server = TestServer::of_parts(log.clone(), users);
@@ -389,7 +389,7 @@ enum Step {
     Leave(Vec<String>),
     LeaveAll,
     Publish(Vec<String>),
-    /// Reads an event, if one comes.
+    /// Reads an event, if one is ready.
     Read,
 }
 
@@ -406,7 +406,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
-/// What a feed shall answer to its joins and leaves.
+/// What a feed must answer to its joins and leaves.
 #[derive(Default)]
 struct Model {
     tags: std::collections::BTreeSet<String>,
@@ -416,7 +416,7 @@ struct Model {
 }
 
 impl Model {
-    /// The request of a step that is allowed now.
+    /// The request for a step, if the step is allowed now.
     fn ask(&mut self, step: Step) -> Option<Asked> {
         let asked = match step {
             Step::Read => return None,

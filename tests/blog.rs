@@ -1,4 +1,5 @@
-//! The blog's own names, `/v1.user.User/*` and `/v1.post.Post/*`: its programs work against this server.
+//! The blog's own names, `/v1.user.User/*` and `/v1.post.Post/*`: its programs work against this
+//! server.
 
 use prost::Message;
 use quartet::{
@@ -18,7 +19,7 @@ use crate::support::{
     TestServer, assert_refused, large_post, post_ids, posts, read_log, sequence, soon, upload,
 };
 
-/// Calls a unary method by its name, as a client generated from the blog's protos would.
+/// Calls a unary method by name, as a client generated from the blog's protos would.
 async fn call<Q, A>(channel: Channel, path: &'static str, request: Q) -> Result<A, Status>
 where
     Q: Message + Send + Sync + 'static,

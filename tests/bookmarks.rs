@@ -1,4 +1,5 @@
-//! Bookmarks: silence, posts passed over, and what a position stands for. Time is paused: nothing waits for real.
+//! Bookmarks: silence, skipped posts, and what a position covers. Time is paused: no test really
+//! waits.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::support::{
     post, posts, read_log, sequence, strings, upload,
 };
 
-/// What a reader that examines 1,024 posts at a time may pass over beyond the limit.
+/// Posts that a reader may skip beyond the limit, because it examines 1,024 at a time.
 const ONE_READ: i64 = 1024;
 
 fn followed(tags: &[&str]) -> ListPostsRequest {
@@ -41,7 +42,7 @@ async fn a_followed_list_sends_a_bookmark_after_15_s_of_silence() {
         upload(&mut client, [post(format!("p{n}"), &["unheard"])]).await.unwrap();
         let bookmark = next(&mut stream).await;
         assert!(bookmark.post_messages.is_empty() && !bookmark.snapshot_complete);
-        assert_eq!(sequence(&bookmark.position), n + 1, "it covers what does not match");
+        assert_eq!(sequence(&bookmark.position), n + 1, "it covers posts that do not match");
         assert!(is_15_s(since.elapsed()), "{:?}", since.elapsed());
         since = Instant::now();
     }
@@ -65,14 +66,15 @@ async fn a_feed_sends_a_bookmark_after_15_s_without_a_message() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_feed_that_joined_nothing_sends_bookmarks_too() {
+async fn a_feed_without_a_join_sends_bookmarks_too() {
     let server = TestServer::in_memory().await;
     upload(&mut server.posts(), posts("p", 3, &["a"])).await.unwrap();
     let mut feed = Feed::open(&mut server.posts()).await;
     let since = Instant::now();
     let bookmark = feed.bookmark().await;
     assert!(is_15_s(since.elapsed()) && !bookmark.caught_up);
-    // It may still join from the oldest post, and nothing at or before a bookmark may follow it.
+    // The feed may still join from the oldest post, and nothing at or before a bookmark may follow
+    // the bookmark.
     feed.join_all_from_oldest().await;
     assert!(sequence(&bookmark.position) <= sequence(&feed.joined().await.position));
     feed.half_close();
@@ -81,16 +83,16 @@ async fn a_feed_that_joined_nothing_sends_bookmarks_too() {
     server.stop().await;
 }
 
-/// No more than 10,000 posts, and what one read holds, lie between two positions.
+/// Checks that at most 10,000 posts, and one read more, lie between two positions.
 fn assert_no_long_way(positions: &[i64]) {
     for pair in positions.windows(2) {
         let way = pair[1] - pair[0];
-        assert!(way <= SKIPPED_POSTS as i64 + ONE_READ, "{way} posts without a word");
+        assert!(way <= SKIPPED_POSTS as i64 + ONE_READ, "{way} posts without a position");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn readers_of_the_past_send_a_bookmark_after_10_000_posts_passed_over() {
+async fn replaying_readers_get_a_bookmark_after_10_000_skipped_posts() {
     let server = TestServer::in_memory().await;
     let mut client = server.posts();
     upload_unheard(&mut client, 25_000).await;
@@ -127,7 +129,7 @@ async fn readers_of_the_past_send_a_bookmark_after_10_000_posts_passed_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readers_of_the_present_send_a_bookmark_after_10_000_posts_passed_over() {
+async fn live_readers_get_a_bookmark_after_10_000_skipped_posts() {
     let server = TestServer::in_memory().await;
     let mut client = server.posts();
     let mut stream = list(&mut client, followed(&["a"])).await.unwrap();
@@ -143,14 +145,14 @@ async fn readers_of_the_present_send_a_bookmark_after_10_000_posts_passed_over()
     while *fed.last().unwrap() < 20_000 {
         fed.push(sequence(&feed.bookmark().await.position));
     }
-    assert!(since.elapsed() < HEARTBEAT, "not because of silence");
+    assert!(since.elapsed() < HEARTBEAT, "the bookmarks are not heartbeats");
     assert!(listed.len() <= 3 && fed.len() <= 3, "{listed:?} {fed:?}");
     drop((stream, feed));
     server.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn readers_that_wait_get_a_matching_post_at_once() {
+async fn waiting_readers_get_a_matching_post_at_once() {
     let server = TestServer::in_memory().await;
     let mut client = server.posts();
     let mut stream = list(&mut client, followed(&["a"])).await.unwrap();
@@ -165,7 +167,7 @@ async fn readers_that_wait_get_a_matching_post_at_once() {
             assert_eq!(feed.posts().await.post_messages[0].sequence, n + 1);
         }
     }
-    // A wake-up that is lost shows as silence: time passes only when nothing else can happen.
+    // A lost wake-up shows as silence: time passes only when nothing else can happen.
     assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
     drop((stream, feed));
     server.stop().await;

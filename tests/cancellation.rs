@@ -1,5 +1,5 @@
-//! Cancellation and deadlines: what a call held is free when it ends early, and a request that was cut off never looks like
-//! one that has ended.
+//! Cancellation and deadlines: a call that ends early frees everything it held, and a request that
+//! was cut off never looks like a complete one.
 
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ use crate::support::{
     soon, until_end,
 };
 
-/// A Post service that says what it sees of uploads. It reads them in a task of its own, as handlers do that go on when
-/// nobody waits for their answer: a handler that is dropped sees nothing any more.
+/// A Post service that reports what it reads from uploads. It reads them in a task of its own, as a
+/// handler does that outlives its caller: a dropped handler would read nothing more.
 struct Uploads {
     seen: mpsc::Sender<&'static str>,
     tasks: TaskTracker,
@@ -83,7 +83,7 @@ impl PostService for Uploads {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_reset_or_cut_never_looks_like_one_that_has_ended() {
+async fn a_reset_or_cut_upload_never_looks_like_a_complete_one() {
     let (seen, mut sees) = mpsc::channel(1);
     let uploads = Uploads { seen, tasks: TaskTracker::new() };
     let service = HttpService::new(Routes::new(PostServiceServer::new(uploads)).prepare());
@@ -114,7 +114,7 @@ async fn an_upload_that_is_reset_or_cut_never_looks_like_one_that_has_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_ends_every_kind_of_call_on_both_sides_and_frees_all_it_held() {
+async fn a_deadline_ends_every_kind_of_call_on_both_sides_and_frees_everything_it_held() {
     let server = TestServer::in_memory().await;
     let mut client = server.posts();
     let timed = |request| {
@@ -131,25 +131,25 @@ async fn a_deadline_ends_every_kind_of_call_on_both_sides_and_frees_all_it_held(
     let mut request = Request::new(tokio_stream::pending());
     request.set_timeout(Duration::from_secs(5));
     let end = client.upload_posts(request).await.unwrap_err().code();
-    // tonic's client looks at the clock too, and calls it CANCELLED.
+    // tonic's client checks the deadline too, and reports CANCELLED.
     assert!(matches!(end, Code::DeadlineExceeded | Code::Cancelled), "{end:?}");
     let mut request = Request::new(tokio_stream::pending());
     request.set_timeout(Duration::from_secs(5));
     let mut feed = client.tag_feed(request).await.unwrap().into_inner();
     let end = soon(feed.message()).await;
     assert_eq!(end.unwrap_err().code(), Code::DeadlineExceeded);
-    all_is_free(&server).await;
+    only_connections_are_open(&server).await;
     server.stop().await;
 }
 
-/// Waits until nothing is open but connections.
-async fn all_is_free(server: &TestServer) {
+/// Waits until only connections are open.
+async fn only_connections_are_open(server: &TestServer) {
     reaches(&server.gauges().streams, 0).await;
     reaches(&server.gauges().cursors, 0).await;
 }
 
 #[tokio::test]
-async fn a_cancelled_call_of_any_kind_frees_all_it_held() {
+async fn a_cancelled_call_of_any_kind_frees_everything_it_held() {
     let server = TestServer::start().await;
     let mut client = server.posts();
     let stream = list(&mut client, follow()).await.unwrap();
@@ -163,6 +163,6 @@ async fn a_cancelled_call_of_any_kind_frees_all_it_held() {
     assert_eq!(server.gauges().cursors.get(), 2);
     uploading.abort();
     drop((stream, feed));
-    all_is_free(&server).await;
+    only_connections_are_open(&server).await;
     server.stop().await;
 }

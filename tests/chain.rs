@@ -1,4 +1,5 @@
-//! The chain: every call has a name and ends once in the access log, however it ends, and no user takes what all need.
+//! The chain: every call has an id and ends once in the access log, however it ends, and no user
+//! can use up what all users share.
 
 use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
@@ -44,7 +45,7 @@ const UPLOAD: &str = "/post.v1.PostService/UploadPosts";
 const UNKNOWN: &str = "/post.v1.PostService/NoSuchMethod";
 
 #[tokio::test]
-async fn every_call_ends_once_in_the_access_log_with_all_that_passed() {
+async fn every_call_is_logged_once_with_what_it_sent_and_received() {
     let (log, _guard) = Log::collect(LevelFilter::INFO);
     let server = TestServer::start().await;
     let mut client = server.posts();
@@ -92,7 +93,7 @@ async fn every_call_ends_once_in_the_access_log_with_all_that_passed() {
 }
 
 #[tokio::test]
-async fn every_message_of_a_feed_is_counted_whichever_way_it_went_out() {
+async fn every_message_of_a_feed_is_counted_whichever_way_it_was_sent() {
     let (log, _guard) = Log::collect(LevelFilter::INFO);
     let server = TestServer::start().await;
     let (ask, requests) = mpsc::channel(1);
@@ -125,14 +126,14 @@ async fn every_message_of_a_feed_is_counted_whichever_way_it_went_out() {
 }
 
 #[tokio::test]
-async fn an_upload_that_nobody_waits_for_has_its_line() {
+async fn an_abandoned_upload_is_logged() {
     let (log, _guard) = Log::collect(LevelFilter::INFO);
     let server = TestServer::start().await;
     let (messages, requests) = mpsc::channel(4);
     messages.send(post_request(posts("p", 1, &["a"]).remove(0))).await.unwrap();
     let mut client = server.posts();
     let uploading = client.upload_posts(ReceiverStream::new(requests));
-    // The server has begun and waits for more.
+    // The server has begun the call and waits for more.
     let waits = async {
         reaches(&server.gauges().streams, 1).await;
         while server.posts().list_posts(ListPostsRequest::default()).await.is_err() {}
@@ -164,8 +165,8 @@ async fn a_panic_is_internal_in_the_access_log_too() {
 }
 
 #[tokio::test]
-async fn single_messages_and_calls_about_the_server_are_told_at_debug_only() {
-    for (level, told) in [(LevelFilter::INFO, false), (LevelFilter::DEBUG, true)] {
+async fn single_messages_and_internal_or_health_calls_are_logged_at_debug_only() {
+    for (level, at_debug) in [(LevelFilter::INFO, false), (LevelFilter::DEBUG, true)] {
         let (log, _guard) = Log::collect(level);
         let server = TestServer::start().await;
         let mut health = HealthClient::new(server.channel());
@@ -175,16 +176,20 @@ async fn single_messages_and_calls_about_the_server_are_told_at_debug_only() {
         server.stop().await;
         let text = log.text();
         let lines_of = |what: &str| text.lines().filter(|line| line.contains(what)).count();
-        assert_eq!(lines_of("/grpc.health.v1.Health/Check status=OK"), usize::from(told), "{text}");
-        assert_eq!(lines_of("UploadPosts received"), if told { 3 } else { 0 }, "{text}");
-        assert_eq!(lines_of("UploadPosts sent"), usize::from(told), "{text}");
-        // The Post service asks the User service, in this process.
-        assert_eq!(lines_of("UserService/GetUser status=OK") > 0, told, "{text}");
+        assert_eq!(
+            lines_of("/grpc.health.v1.Health/Check status=OK"),
+            usize::from(at_debug),
+            "{text}"
+        );
+        assert_eq!(lines_of("UploadPosts received"), if at_debug { 3 } else { 0 }, "{text}");
+        assert_eq!(lines_of("UploadPosts sent"), usize::from(at_debug), "{text}");
+        // The Post service calls the User service, in this process.
+        assert_eq!(lines_of("UserService/GetUser status=OK") > 0, at_debug, "{text}");
     }
 }
 
 #[tokio::test]
-async fn every_answer_says_which_call_it_was_also_after_a_panic() {
+async fn every_response_carries_a_request_id_even_after_a_panic() {
     let server = TestServer::start().await;
     let (panicking, _served) = recover::serve_channel();
     let bug = raw::framed(
@@ -220,7 +225,7 @@ async fn every_answer_says_which_call_it_was_also_after_a_panic() {
     server.stop().await;
 }
 
-/// A server at which everybody is taken for this user, before the chain.
+/// A server at which every caller is authenticated as this user before the chain.
 fn serve_as(user_id: &'static str, chain: &Chain) -> (Client, JoinHandle<()>) {
     let chained = chain.around(recover::routes());
     let service = HttpService::new(service_fn(move |mut request: http::Request<RequestBody>| {
@@ -236,7 +241,7 @@ fn serve_as(user_id: &'static str, chain: &Chain) -> (Client, JoinHandle<()>) {
 }
 
 #[tokio::test]
-async fn a_user_that_is_known_is_in_the_line_of_its_call_and_has_limits_of_its_own() {
+async fn an_authenticated_user_is_logged_and_has_its_own_limits() {
     let (log, _guard) = Log::collect(LevelFilter::DEBUG);
     let limits = CallLimits { max_calls_per_second: NonZeroU32::new(1), ..CallLimits::default() };
     let chain = Chain { limits: Limits::new(limits), ..Chain::default() };
@@ -252,7 +257,7 @@ async fn a_user_that_is_known_is_in_the_line_of_its_call_and_has_limits_of_its_o
 }
 
 #[tokio::test]
-async fn what_a_client_calls_carries_its_name_its_deadline_and_its_trace() {
+async fn a_client_call_carries_its_request_id_deadline_and_trace() {
     let (heads, mut called) = mpsc::channel(8);
     let refuse = move |request: http::Request<RequestBody>| {
         let heads = heads.clone();
@@ -284,7 +289,7 @@ async fn what_a_client_calls_carries_its_name_its_deadline_and_its_trace() {
     assert_eq!(traces[2], trace);
     let [one, again, ..] = &traces[..] else { unreachable!() };
     assert_eq!(one[..35], again[..35], "calls of one channel are of one trace");
-    assert_ne!(one[35..52], again[35..52], "and each is a parent of its own");
+    assert_ne!(one[35..52], again[35..52], "each call has its own parent id");
     let timeouts = of("grpc-timeout");
     assert_eq!(timeouts[..3], ["", "", ""]);
     let left: u64 = timeouts[3].strip_suffix('m').unwrap().parse().unwrap();
@@ -296,15 +301,18 @@ fn limited(limits: CallFlags) -> Config {
 }
 
 fn retry_delay(status: &Status) -> Duration {
-    status.get_details_retry_info().and_then(|info| info.retry_delay).expect("it may try again")
+    status
+        .get_details_retry_info()
+        .and_then(|info| info.retry_delay)
+        .expect("the call may be retried")
 }
 
 #[tokio::test]
-async fn a_user_has_so_many_calls_open_and_a_stream_counts_until_it_ends() {
+async fn open_calls_are_limited_per_user_and_a_stream_counts_until_it_ends() {
     let most = NonZeroU32::new(2);
     let limits = CallFlags { max_open_calls: most, ..CallFlags::default() };
     let server = TestServer::with(limited(limits)).await;
-    // The limit is the user's, not the connection's.
+    // The limit applies to the user, not to the connection.
     let mut clients = [server.posts(), server.posts(), server.posts()];
     let mut open = Vec::new();
     for client in &mut clients[..2] {
@@ -332,7 +340,7 @@ async fn a_user_has_so_many_calls_open_and_a_stream_counts_until_it_ends() {
 }
 
 #[tokio::test]
-async fn a_user_begins_so_many_calls_a_second_and_is_told_how_long_to_wait() {
+async fn calls_per_second_are_limited_per_user_and_the_status_says_how_long_to_wait() {
     let most = NonZeroU32::new(2);
     let limits = CallFlags { max_calls_per_second: most, ..CallFlags::default() };
     let server = TestServer::with(limited(limits)).await;
@@ -355,7 +363,7 @@ async fn a_user_begins_so_many_calls_a_second_and_is_told_how_long_to_wait() {
 }
 
 #[tokio::test]
-async fn the_bare_server_answers_as_the_whole_one_does() {
+async fn a_server_without_the_chain_answers_like_one_with_it() {
     let (log, _guard) = Log::collect(LevelFilter::DEBUG);
     let server = TestServer::with(Config { bare: true, ..Config::ephemeral() }).await;
     let mut client: Client = server.posts();

@@ -19,7 +19,7 @@ use crate::support::{
 const UPLOAD: &str = "/post.v1.PostService/UploadPosts";
 
 #[tokio::test]
-async fn created_duplicates_and_rejects_are_together_the_posts_received() {
+async fn created_duplicate_and_rejected_posts_add_up_to_the_posts_received() {
     let server = TestServer::start().await;
     let mut client = server.posts();
     let first = upload(&mut client, posts("p", 5, &[])).await.unwrap();
@@ -28,8 +28,8 @@ async fn created_duplicates_and_rejects_are_together_the_posts_received() {
     let again = vec![
         post("new", &[]),
         post("p3", &[]),  // a duplicate of the first upload
-        post("new", &[]), // and of this one
-        PostMessage { title: "other".to_owned(), ..post("p1", &[]) }, // its id is taken
+        post("new", &[]), // a duplicate within this upload
+        PostMessage { title: "other".to_owned(), ..post("p1", &[]) }, // the id is taken
         PostMessage { user_id: "nobody".to_owned(), ..post("n", &[]) },
         post("no spaces", &[]),
     ];
@@ -38,7 +38,7 @@ async fn created_duplicates_and_rejects_are_together_the_posts_received() {
         (response.created_count, response.duplicate_count, response.reject_count),
         (1, 2, 3)
     );
-    assert_eq!(sequence(&response.position), 6, "the largest created or found again");
+    assert_eq!(sequence(&response.position), 6, "the largest sequence created or found again");
     assert!(response.complete);
     let rejects: Vec<_> = response
         .rejects
@@ -57,7 +57,7 @@ async fn created_duplicates_and_rejects_are_together_the_posts_received() {
 }
 
 #[tokio::test]
-async fn the_position_of_an_upload_that_stored_nothing_new_is_what_it_found_again() {
+async fn an_upload_of_duplicates_answers_with_the_position_of_the_originals() {
     let server = TestServer::start().await;
     let mut client = server.posts();
     upload(&mut client, posts("p", 9, &[])).await.unwrap();
@@ -104,11 +104,11 @@ async fn content_is_user_title_body_and_tags_in_order_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn the_first_hundred_rejects_are_listed_in_order_and_the_others_counted() {
+async fn the_first_hundred_rejects_are_listed_in_order_and_the_rest_counted() {
     let server = TestServer::start().await;
     let mut client = server.posts();
     upload(&mut client, posts("taken", 10, &[])).await.unwrap();
-    // Ids that are taken are known later than posts that are invalid.
+    // The server detects taken ids later than invalid posts.
     let mixed = (0..300).map(|n| match n % 3 {
         0 => PostMessage { body: "other".to_owned(), ..post(format!("taken{}", n % 10), &[]) },
         1 => PostMessage { title: String::new(), ..post(format!("p{n}"), &[]) },

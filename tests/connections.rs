@@ -1,6 +1,6 @@
-//! Connections: how long they live, how many there may be, and what ends them.
+//! Connections: how long they live, how many may be open, and what ends them.
 //!
-//! The clock is paused and the peers are pipes in memory, so a test of two hours takes none.
+//! The clock is paused and the peers are pipes in memory, so a test of two hours takes no time.
 
 use std::{io, time::Duration};
 
@@ -48,7 +48,7 @@ async fn a_connection_without_streams_gets_a_goaway_after_max_connection_idle() 
     assert_eq!(goaways.last().unwrap().code(), 0);
     assert!(since.elapsed() >= 10 * MINUTE && since.elapsed() < 11 * MINUTE);
 
-    // With a stream it is not idle, however silent; without it, it is.
+    // With a stream the connection is not idle, however silent; without a stream it is.
     let mut client = server.posts();
     let stream = list(&mut client, follow()).await.unwrap();
     sleep(30 * MINUTE).await;
@@ -60,7 +60,7 @@ async fn a_connection_without_streams_gets_a_goaway_after_max_connection_idle() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_gets_a_goaway_at_its_age_give_or_take_a_tenth() {
+async fn a_connection_gets_a_goaway_within_ten_percent_of_its_max_age() {
     let server = with_parameters(ServerParameters {
         max_connection_age: Some(HOUR),
         ..ServerParameters::default()
@@ -79,7 +79,7 @@ async fn a_connection_gets_a_goaway_at_its_age_give_or_take_a_tenth() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_old_connection_without_a_grace_lives_until_its_streams_end() {
+async fn without_a_grace_an_old_connection_lives_until_its_streams_end() {
     let server = with_parameters(ServerParameters {
         max_connection_age: Some(HOUR),
         ..ServerParameters::default()
@@ -89,7 +89,8 @@ async fn an_old_connection_without_a_grace_lives_until_its_streams_end() {
     let mut stream = list(&mut client, follow()).await.unwrap();
     next(&mut stream).await;
     sleep(3 * HOUR).await;
-    // It takes no new call, which goes to a new connection, and the stream goes on.
+    // The old connection takes no new call, which goes to a new connection, while the stream
+    // continues.
     upload(&mut client, [post("p", &[])]).await.unwrap();
     while next(&mut stream).await.post_messages.is_empty() {}
     assert_eq!(server.gauges().connections.get(), 2);
@@ -122,7 +123,7 @@ async fn when_the_grace_is_over_streams_end_resumable_with_max_age_and_the_conne
     server.stop().await;
 }
 
-/// Like `until_end`, which is for what happens soon.
+/// Like `until_end`, but without its short timeout.
 async fn until_end_slowly<T>(
     mut stream: tonic::Streaming<T>,
 ) -> (Vec<T>, Result<(), tonic::Status>) {
@@ -137,7 +138,7 @@ async fn until_end_slowly<T>(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_was_silent_for_time_is_pinged_and_closed_after_timeout() {
+async fn a_silent_peer_is_pinged_after_time_and_closed_after_timeout() {
     let server = with_parameters(ServerParameters {
         time: HOUR,
         timeout: MINUTE,
@@ -152,7 +153,7 @@ async fn a_peer_that_was_silent_for_time_is_pinged_and_closed_after_timeout() {
     let elapsed = since.elapsed();
     assert!(elapsed >= HOUR + MINUTE && elapsed < HOUR + 2 * MINUTE, "{elapsed:?}");
 
-    // One that answers stays.
+    // A peer that answers stays connected.
     let mut honest = RawClient::open(&server).await;
     for _ in 0..3 {
         let pinged = honest.next_of(PING).await;
@@ -174,7 +175,7 @@ async fn without_a_preface_or_settings_a_connection_is_closed_after_ten_seconds(
         client.rest().await;
         assert_eq!(since.elapsed().as_secs(), 10, "{said:?}");
     }
-    // Ten seconds for both together.
+    // The ten seconds cover both together.
     let mut slow = RawClient::silent(server.pipe(1024).await);
     let since = Instant::now();
     sleep(Duration::from_secs(9)).await;
@@ -202,7 +203,8 @@ async fn one_address_may_have_64_unfinished_connections_and_any_number_of_finish
     for _ in 0..65 {
         silent.push(TcpStream::connect(server.address()).await.unwrap());
     }
-    // The server says its SETTINGS to nobody before their preface; it closes what it does not take.
+    // The server sends no SETTINGS before a peer's preface, so a rejected connection shows as
+    // closed.
     let mut last = silent.pop().unwrap();
     let end = soon(last.read(&mut [0; 1])).await;
     assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
@@ -231,7 +233,7 @@ async fn a_connection_beyond_max_connections_is_closed_at_once_and_one_that_ends
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_257th_stream_is_refused_and_the_256_before_it_go_on() {
+async fn a_257th_stream_is_refused_and_the_256_before_it_continue() {
     const REFUSED_STREAM: u32 = 7;
     let server = TestServer::in_memory().await;
     let mut client = RawClient::open(&server).await;
@@ -243,7 +245,7 @@ async fn a_257th_stream_is_refused_and_the_256_before_it_go_on() {
     let refused = client.next_of(RST_STREAM).await;
     assert_eq!((refused.stream, refused.code()), (513, REFUSED_STREAM));
     assert_eq!(server.gauges().streams.get(), 256);
-    // One ends, and another may come.
+    // One stream ends, and another may begin.
     client.send(reset(1, CANCEL)).await;
     reaches(&server.gauges().streams, 255).await;
     client.send(call(515, UPLOAD, &[])).await;
@@ -253,12 +255,12 @@ async fn a_257th_stream_is_refused_and_the_256_before_it_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn request_headers_beyond_16_kib_are_refused_and_the_connection_goes_on() {
+async fn request_headers_beyond_16_kib_are_refused_and_the_connection_survives() {
     let server = TestServer::in_memory().await;
     let mut client = RawClient::open(&server).await;
     let value = "v".repeat(126);
     let more: Vec<_> = (0..130).map(|_| ("x", &*value)).collect();
-    // A frame holds no more than that, so the block goes on in another.
+    // A frame holds no more than that, so the block continues in another.
     let mut block = call(1, UPLOAD, &more).payload;
     let rest = block.split_off(16_000);
     client.send(frame(HEADERS, END_STREAM, 1, block)).await;
@@ -274,7 +276,7 @@ async fn request_headers_beyond_16_kib_are_refused_and_the_connection_goes_on() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_drains_in_time_with_silent_half_open_and_deaf_connections_attached() {
+async fn a_server_drains_in_time_despite_silent_half_open_and_unread_connections() {
     let server = TestServer::in_memory().await; // its drain timeout is 10 s
     let mut attached = Vec::new();
     for _ in 0..20 {
@@ -291,7 +293,7 @@ async fn a_server_drains_in_time_with_silent_half_open_and_deaf_connections_atta
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_notices_a_dead_link_in_time_plus_timeout_and_its_stream_resumes() {
+async fn a_client_notices_a_dead_link_within_time_plus_timeout_and_its_stream_resumes() {
     let server = TestServer::in_memory().await;
     upload(&mut server.posts(), posts("p", 3, &[])).await.unwrap();
     let keepalive = ClientParameters {
@@ -326,7 +328,7 @@ async fn a_client_notices_a_dead_link_in_time_plus_timeout_and_its_stream_resume
     server.stop().await;
 }
 
-/// A listener that cannot accept for a while, as when file descriptors have run out.
+/// A listener whose accept fails for a while, as when file descriptors have run out.
 struct Exhausted(mpsc::Sender<Instant>);
 
 impl Listener for Exhausted {
@@ -339,7 +341,7 @@ impl Listener for Exhausted {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_accept_that_fails_is_tried_again_after_a_pause_that_grows_to_a_second() {
+async fn a_failed_accept_is_retried_after_a_pause_that_grows_to_a_second() {
     let (sender, mut tries) = mpsc::channel(1);
     let served = quartet_server::server::serve(
         Exhausted(sender),
@@ -351,13 +353,13 @@ async fn an_accept_that_fails_is_tried_again_after_a_pause_that_grows_to_a_secon
         for expected in [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000] {
             let next = tries.recv().await.unwrap();
             let pause = (next - last).as_millis();
-            // The clock of tests has a grain of a millisecond.
+            // The resolution of the test clock is a millisecond.
             assert!(pause.abs_diff(expected) <= 1, "{pause} ms instead of {expected}");
             last = next;
         }
     };
     tokio::select! {
-        _ = served => panic!("it ended"),
+        _ = served => panic!("the server ended"),
         () = trying => {}
     }
 }

@@ -1,9 +1,10 @@
 //! The documentation is true: its commands print what it shows, its links resolve, and its lists
 //! are complete.
 //!
-//! `console.rs` defines how a page notes a terminal session. `stage.rs` plays it with the binaries
+//! `console.rs` defines how a page writes a terminal session. `stage.rs` plays it with the binaries
 //! that `cargo build` made, each of them a `program.rs`. `book.rs` reads links, anchors and
-//! includes, and `subjects.rs` checks that pages and tables link the page of what they mention.
+//! includes, and `subjects.rs` checks that pages and tables link the page of each subject that they
+//! mention.
 //!
 //! After a change of the binaries' output, `UPDATE_DOCS=1 cargo test --test suite docs::` writes
 //! the new output into the pages. Read the difference before you commit it.
@@ -25,7 +26,7 @@ fn every_page_does_what_it_shows() {
     let update = env::var_os("UPDATE_DOCS").is_some();
     let mut played = 0;
     let mut drifted = Vec::new();
-    // `ONLY_PAGE=retry.md` plays one page alone, while it is being written.
+    // `ONLY_PAGE=retry.md` plays a single page, for its author.
     let only = env::var("ONLY_PAGE").unwrap_or_default();
     for page in pages().into_iter().filter(|page| page.path.ends_with(&only) || only.is_empty()) {
         if console::blocks(&page.text) == Ok(Vec::new()) {
@@ -102,7 +103,7 @@ fn every_page_of_the_book_is_in_its_summary() {
     }
 }
 
-/// All pages without the summary, and the summary.
+/// All pages except the summary, and the summary.
 fn pages_and_summary() -> (Vec<Page>, Page) {
     let (mut summary, pages): (Vec<_>, Vec<_>) =
         pages().into_iter().partition(|page| page.path.ends_with("SUMMARY.md"));
@@ -127,7 +128,7 @@ fn every_subject_of_the_blog_links_its_page() {
 }
 
 #[test]
-fn no_table_denies_what_has_a_page() {
+fn no_table_denies_a_subject_that_has_a_page() {
     let (pages, summary) = pages_and_summary();
     for page in &pages {
         let denied = subjects::denied(&summary, page);
@@ -165,7 +166,7 @@ fn sources() -> impl Iterator<Item = std::path::PathBuf> {
 }
 
 #[test]
-fn every_file_that_the_documentation_names_exists() {
+fn every_file_named_by_the_documentation_exists() {
     for page in pages() {
         for file in page.named_files() {
             assert!(root().join(&file).exists(), "{}: {}", page.path.display(), file.display());
@@ -184,14 +185,14 @@ fn every_reason_is_explained_in_order() {
 }
 
 #[test]
-fn every_test_that_the_guarantees_name_exists() {
+fn every_test_named_by_the_guarantees_exists() {
     let guarantees = read(Path::new("docs/guarantees.md")).unwrap();
     let sources: String = sources().map(|path| read(&path).unwrap()).collect();
     let named = guarantees.split('`').skip(1).step_by(2);
     let is_test = |name: &&str| {
         name.contains('_') && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
     };
-    // Fields of the contract are named there too.
+    // The guarantees also name fields of the contract.
     let protos: String = files("proto", "proto").iter().map(|path| read(path).unwrap()).collect();
     for name in named.filter(is_test).filter(|name| !protos.contains(name)) {
         assert!(sources.contains(&format!("fn {name}(")), "no test is called {name}");

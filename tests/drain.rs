@@ -1,4 +1,4 @@
-//! Drain: a server that stops tells its streams where to go on, and stops in time.
+//! Drain: a stopping server tells its streams where to resume, and stops in time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -46,18 +46,18 @@ async fn a_feed_ends_with_its_receipts_then_a_bookmark_and_then_unavailable() {
     for n in 0..5 {
         feed.publish(post(format!("p{n}"), &["a"])).await;
     }
-    feed.receipt().await; // so that they are at the server
+    feed.receipt().await; // then the posts have reached the server
     let log = read_log(&mut server.posts()).await;
     let stopping = server.begin_stop();
     assert_refused(feed.until_end().await, Code::Unavailable, reason::SHUTDOWN);
     let bookmark = feed.bookmarks().last().copied().unwrap().clone();
     assert!(!bookmark.caught_up);
-    assert!(feed.receipts().len() >= log.len(), "whatever was stored has its receipt");
+    assert!(feed.receipts().len() >= log.len(), "every stored post has its receipt");
     soon(stopping).await.unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_position_of_a_drained_reader_is_not_past_what_it_was_not_sent() {
+async fn a_drained_reader_gets_no_position_past_an_unsent_post() {
     let log = Arc::new(FakeLog::default());
     let users = CountingUsers::default();
     let (channel, _serving) = users.serve();
@@ -68,7 +68,7 @@ async fn the_last_position_of_a_drained_reader_is_not_past_what_it_was_not_sent(
     let mut stream = list(&mut client, request).await.unwrap();
     assert!(next(&mut stream).await.snapshot_complete);
 
-    // A post that cannot be sent yet: nobody knows its author.
+    // A post that cannot be sent yet, because its author cannot be fetched.
     users.set(Mood::Hangs);
     let stored = NewPost::of(&post("p", &["a"]), prost_types::Timestamp::default());
     log.append(vec![stored].into()).await.unwrap().await.unwrap();
@@ -84,7 +84,7 @@ async fn the_last_position_of_a_drained_reader_is_not_past_what_it_was_not_sent(
 }
 
 #[tokio::test]
-async fn a_list_that_replays_for_long_is_ended_where_it_can_be_resumed() {
+async fn a_long_replay_is_drained_at_a_position_from_which_it_resumes() {
     let server = TestServer::start().await;
     upload(&mut server.posts(), many_posts()).await.unwrap();
     let log = read_log(&mut server.posts()).await;
@@ -100,7 +100,7 @@ async fn a_list_that_replays_for_long_is_ended_where_it_can_be_resumed() {
 }
 
 #[tokio::test]
-async fn a_half_closed_feed_with_much_to_send_is_ended_where_it_can_be_resumed() {
+async fn a_half_closed_feed_with_a_backlog_is_drained_at_a_position_from_which_it_resumes() {
     let server = TestServer::start().await;
     upload(&mut server.posts(), many_posts()).await.unwrap();
     let log = read_log(&mut server.posts()).await;
@@ -108,7 +108,7 @@ async fn a_half_closed_feed_with_much_to_send_is_ended_where_it_can_be_resumed()
     let mut feed = Feed::open(&mut narrow).await;
     feed.join_all_from_oldest().await;
     feed.half_close();
-    // The end of the requests came before the windows for these.
+    // The end of the requests arrived before the windows for these messages.
     while feed.received().position() < MANY / 2 {
         feed.event().await;
     }
@@ -120,7 +120,7 @@ async fn a_half_closed_feed_with_much_to_send_is_ended_where_it_can_be_resumed()
     soon(stopping).await.unwrap().unwrap();
 }
 
-/// More than the buffers of a narrow connection hold, many times over.
+/// Several times more than the buffers of a narrow connection hold.
 const MANY: i64 = 2000;
 
 fn many_posts() -> impl Iterator<Item = PostMessage> {
@@ -128,7 +128,7 @@ fn many_posts() -> impl Iterator<Item = PostMessage> {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_under_way_is_finished() {
+async fn a_drain_lets_an_open_upload_finish() {
     let server = TestServer::start().await;
     let mut reader =
         list(&mut server.posts(), ListPostsRequest { follow: true, ..ListPostsRequest::default() })
@@ -140,7 +140,7 @@ async fn an_upload_that_is_under_way_is_finished() {
     let uploading =
         tokio::spawn(async move { client.upload_posts(ReceiverStream::new(receiver)).await });
     messages.send(post_request(post("one", &[]))).await.unwrap();
-    next(&mut reader).await; // it is stored, so the upload is under way
+    next(&mut reader).await; // the post is stored, so the upload is in progress
     let stopping = server.begin_stop();
     messages.send(post_request(post("two", &[]))).await.unwrap();
     messages.send(finish(2)).await.unwrap();
@@ -172,7 +172,7 @@ async fn a_server_stops_in_time_although_an_upload_never_ends_and_a_reader_never
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_without_calls_stops_at_once_and_takes_no_more() {
+async fn a_server_without_calls_stops_at_once_and_accepts_no_more() {
     let server = TestServer::in_memory().await;
     let mut client = server.posts();
     read_log(&mut client).await;
@@ -212,7 +212,10 @@ async fn the_sample_posts_come_only_with_the_sample_users() {
         ..Config::ephemeral()
     };
     let post_alone = TestServer::with(config).await;
-    assert!(read_log(&mut post_alone.posts()).await.is_empty(), "who knows the users of another?");
+    assert!(
+        read_log(&mut post_alone.posts()).await.is_empty(),
+        "the sample posts belong to the sample users"
+    );
     post_alone.stop().await;
     both.stop().await;
 }

@@ -1,6 +1,6 @@
-//! The guard: how often peers may ping, and what a flood gets.
+//! The guard: how often peers may ping, and what ends a flood.
 //!
-//! The clock is paused and the peers are pipes in memory, so a test of two hours takes none.
+//! The clock is paused and the peers are pipes in memory, so a test of two hours takes no time.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::support::{
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// A raw client with a followed list, whose first answer it has read.
+/// A raw client with a followed list, whose first message it has read.
 async fn raw_reader(server: &TestServer) -> RawClient {
     let mut client = RawClient::open(server).await;
     client.send(call(1, LIST, &[])).await;
@@ -30,12 +30,14 @@ async fn raw_reader(server: &TestServer) -> RawClient {
     client
 }
 
-/// Sends pings, this far apart, and returns which of them was one too many, with the GOAWAY.
+/// Sends pings at this interval. Returns the number of the one that was refused, and the GOAWAY.
 async fn pings_until_goaway(client: &mut RawClient, apart: Duration) -> (usize, Frame) {
     for count in 1..50 {
         client.send(ping()).await;
         loop {
-            let Some(next) = client.next().await else { panic!("it ended without a GOAWAY") };
+            let Some(next) = client.next().await else {
+                panic!("the connection ended without a GOAWAY")
+            };
             match next.kind {
                 GOAWAY => return (count, next),
                 PING if next.is_ack() => break,
@@ -44,18 +46,18 @@ async fn pings_until_goaway(client: &mut RawClient, apart: Duration) -> (usize, 
         }
         sleep(apart).await;
     }
-    panic!("fifty pings were taken");
+    panic!("fifty pings were accepted");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_third_ping_too_soon_gets_enhance_your_calm_and_too_many_pings() {
     let server = TestServer::in_memory().await;
     let mut client = raw_reader(&server).await;
-    // The first is free, and three more are three strikes.
+    // The first ping is free, and three more are three strikes.
     let (count, goaway) = pings_until_goaway(&mut client, Duration::from_secs(1)).await;
     assert_eq!((count, goaway.code(), goaway.debug()), (4, ENHANCE_YOUR_CALM, "too_many_pings"));
     assert_eq!(goaway.last_stream(), 1);
-    assert!(client.rest().await.is_empty(), "it is closed");
+    assert!(client.rest().await.is_empty(), "the connection is closed");
     server.stop().await;
 }
 
@@ -67,8 +69,8 @@ async fn pings_are_fine_at_min_time_with_a_stream_and_every_two_hours_without_on
     let ping_on = async |client: &mut RawClient, apart: Duration| {
         for _ in 0..20 {
             client.send(ping()).await;
-            // It answers the server's own pings meanwhile.
-            assert!(timeout(apart, client.behave()).await.is_err(), "it was closed");
+            // The client answers the server's own pings meanwhile.
+            assert!(timeout(apart, client.behave()).await.is_err(), "the connection was closed");
         }
     };
     let mut upload = RawClient::open(&server).await;
@@ -84,20 +86,20 @@ async fn pings_are_fine_at_min_time_with_a_stream_and_every_two_hours_without_on
 }
 
 #[tokio::test(start_paused = true)]
-async fn clients_without_streams_may_ping_at_min_time_if_they_are_permitted_to() {
+async fn clients_without_streams_may_ping_at_min_time_if_permitted() {
     let enforcement = EnforcementFlags { min_time: MINUTE, permit_without_stream: true };
     let server = TestServer::in_memory_with(Config { enforcement, ..Config::ephemeral() }).await;
     let mut client = RawClient::open(&server).await;
     for _ in 0..20 {
         client.send(ping()).await;
-        assert!(timeout(MINUTE, client.behave()).await.is_err(), "it was closed");
+        assert!(timeout(MINUTE, client.behave()).await.is_err(), "the connection was closed");
     }
     drop(client);
     server.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_the_server_sends_on_a_stream_forgives_all_strikes() {
+async fn any_message_from_the_server_clears_all_strikes() {
     let server = TestServer::in_memory().await;
     let mut client = raw_reader(&server).await;
     let mut writer = server.posts();
@@ -112,9 +114,9 @@ async fn whatever_the_server_sends_on_a_stream_forgives_all_strikes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_of_frames_that_do_nothing_ends_within_a_thousand() {
+async fn a_flood_of_useless_frames_ends_the_connection_within_a_thousand() {
     type Flood = fn(u32) -> Vec<Frame>;
-    // By what it is ended: by the guard, or by h2 itself.
+    // Each flood with what ends the connection: the guard or h2 itself.
     let floods: [(&str, Flood, &str); 10] = [
         ("settings", |_| vec![frame(SETTINGS, 0, 0, vec![])], "too_many_control_frames"),
         ("window sizes", |n| vec![setting(4, 65_535 + n % 2)], "too_many_control_frames"),
@@ -144,20 +146,20 @@ async fn a_flood_of_frames_that_do_nothing_ends_within_a_thousand() {
     ];
     for (name, frames, rule) in floods {
         let server = TestServer::in_memory().await;
-        // Nobody reads the answers meanwhile.
+        // The client reads no answers meanwhile.
         let mut client =
             RawClient::open_with(&server, 1 << 20, frame(SETTINGS, 0, 0, vec![])).await;
         client.send(call(1, UPLOAD, &[])).await;
         let flood = (0..).flat_map(frames).take(1000);
         for (sent, frame) in flood.enumerate() {
             client.send(frame).await;
-            // In small batches: more at once is what h2 counts by itself.
+            // In small batches: h2 itself counts larger ones.
             if sent % 20 == 0 {
                 sleep(Duration::from_millis(1)).await;
             }
         }
         let goaways = soon(client.behave()).await;
-        let goaway = goaways.last().unwrap_or_else(|| panic!("{name} were taken"));
+        let goaway = goaways.last().unwrap_or_else(|| panic!("{name} were accepted"));
         assert_eq!((goaway.code(), goaway.debug()), (ENHANCE_YOUR_CALM, rule), "{name}");
         server.stop().await;
     }
@@ -169,7 +171,7 @@ async fn streams_that_are_reset_before_the_server_saw_them_end_the_connection_wi
     let mut client = RawClient::open_with(&server, 1 << 20, frame(SETTINGS, 0, 0, vec![])).await;
     client.next_of(SETTINGS).await;
     let rapid = (0..30).flat_map(|n| [call(2 * n + 1, PAGE, &[]), reset(2 * n + 1, CANCEL)]);
-    // All at once: fewer frames than the guard would mind.
+    // All at once: fewer frames than the guard allows.
     client.bytes(&rapid.flat_map(|frame| frame.encode()).collect::<Vec<_>>()).await;
     let goaway = client.behave().await.pop().unwrap();
     assert_eq!((goaway.code(), goaway.debug()), (ENHANCE_YOUR_CALM, "too_many_resets"));
@@ -192,7 +194,7 @@ async fn a_header_block_that_never_ends_ends_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn clients_that_grant_window_for_every_call_that_fails_are_never_struck() {
+async fn clients_that_grant_window_for_every_failed_call_get_no_strikes() {
     let server = TestServer::in_memory().await;
     let mut client = RawClient::open(&server).await;
     for n in 0..1000 {

@@ -1,4 +1,4 @@
-//! Errors: bad input is refused with a reason, whole, and costs nobody else anything.
+//! Errors: bad input is refused as a whole, with a reason, and does not disturb other calls.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -32,7 +32,7 @@ const LIST: &str = "/post.v1.PostService/ListPosts";
 const UPLOAD: &str = "/post.v1.PostService/UploadPosts";
 const FEED: &str = "/post.v1.PostService/TagFeed";
 
-/// How each of the three readers refuses a start.
+/// How each of the three readers refuses a start position.
 async fn starts(client: &mut Client, start: LogPosition) -> [Result<(), Status>; 3] {
     let resume_after = Some(start.clone());
     let request = ListPostsRequest { resume_after, ..ListPostsRequest::default() };
@@ -67,7 +67,7 @@ async fn a_position_of_another_log_or_beyond_the_newest_post_is_a_log_reset() {
     let position = |log_id: &str, sequence| LogPosition { log_id: log_id.to_owned(), sequence };
     let wrong = [
         position("another", 1),
-        position(&"漢".repeat(3000), 1), // echoed, but not whole
+        position(&"漢".repeat(3000), 1), // echoed, but truncated
         position(&log_id, 4),
         position("", 4),
         position("", i64::MAX),
@@ -228,7 +228,7 @@ async fn an_unknown_method_is_unimplemented_whatever_its_name() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_not_the_message_are_invalid_in_every_call() {
+async fn undecodable_messages_are_invalid_in_every_call() {
     let server = TestServer::start().await;
     let channel = server.channel();
     for path in [GET_USER, PAGE, LIST, UPLOAD, FEED, "/v1.user.User/GetUser"] {
@@ -242,27 +242,27 @@ async fn bytes_that_are_not_the_message_are_invalid_in_every_call() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_not_grpc_framing_are_refused_with_a_reason_too() {
+async fn broken_grpc_framing_is_refused_with_a_reason_too() {
     let server = TestServer::start().await;
     let channel = server.channel();
     for path in [GET_USER, PAGE, LIST, UPLOAD, FEED] {
         let broken = [
             vec![raw::with_flag(1, b"")], // compressed, without an encoding
             vec![raw::with_flag(7, b"")], // no such flag
-            vec![raw::framed(b"0123456789").slice(0..8)], // it ends in the middle
+            vec![raw::framed(b"0123456789").slice(0..8)], // the message is incomplete
         ];
         for chunks in broken {
             let status = raw::status_of(&channel, path, chunks).await;
-            // The gRPC specification wants INTERNAL for a flag without an encoding.
+            // The gRPC specification requires INTERNAL for a flag without an encoding.
             assert_refused(Err::<(), _>(status), Code::Internal, reason::UNDECODABLE_MESSAGE);
         }
     }
     server.stop().await;
 }
 
-/// gRPC's document on status codes: UNIMPLEMENTED for a cardinality violation.
+/// gRPC's document on status codes requires UNIMPLEMENTED for a cardinality violation.
 #[tokio::test]
-async fn a_method_that_takes_one_message_refuses_none_and_two() {
+async fn a_method_with_a_single_request_refuses_zero_and_two() {
     let server = TestServer::start().await;
     for path in [GET_USER, PAGE, LIST, "/v1.post.Post/ListPosts"] {
         for chunks in [vec![], vec![raw::framed(b""), raw::framed(b"")]] {
@@ -315,7 +315,7 @@ async fn a_request_of_256_kib_with_unknown_fields_is_fine() {
 }
 
 #[tokio::test]
-async fn bad_input_costs_the_other_calls_of_its_connection_nothing() {
+async fn bad_input_does_not_disturb_other_calls_of_its_connection() {
     let server = TestServer::start().await;
     let channel = server.channel();
     let mut client = Client::new(channel.clone());
@@ -341,7 +341,7 @@ async fn on_fake_log() -> (TestServer, Arc<FakeLog>, tokio::task::JoinHandle<()>
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_log_ends_writers_without_a_receipt_and_readers_go_on() {
+async fn a_failed_log_ends_writers_without_a_receipt_and_still_serves_readers() {
     let no_space = || LogError::Failed(Arc::new(io::Error::from(io::ErrorKind::StorageFull)));
     let broken = || LogError::Failed(Arc::new(io::Error::other("the disk is gone")));
     let failures = [
@@ -368,13 +368,13 @@ async fn a_failed_log_ends_writers_without_a_receipt_and_readers_go_on() {
         next.publish(post("refused", &[])).await;
         assert_refused(next.until_end().await, code, reason);
         assert_refused(upload(&mut client, [post("refused", &[])]).await, code, reason);
-        assert_eq!(read_log(&mut client).await.len(), 3, "readers go on");
+        assert_eq!(read_log(&mut client).await.len(), 3, "reads still work");
         server.stop().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_meets_damage_ends_with_data_loss() {
+async fn a_reader_of_a_damaged_log_ends_with_data_loss() {
     let (server, log, _serving) = on_fake_log().await;
     let mut client = server.posts();
     let mut follower = Feed::joined_to(&mut client, &["a"]).await;
@@ -386,13 +386,13 @@ async fn a_reader_that_meets_damage_ends_with_data_loss() {
     outcomes.push(follower.until_end().await);
     for outcome in outcomes {
         let status = assert_refused(outcome, Code::DataLoss, reason::LOG_DAMAGED);
-        assert!(!status.message().contains("secret"), "where it is is for the operator");
+        assert!(!status.message().contains("secret"), "the path is for the operator only");
     }
     server.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_ends_streams_that_would_go_on() {
+async fn a_deadline_ends_open_streams() {
     let server = TestServer::in_memory().await;
     let mut client = server.posts();
     let since = Instant::now();
@@ -418,7 +418,7 @@ async fn a_deadline_ends_streams_that_would_go_on() {
 }
 
 #[tokio::test]
-async fn a_deadline_that_is_none_is_invalid_and_a_very_long_one_is_fine() {
+async fn a_malformed_deadline_is_invalid_and_a_very_long_one_is_valid() {
     let server = TestServer::start().await;
     let with = |timeout: &'static str| {
         let name = http::HeaderName::from_static("grpc-timeout");

@@ -1,4 +1,4 @@
-//! Tokens that expire while a call is open: what each RPC kind says then, and how a client goes on.
+//! Tokens that expire during a call: how each RPC kind ends then, and how a client continues.
 
 use std::time::Duration;
 
@@ -30,10 +30,10 @@ use crate::support::{
     follow, large_post, next, post, post_request, reaches, sequence, soon, until_end, upload_of,
 };
 
-/// How long tokens last here: it passes at once, because time is paused. No heartbeat falls on its end.
+/// Lifetime of tokens, in seconds of paused time. No heartbeat falls on its end.
 const TTL: i64 = 50;
 
-/// A server that asks for tokens, in memory, and a client whose token lasts for [`TTL`].
+/// A server in memory that requires tokens, and a client whose token is valid for [`TTL`].
 async fn server() -> (TestServer, Authority, PostServiceClient<Channel>) {
     let authority = Authority::new();
     let server = TestServer::in_memory_with(authority.token_config()).await;
@@ -45,7 +45,8 @@ fn client(server: &TestServer, authority: &Authority, seconds: i64) -> PostServi
     PostServiceClient::new(with_token(server.channel(), &authority.token("1", seconds)))
 }
 
-/// This is the end of a token that was made at `began`. Making it took some of its time, which is not paused.
+/// Checks that `end` is when a token issued at `began` expires. Issuing took real time, which is
+/// not paused.
 fn assert_end_of_token(began: Instant, end: Instant) {
     let elapsed = (end - began).as_secs_f64();
     assert!((TTL as f64 - 2.0..TTL as f64 + 0.5).contains(&elapsed), "after {elapsed} s");
@@ -66,7 +67,8 @@ async fn a_followed_list_ends_with_a_bookmark_and_then_token_expired() {
     reaches(&server.gauges().streams, 0).await;
 }
 
-/// Everything that a stream sends, when the last of it came, and how it ends, however long it takes: time is paused.
+/// All messages of a stream, the time of the last one, and the outcome. It may take long: time is
+/// paused.
 async fn until_expired<T>(mut stream: Streaming<T>) -> (Vec<T>, Instant, Result<(), Status>) {
     let (mut messages, mut last_word) = (Vec::new(), Instant::now());
     loop {
@@ -103,7 +105,7 @@ async fn a_feed_ends_with_its_receipts_then_a_bookmark_and_then_token_expired() 
     let receipts = messages.iter().filter(|message| matches!(said(message), Said::Receipt(_)));
     assert_eq!(receipts.count(), 3);
     let Some(Said::Bookmark(bookmark)) = messages.last().map(said) else {
-        panic!("a bookmark is the last word")
+        panic!("a bookmark comes last")
     };
     assert!(!bookmark.caught_up && sequence(&bookmark.position) == 3);
 }
@@ -125,7 +127,7 @@ async fn an_upload_ends_token_expired_and_what_it_sent_is_stored() {
     assert_eq!((again.duplicate_count, again.created_count), (3, 1), "sending it again is safe");
 }
 
-/// A list of more than its client has room for, and that client.
+/// A list that is longer than its client's window, and that client.
 async fn long_list() -> (TestServer, Streaming<ListPostsResponse>, Instant) {
     let (server, authority, mut writer) = server().await;
     for n in 0..60 {
@@ -142,19 +144,19 @@ async fn long_list() -> (TestServer, Streaming<ListPostsResponse>, Instant) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_plain_list_ends_where_it_is_and_then_token_expired() {
+async fn a_plain_list_stops_and_ends_token_expired() {
     let (_server, mut stream, began) = long_list().await;
-    // It reads slowly, and not so slowly when it matters.
+    // The client reads slowly, but not around the expiry.
     let mut seen = 1;
     let end = loop {
         let late = began.elapsed().as_secs() > TTL as u64 - 5;
         sleep(Duration::from_millis(if late { 200 } else { 5000 })).await;
         match stream.message().await {
             Ok(Some(message)) => {
-                assert!(!message.snapshot_complete, "it should not get so far");
+                assert!(!message.snapshot_complete, "the list should not reach its end");
                 seen += 1;
             }
-            Ok(None) => panic!("it was not all"),
+            Ok(None) => panic!("the list ended early"),
             Err(status) => break status,
         }
     };
@@ -166,19 +168,24 @@ async fn a_plain_list_ends_where_it_is_and_then_token_expired() {
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_stalls_past_its_token_is_reset() {
     let (server, mut stream, began) = long_list().await;
-    // Until shortly before its end it reads, so that it is not reset for standing still for 30 s.
+    // The client reads until shortly before its token expires, so that it is not reset for stalling
+    // for 30 s.
     while began.elapsed().as_secs() < TTL as u64 - 10 {
         sleep(Duration::from_secs(5)).await;
         next(&mut stream).await;
     }
     assert_eq!(server.gauges().streams.get(), 1);
     sleep_until(began + Duration::from_secs(TTL as u64 + 3)).await;
-    assert_eq!(server.gauges().streams.get(), 0, "it is gone, though nobody read its end");
+    assert_eq!(
+        server.gauges().streams.get(),
+        0,
+        "the stream is gone, although its end was never read"
+    );
     let (_, end) = until_end(stream).await;
     assert_eq!(end.unwrap_err().code(), Code::Cancelled);
 }
 
-/// A command that prints a new token of two seconds whenever it is run.
+/// Credentials from a command that prints a new token of two seconds each time it runs.
 fn short_lived(authority: &Authority) -> (Credentials, tokio::task::JoinHandle<()>) {
     let file = authority.file("token");
     let command = format!("cat {}", file.display());
@@ -186,7 +193,9 @@ fn short_lived(authority: &Authority) -> (Credentials, tokio::task::JoinHandle<(
     let mint = move || {
         let exp = crate::support::certs::now() + 2;
         let scope = "users.read posts.read posts.write";
-        let claims = serde_json::json!({ "iss": "quartet", "aud": "posts", "sub": "1", "scope": scope, "exp": exp });
+        let claims = serde_json::json!({
+            "iss": "quartet", "aud": "posts", "sub": "1", "scope": scope, "exp": exp,
+        });
         quartet_server::certs::sign(&authority.join("signing.key"), &claims).unwrap()
     };
     let write = move || {
@@ -204,7 +213,7 @@ fn short_lived(authority: &Authority) -> (Credentials, tokio::task::JoinHandle<(
     (Credentials::new(TokenSource::Command(command)).over_plaintext(), minting)
 }
 
-/// The events of a call until it was cut by its token so often and then said something.
+/// The events of a call until the token has cut it this many times and another event has come.
 async fn through_cuts<T>(
     events: impl Stream<Item = Result<T, quartet_client::Error>>,
     cuts: usize,
@@ -213,7 +222,7 @@ async fn through_cuts<T>(
     let mut events = std::pin::pin!(events);
     let (mut seen, mut cut) = (Vec::new(), 0);
     while cut < cuts || seen.last().is_some_and(&is_cut) {
-        let event = soon(events.next()).await.expect("it goes on").unwrap();
+        let event = soon(events.next()).await.expect("the stream goes on").unwrap();
         cut += usize::from(is_cut(&event));
         seen.push(event);
     }
@@ -221,7 +230,7 @@ async fn through_cuts<T>(
 }
 
 #[tokio::test]
-async fn a_followed_list_goes_on_with_new_tokens_without_a_gap() {
+async fn a_followed_list_continues_with_new_tokens_without_a_gap() {
     let authority = Authority::new();
     let server = TestServer::with(authority.token_config()).await;
     let (credentials, minting) = short_lived(&authority);
@@ -254,7 +263,7 @@ async fn a_followed_list_goes_on_with_new_tokens_without_a_gap() {
 }
 
 #[tokio::test]
-async fn a_feed_goes_on_with_new_tokens_and_every_post_has_its_receipt() {
+async fn a_feed_continues_with_new_tokens_and_every_post_has_its_receipt() {
     let authority = Authority::new();
     let server = TestServer::with(authority.token_config()).await;
     let (credentials, minting) = short_lived(&authority);
@@ -291,7 +300,7 @@ async fn a_feed_goes_on_with_new_tokens_and_every_post_has_its_receipt() {
 }
 
 #[tokio::test]
-async fn an_upload_that_outlives_its_token_is_sent_again_with_a_new_one() {
+async fn an_upload_that_outlives_its_token_is_repeated_with_a_new_one() {
     let authority = Authority::new();
     let server = TestServer::with(authority.token_config()).await;
     let (credentials, minting) = short_lived(&authority);
@@ -299,7 +308,7 @@ async fn an_upload_that_outlives_its_token_is_sent_again_with_a_new_one() {
     let channel = server.channel().with_credentials(credentials).unwrap();
     let events = upload_posts(channel, || {
         attempts += 1;
-        // The first time, the last post takes longer than the token lasts.
+        // In the first attempt, the last post takes longer than the token is valid.
         let wait = if attempts == 1 { Duration::from_secs(4) } else { Duration::ZERO };
         let posts = futures::stream::iter(0..3).then(move |n| async move {
             if n == 2 {
@@ -327,13 +336,13 @@ async fn an_upload_that_outlives_its_token_is_sent_again_with_a_new_one() {
 }
 
 #[tokio::test]
-async fn a_token_that_cannot_be_replaced_is_the_end() {
+async fn without_a_new_token_a_client_ends_unauthenticated() {
     let authority = Authority::new();
     let server = TestServer::with(authority.token_config()).await;
     let channel = with_token(server.channel(), &authority.token("1", 2));
     let mut events = std::pin::pin!(list_posts(channel, follow()));
     let end = loop {
-        match soon(events.next()).await.expect("it ends with an error") {
+        match soon(events.next()).await.expect("the stream ends with an error") {
             Ok(_) => {}
             Err(error) => break error.to_string(),
         }

@@ -1,4 +1,4 @@
-//! Health and reflection: what load balancers, orchestrators and tools ask before they call.
+//! Health and reflection: what load balancers, orchestrators and tools query.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ async fn watch(channel: &Channel, service: &str) -> Streaming<HealthCheckRespons
     soon(HealthClient::new(channel.clone()).watch(request)).await.unwrap().into_inner()
 }
 
-async fn told(stream: &mut Streaming<HealthCheckResponse>) -> ServingStatus {
+async fn status(stream: &mut Streaming<HealthCheckResponse>) -> ServingStatus {
     soon(stream.message()).await.unwrap().expect("the watch goes on").status()
 }
 
@@ -79,17 +79,17 @@ async fn a_server_knows_only_the_services_that_it_runs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_says_what_is_and_then_what_changes_also_of_a_service_that_is_not_known() {
+async fn a_watch_sends_the_status_and_its_changes_even_of_an_unknown_service() {
     let server = TestServer::in_memory().await;
     let channel = server.channel();
     let mut known = watch(&channel, POST).await;
     let mut unknown = watch(&channel, "post.v1.Unheard").await;
-    assert_eq!(told(&mut known).await, ServingStatus::Serving);
-    assert_eq!(told(&mut unknown).await, ServingStatus::ServiceUnknown);
+    assert_eq!(status(&mut known).await, ServingStatus::Serving);
+    assert_eq!(status(&mut unknown).await, ServingStatus::ServiceUnknown);
     assert!(is_stuck(known.message()).await && is_stuck(unknown.message()).await);
 
     let stopping = server.begin_stop();
-    assert_eq!(told(&mut known).await, ServingStatus::NotServing);
+    assert_eq!(status(&mut known).await, ServingStatus::NotServing);
     let end = soon(known.message()).await.map(drop);
     assert_refused(end, Code::Unavailable, reason::SHUTDOWN);
     let end = soon(unknown.message()).await.map(drop);
@@ -103,16 +103,16 @@ async fn post_is_not_serving_once_its_log_has_failed() {
     let (users, _serving) = CountingUsers::default().serve();
     let server = TestServer::of_parts(log.clone(), users);
     let mut watched = watch(&server.channel(), POST).await;
-    assert_eq!(told(&mut watched).await, ServingStatus::Serving);
+    assert_eq!(status(&mut watched).await, ServingStatus::Serving);
     log.fail_appends(LogError::Failed(Arc::new(std::io::Error::other("broken"))));
-    assert_eq!(told(&mut watched).await, ServingStatus::NotServing);
+    assert_eq!(status(&mut watched).await, ServingStatus::NotServing);
     assert_eq!(check(&server.channel(), "").await.unwrap(), ServingStatus::NotServing);
     drop(watched);
     server.stop().await;
 }
 
 #[tokio::test]
-async fn before_the_log_is_open_health_is_unknown_and_calls_are_told_to_wait() {
+async fn before_the_log_is_open_health_is_unknown_and_calls_are_unavailable() {
     let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (open, opened) = oneshot::channel::<()>();
@@ -145,7 +145,7 @@ async fn before_the_log_is_open_health_is_unknown_and_calls_are_told_to_wait() {
 }
 
 #[tokio::test]
-async fn reflection_describes_the_services_of_the_contract_and_not_the_names_of_the_blog() {
+async fn reflection_describes_the_services_of_the_contract_but_not_those_of_the_blog() {
     let server = TestServer::start().await;
     let (sender, receiver) = mpsc::channel(1);
     let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
@@ -158,7 +158,7 @@ async fn reflection_describes_the_services_of_the_contract_and_not_the_names_of_
     let mut answers = soon(client.server_reflection_info(requests)).await.unwrap().into_inner();
     let mut answer = async || soon(answers.message()).await.unwrap().unwrap().message_response;
     let Some(MessageResponse::ListServicesResponse(list)) = answer().await else {
-        panic!("no list")
+        panic!("no list of services")
     };
     let mut names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
     names.sort_unstable();
@@ -174,7 +174,7 @@ async fn reflection_describes_the_services_of_the_contract_and_not_the_names_of_
             "{symbol}: {described:?}"
         );
     }
-    // A tool that stays on the line does not hold up a server that stops.
+    // An open reflection stream of a tool does not delay a server that stops.
     let served = server.begin_stop();
     assert!(soon(answers.message()).await.unwrap().is_none());
     soon(served).await.unwrap().unwrap();

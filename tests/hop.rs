@@ -1,4 +1,4 @@
-//! The way from Post to User: encrypted, and called by Post as itself.
+//! The hop from Post to User: encrypted, and with Post's own credentials.
 
 use quartet::{post::v1::post_service_client::PostServiceClient, reason};
 use quartet_client::Channel;
@@ -14,14 +14,15 @@ use crate::support::{
     post, soon, upload_of,
 };
 
-/// A User service that trusts tokens and certificates of this authority.
+/// A User service that accepts tokens and certificates of this authority.
 async fn user_service(authority: &Authority) -> TestServer {
     let tls = authority.mutual_tls();
     let config = Config { serve: vec![Role::User], tls, ..authority.token_config() };
     TestServer::with(config).await
 }
 
-/// A Post service that asks that one, shows this certificate and has callers with tokens of another authority.
+/// A Post service that calls that User service, shows a certificate of `of_users`, and accepts
+/// callers' tokens of `of_callers`.
 fn post_service(users: &TestServer, of_users: &Authority, of_callers: &Authority) -> Config {
     let [ca, cert, key] = ["ca.pem", "client.pem", "client.key"].map(|name| of_users.file(name));
     Config {
@@ -63,7 +64,7 @@ async fn post_calls_user_with_its_own_token_and_never_with_its_callers() {
     let server = TestServer::with(config).await;
     let mut client = PostServiceClient::new(caller(&server, &of_callers));
 
-    // If it sent its caller's token, User would not let it in with that, and not without a token either.
+    // With its caller's token Post would be refused by User, and without a token too.
     for (scopes, let_in) in [(&[][..], false), (&[Scope::UsersRead][..], true)] {
         std::fs::write(&file, of_users.sign(&of_users.claims("9", scopes, 60))).unwrap();
         let outcome = soon(client.upload_posts(upload_of([post("a", &[])]))).await;

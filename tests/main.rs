@@ -1,12 +1,11 @@
 //! The suite: claims about the four RPC kinds, over real connections, about the documentation,
 //! and about the structure of the code.
 //!
-//! Every promise of `docs/guarantees.md` and every rule of the contract is a test here, named as
-//! the claim it makes. Tests of time run on pipes in memory, where time is paused and passes only
-//! once nothing else can happen. With `QUARTET_TEST_LOG=disk` the servers on a port keep their log
-//! on disk.
+//! Every promise of `docs/guarantees.md` and every rule of the contract is a test here, named after
+//! its claim. Tests of time run on pipes in memory with paused time, which passes only once nothing
+//! else can happen. With `QUARTET_TEST_LOG=disk` the servers on a port keep their log on disk.
 //!
-//! One binary, so that it links once. Tests that start a package's own processes stand in
+//! One binary, so that it links once. Tests that start a package's own processes are in
 //! `server/tests` and `client/tests`.
 
 // Test code; clippy.toml allows these only inside a `#[test]`, not in its helpers.

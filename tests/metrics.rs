@@ -1,4 +1,4 @@
-//! Metrics: what a server says of itself is what it did, and what the documentation says that it says.
+//! Metrics: they match what the server did, and the documentation lists them all.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,7 +26,7 @@ async fn start(config: Config) -> (TestServer, SocketAddr) {
     (server, address)
 }
 
-/// The answer to a request of HTTP/1.
+/// The response to an HTTP/1 request.
 async fn ask(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(format!("{request}\r\nhost: here\r\n\r\n").as_bytes()).await.unwrap();
@@ -35,7 +35,7 @@ async fn ask(address: SocketAddr, request: &str) -> String {
     answer
 }
 
-/// What is told now: each line's name with its labels, and its value.
+/// The current metrics: each name with its labels, and its value.
 async fn scrape(address: SocketAddr) -> BTreeMap<String, f64> {
     let answer = ask(address, "GET /metrics HTTP/1.1").await;
     let (head, text) = answer.split_once("\r\n\r\n").unwrap();
@@ -48,7 +48,7 @@ async fn scrape(address: SocketAddr) -> BTreeMap<String, f64> {
     samples.map(sample).collect()
 }
 
-/// Waits until a metric is as it should be.
+/// Waits until a metric has a good value.
 async fn becomes(address: SocketAddr, name: &str, good: impl Fn(f64) -> bool) {
     let reached = async {
         while !good(scrape(address).await[name]) {
@@ -59,7 +59,7 @@ async fn becomes(address: SocketAddr, name: &str, good: impl Fn(f64) -> bool) {
 }
 
 #[tokio::test]
-async fn what_is_counted_is_what_happened() {
+async fn metrics_match_what_the_server_did() {
     let data = tempfile::tempdir().unwrap();
     let (server, address) = start(on_disk(data.path())).await;
     let mut client = server.posts();
@@ -95,7 +95,7 @@ async fn what_is_counted_is_what_happened() {
 }
 
 #[tokio::test]
-async fn a_reader_that_does_not_read_is_seen_to_be_behind() {
+async fn a_stalled_reader_shows_in_the_lag_metric() {
     let (server, address) = start(Config::ephemeral()).await;
     let mut reader =
         quartet::post::v1::post_service_client::PostServiceClient::new(server.narrow_channel());
@@ -107,7 +107,7 @@ async fn a_reader_that_does_not_read_is_seen_to_be_behind() {
     becomes(address, "quartet_cursor_lag_posts", |lag| lag > 10.0).await;
     let now = scrape(address).await;
     assert_eq!((now["quartet_cursors"], now["quartet_streams"]), (1.0, 1.0));
-    // That of the upload is over.
+    // The upload's connection is closed by now.
     becomes(address, "quartet_connections", |connections| connections == 1.0).await;
     let mut read = 0;
     while read < 40 {
@@ -123,10 +123,10 @@ async fn a_reader_that_does_not_read_is_seen_to_be_behind() {
 async fn the_documentation_lists_every_metric_and_no_other() {
     let data = tempfile::tempdir().unwrap();
     let (server, address) = start(on_disk(data.path())).await;
-    // What has not happened has no line.
+    // A metric without samples has no line.
     listed(&mut server.posts(), ListPostsRequest::default()).await.unwrap();
     let text = ask(address, "GET /metrics HTTP/1.1").await;
-    let told: BTreeSet<_> = text
+    let reported: BTreeSet<_> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
         .map(|(name, kind)| match kind {
@@ -146,13 +146,13 @@ async fn the_documentation_lists_every_metric_and_no_other() {
         .filter(|(_, kind)| ["counter", "gauge", "histogram"].contains(kind))
         .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
         .collect();
-    assert_eq!(listed, told);
-    assert!(told.len() >= 11, "{told:?}");
+    assert_eq!(listed, reported);
+    assert!(reported.len() >= 11, "{reported:?}");
     server.stop().await;
 }
 
 #[tokio::test]
-async fn only_metrics_are_answered_and_only_while_the_server_runs() {
+async fn the_metrics_port_serves_only_metrics_and_only_while_the_server_runs() {
     let (server, address) = start(Config::ephemeral()).await;
     for (request, answer) in [
         ("GET /metrics HTTP/1.1", "HTTP/1.1 200 OK"),
@@ -162,15 +162,15 @@ async fn only_metrics_are_answered_and_only_while_the_server_runs() {
         let answered = ask(address, request).await;
         assert!(answered.starts_with(answer), "{request}: {answered}");
     }
-    // Who asks for nothing keeps nobody out.
+    // A connection without a request does not block the others.
     let _silent = TcpStream::connect(address).await.unwrap();
     scrape(address).await;
     server.stop().await;
-    assert!(TcpStream::connect(address).await.is_err(), "it listens for metrics still");
+    assert!(TcpStream::connect(address).await.is_err(), "the metrics port is still open");
 }
 
 #[tokio::test]
-async fn an_address_that_cannot_be_had_is_an_error_at_the_start() {
+async fn an_unavailable_metrics_address_is_an_error_at_the_start() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap();
     let opened = Server::open(Config { metrics: Some(address), ..Config::ephemeral() }).await;

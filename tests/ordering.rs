@@ -1,4 +1,4 @@
-//! The order of streams: many writers, many readers, cuts; and the checker that finds what is broken.
+//! The order of streams with many writers, many readers and cuts, as the order checker sees it.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -23,7 +23,7 @@ use crate::support::{
 
 const TAGS: [&str; 4] = ["a", "b", "c", "d"];
 
-/// The post that every reader waits for: it matches every filter of these tests.
+/// The last post of a run: it matches every filter of these tests.
 fn last_post() -> PostMessage {
     post("last", &TAGS)
 }
@@ -40,7 +40,7 @@ fn written(writer: &str, count: usize) -> Vec<PostMessage> {
     (0..count).map(post).collect()
 }
 
-/// Uploads in pieces, so that one writer makes several uploads.
+/// Uploads in parts, so that one writer makes several uploads.
 async fn write_uploads(mut client: Client, writer: String, count: usize) {
     for piece in written(&writer, count).chunks(count / 3 + 1) {
         let response = upload(&mut client, piece.to_vec()).await.unwrap();
@@ -81,7 +81,7 @@ async fn read_list(mut client: Client, request: ListPostsRequest) -> Received {
     }
 }
 
-/// Reads a feed until the last post, and changes its tags all the while.
+/// Reads a feed until the last post, changing its tags all the while.
 async fn read_feed(mut client: Client, first: JoinTags) -> Received {
     let mut feed = Feed::open(&mut client).await;
     feed.send(Asked::Join(first)).await;
@@ -94,7 +94,7 @@ async fn read_feed(mut client: Client, first: JoinTags) -> Received {
             return feed.received();
         }
         messages += 1;
-        // "d" stays, so that the last post comes.
+        // "d" stays joined, so that the last post arrives.
         match messages % 6 {
             1 => feed.join(&["a"]).await,
             4 => feed.leave(&["a", "b", "c"]).await,
@@ -197,7 +197,7 @@ async fn after_a_restart_positions_are_valid_and_ids_are_known() {
 
     let server = TestServer::with(on_disk(data.path())).await;
     let mut client = server.posts();
-    assert_eq!(read_log(&mut client).await, log, "what was seen is never lost");
+    assert_eq!(read_log(&mut client).await, log, "no post that was read is lost");
     let again = upload(&mut client, written("w", 500)).await.unwrap();
     assert_eq!((again.duplicate_count, again.created_count), (400, 100));
     let resume_after = before.last().unwrap().position.clone();
@@ -211,7 +211,7 @@ async fn after_a_restart_positions_are_valid_and_ids_are_known() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_before_another_was_sent_has_the_smaller_sequence() {
     let server = TestServer::start().await;
-    // Writers take turns: each sends only after the acknowledgement of the one before.
+    // Writers take turns: each sends only after the previous acknowledgement.
     let mut uploader = server.posts();
     let mut feed = Feed::open(&mut server.posts()).await;
     let (_noise, running) = noise(&server);
@@ -231,7 +231,7 @@ async fn what_was_acknowledged_before_another_was_sent_has_the_smaller_sequence(
     server.stop().await;
 }
 
-/// A writer that goes on until the guard is dropped.
+/// A writer that continues until the guard is dropped.
 fn noise(server: &TestServer) -> (tokio_util::sync::DropGuard, tokio::task::JoinHandle<()>) {
     let stop = tokio_util::sync::CancellationToken::new();
     let mut client = server.posts();
@@ -246,7 +246,8 @@ fn noise(server: &TestServer) -> (tokio_util::sync::DropGuard, tokio::task::Join
     (stop.drop_guard(), running)
 }
 
-/// Reads a followed list up to `head` over connections that break, resuming from the last position received.
+/// Reads a followed list up to `head` over connections that break, resuming from the last position
+/// received.
 async fn read_across_cuts(proxy: &Proxy, filter: ListPostsRequest, head: i64) -> Vec<Received> {
     let mut streams: Vec<Received> = Vec::new();
     while streams.last().is_none_or(|last| last.position() < head) {
@@ -277,12 +278,12 @@ async fn a_list_that_is_cut_and_resumed_again_and_again_sends_everything_once() 
     let mut client = server.posts();
     upload(&mut client, written("w", 2000)).await.unwrap();
     let proxy = Proxy::to(server.address()).await;
-    proxy.to_client(|flow| flow.cut_after = Some(100_000)); // a whole frame, and a part of one
+    proxy.to_client(|flow| flow.cut_after = Some(100_000)); // a whole frame, and a part of another
     for mut filter in filters().into_iter().take(4) {
         filter.follow = true;
         let streams = read_across_cuts(&proxy, filter.clone(), 2000).await;
         if filter.tags.is_empty() {
-            assert!(streams.len() > 3, "it was cut often: {}", streams.len());
+            assert!(streams.len() > 3, "too few cuts: {}", streams.len());
         }
         check(&read_log(&mut client).await, &streams).unwrap();
     }
@@ -290,7 +291,7 @@ async fn a_list_that_is_cut_and_resumed_again_and_again_sends_everything_once() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_feed_that_is_cut_while_it_publishes_is_resumed_without_a_gap_or_a_double() {
+async fn a_feed_that_is_cut_while_it_publishes_is_resumed_without_a_gap_or_a_duplicate() {
     let server = TestServer::start().await;
     let proxy = Proxy::to(server.address()).await;
     let (_noise, running) = noise(&server);
@@ -299,7 +300,8 @@ async fn a_feed_that_is_cut_while_it_publishes_is_resumed_without_a_gap_or_a_dou
     let mut streams: Vec<Received> = Vec::new();
     let mut start = LogPosition::default();
     for round in 0.. {
-        // A few answers per connection, then it is cut with publishes under way. The last one goes on to the end.
+        // Each connection is cut after a few answers, with publishes in flight. The last one runs
+        // to the end.
         let last_round = round == 6;
         let mut client = PostServiceClient::new(proxy.channel());
         let mut feed = Feed::open(&mut client).await;

@@ -1,4 +1,4 @@
-//! Panics: the caller gets INTERNAL, never an end that looks good, and the connection lives on.
+//! Panics: the caller gets INTERNAL, never a successful end, and the connection survives.
 
 use futures::{
     FutureExt as _, StreamExt as _,
@@ -27,10 +27,10 @@ use crate::support::{
 /// A Post service full of bugs.
 struct Panicking;
 
-/// A stream of two messages that panics where the third should be.
+/// A stream of two messages that panics in place of the third.
 fn two<T: Default + Send + 'static>() -> BoxStream<'static, Result<T, Status>> {
     let messages = stream::iter(0..3).then(|n| async move {
-        tokio::task::yield_now().await; // as a stream does that waits: what it sent before is on its way
+        tokio::task::yield_now().await; // as a stream that waits, so that earlier messages leave
         assert!(n < 2, "a bug in the middle of a stream");
         Ok(T::default())
     });
@@ -134,7 +134,7 @@ async fn a_panic_does_not_reach_the_other_streams_of_its_connection() {
         let status = listed(&mut client, ListPostsRequest::default()).await;
         assert_refused(status, Code::Internal, reason::INTERNAL);
     }
-    assert!(feed.message().now_or_never().is_none(), "it is open");
+    assert!(feed.message().now_or_never().is_none(), "the feed is open");
     drop(requests);
     assert_refused(soon(feed.message()).await, Code::Internal, reason::INTERNAL);
 }

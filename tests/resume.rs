@@ -1,4 +1,4 @@
-//! The client library against the real server, on connections that are cut again and again.
+//! The client library against the real server, over connections that are cut again and again.
 
 use std::pin::pin;
 
@@ -21,12 +21,12 @@ fn ids(posts: &[PostMessage]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_list_of_the_client_library_resumes_by_itself_and_sees_everything_once() {
+async fn a_list_of_the_client_library_resumes_by_itself_and_yields_every_post_once() {
     let server = TestServer::start().await;
     let mut client = server.posts();
     upload(&mut client, numbered(5000)).await.unwrap();
     let proxy = Proxy::to(server.address()).await;
-    proxy.to_client(|flow| flow.cut_after = Some(100_000)); // a whole frame, and a part of one
+    proxy.to_client(|flow| flow.cut_after = Some(100_000)); // a whole frame, and a part of another
 
     let (mut read, mut resumes) = (Vec::new(), 0);
     let mut events = pin!(list_posts(proxy.channel(), ListPostsRequest::default()));
@@ -37,7 +37,7 @@ async fn a_list_of_the_client_library_resumes_by_itself_and_sees_everything_once
             ListEvent::Reconnected(_) => resumes += 1,
         }
     }
-    assert!(resumes > 2, "it was cut {resumes} times only");
+    assert!(resumes > 2, "only {resumes} cuts");
     assert_eq!(read, read_log(&mut client).await);
     server.stop().await;
 }
@@ -62,7 +62,7 @@ async fn a_feed_of_the_client_library_resumes_by_itself_with_one_receipt_per_pos
             _ => {}
         }
     }
-    assert!(resumes > 2, "it was cut {resumes} times only");
+    assert!(resumes > 2, "only {resumes} cuts");
     assert_eq!(receipts, ids(&own), "one receipt per publish, in publish order");
     assert_eq!(read, read_log(&mut server.posts()).await, "every post once, in order");
     assert_eq!(ids(&read), ids(&own), "the writer's order");
@@ -97,8 +97,8 @@ async fn an_upload_of_the_client_library_that_is_cut_is_sent_again_and_stores_no
     server.stop().await;
 }
 
-/// Story: a feed that had left all its tags was cut. On the new connection nothing was joined, the server spoke of
-/// position 0, and the client took that for a server that goes back.
+/// Regression: a feed that had left all its tags was cut. On the new connection it joined nothing,
+/// so the server sent position 0, and the client took that for a server whose positions went back.
 #[tokio::test]
 async fn a_feed_that_follows_nothing_survives_a_cut_and_keeps_its_position() {
     let server = TestServer::start().await;

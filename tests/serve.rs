@@ -1,4 +1,4 @@
-//! The adapter between HTTP and handlers: what leaves in one frame, and what follows it.
+//! The adapter between HTTP and handlers: which messages share a frame, and what follows them.
 
 use bytes::Bytes;
 use futures::{FutureExt as _, Stream, StreamExt as _, stream};
@@ -10,7 +10,7 @@ fn message(sequence: i64) -> LogPosition {
     LogPosition { sequence, ..LogPosition::default() }
 }
 
-/// The body of a response to a call that answers with these messages.
+/// The response body of a call whose handler returns these messages.
 async fn answer(
     messages: impl Stream<Item = Result<LogPosition, Status>> + Send + Unpin + 'static,
 ) -> Body {
@@ -29,7 +29,7 @@ async fn data(body: &mut Body) -> Bytes {
 }
 
 #[tokio::test]
-async fn messages_that_are_ready_leave_in_one_frame_and_the_status_follows() {
+async fn ready_messages_share_a_frame_and_the_status_follows() {
     for (end, code) in [(None, Code::Ok), (Some(Status::aborted("")), Code::Aborted)] {
         let end = stream::iter(end.map(Err));
         let mut body = answer(stream::iter([1, 2]).map(|n| Ok(message(n))).chain(end)).await;
@@ -49,7 +49,7 @@ async fn a_frame_does_not_wait_for_more_messages() {
 }
 
 #[tokio::test]
-async fn a_frame_is_about_as_large_as_a_batch_at_most() {
+async fn a_frame_holds_about_one_batch_at_most() {
     let mut body = answer(stream::repeat_with(|| Ok(message(1)))).await;
     assert!((BATCH_BYTES..2 * BATCH_BYTES).contains(&data(&mut body).await.len()));
 }

@@ -22,7 +22,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_list_of_an_empty_log_is_one_message_that_says_so() {
+async fn a_list_of_an_empty_log_is_one_complete_and_empty_message() {
     let server = TestServer::start().await;
     let messages = listed(&mut server.posts(), ListPostsRequest::default()).await.unwrap();
     assert_eq!(messages.len(), 1);
@@ -59,7 +59,7 @@ async fn a_list_ends_ok_at_the_head_that_the_log_had_when_the_call_began() {
     let many = (0..2000).map(|n| large_post(format!("before{n}"), &[], 500));
     upload(&mut server.posts(), many).await.unwrap();
     for follow in [false, true] {
-        // Too much for the window: it is in the middle when new posts come.
+        // More than the window holds: the list is in progress when new posts arrive.
         let mut narrow = PostServiceClient::new(server.narrow_channel());
         let request = ListPostsRequest { follow, ..ListPostsRequest::default() };
         let mut stream = list(&mut narrow, request.clone()).await.unwrap();
@@ -120,7 +120,7 @@ async fn a_list_shows_posts_with_any_of_the_tags_and_by_any_of_the_users() {
 
     let filters: [(&[&str], &[&str], usize); 6] = [
         (&[], &[], 60),
-        (&["go"], &[], 24), // not "Go": case is kept
+        (&["go"], &[], 24), // not "Go": tags are case-sensitive
         (&["go", "rust"], &[], 36),
         (&[], &["2"], 20),
         (&["rust"], &["1", "3"], 16),
@@ -135,7 +135,7 @@ async fn a_list_shows_posts_with_any_of_the_tags_and_by_any_of_the_users() {
         let messages = listed(&mut client, request.clone()).await.unwrap();
         let received = Received::list(&request, &messages);
         assert_eq!(received.sequences().len(), count, "{tags:?} {user_ids:?}");
-        assert_eq!(received.position(), 60, "a list covers the log, whatever matches");
+        assert_eq!(received.position(), 60, "the position covers the whole log, whatever matches");
         check(&log, &[received]).unwrap();
     }
     server.stop().await;
@@ -151,7 +151,7 @@ async fn a_message_holds_at_most_256_posts_or_64_kib_and_a_larger_post_comes_alo
 
     let messages = listed(&mut client, ListPostsRequest::default()).await.unwrap();
     for message in &messages {
-        // The limit counts stored posts; names, sequences and the position come on top.
+        // The limit counts stored posts; names, sequences and the position come in addition.
         let extra = 64 + 32 * message.post_messages.len();
         let posts = message.post_messages.len();
         assert!(posts <= limits::BATCH_POSTS, "{posts} posts");
@@ -161,11 +161,7 @@ async fn a_message_holds_at_most_256_posts_or_64_kib_and_a_larger_post_comes_alo
             message.encoded_len()
         );
     }
-    assert_eq!(
-        messages[0].post_messages.len(),
-        limits::BATCH_POSTS,
-        "what is ready comes together"
-    );
+    assert_eq!(messages[0].post_messages.len(), limits::BATCH_POSTS, "ready posts share a message");
     assert!(messages[messages.len() - 3..].iter().all(|large| large.post_messages.len() == 1));
     server.stop().await;
 }
@@ -193,7 +189,7 @@ async fn every_position_that_a_list_sent_is_a_valid_start() {
 }
 
 #[tokio::test]
-async fn a_start_is_exclusive_and_the_head_is_a_start_too() {
+async fn a_start_is_exclusive_and_the_head_is_a_valid_start() {
     let server = TestServer::start().await;
     let mut client = server.posts();
     upload(&mut client, posts("p", 5, &[])).await.unwrap();
@@ -222,7 +218,7 @@ async fn a_list_started_after_an_acknowledgement_contains_that_post() {
 }
 
 #[tokio::test]
-async fn a_reader_that_stalls_loses_nothing_and_holds_up_nobody() {
+async fn a_stalled_reader_loses_nothing_and_delays_no_other_call() {
     let server = TestServer::start().await;
     let mut slow = PostServiceClient::new(server.narrow_channel());
     let request = ListPostsRequest { follow: true, ..ListPostsRequest::default() };
@@ -237,7 +233,7 @@ async fn a_reader_that_stalls_loses_nothing_and_holds_up_nobody() {
     while read_by_other.last().is_none_or(|last| position(last) < count) {
         read_by_other.push(next(&mut other).await);
     }
-    // On the stalled connection itself, other calls go on too.
+    // Other calls on the stalled connection continue too.
     let last = ListPostsRequest { resume_after: after(count - 1), ..ListPostsRequest::default() };
     assert_eq!(listed(&mut slow, last).await.unwrap()[0].post_messages.len(), 1);
 
@@ -257,7 +253,7 @@ fn position(message: &ListPostsResponse) -> i64 {
 }
 
 #[tokio::test]
-async fn posts_that_are_read_in_place_are_those_that_are_decoded() {
+async fn posts_read_in_place_equal_decoded_posts() {
     let server = TestServer::start().await;
     upload(&mut server.posts(), posts("p", 600, &["a", "ü"])).await.unwrap();
     let mut decoded = Vec::new();
@@ -270,7 +266,7 @@ async fn posts_that_are_read_in_place_are_those_that_are_decoded() {
     let (mut read, mut complete) = (0, false);
     let mut in_place = pin!(read_posts::<Batch>(server.channel(), ListPostsRequest::default()));
     while let Some(event) = soon(in_place.next()).await {
-        let ListEvent::Batch(batch) = event.unwrap() else { panic!("nothing was cut") };
+        let ListEvent::Batch(batch) = event.unwrap() else { panic!("no cut was expected") };
         for post in batch.posts() {
             assert_same(&post.unwrap(), &decoded[read]);
             read += 1;
@@ -291,11 +287,12 @@ fn assert_same(read: &PostRef<'_>, post: &PostMessage) {
 
 proptest! {
     #[test]
-    fn a_post_that_is_cut_or_changed_anywhere_is_refused_in_place_as_prost_refuses_it(
+    fn a_damaged_post_is_refused_in_place_or_read_as_prost_reads_it(
         at in any::<prop::sample::Index>(),
         change in any::<Option<u8>>(),
     ) {
-        let post = PostMessage { author: "Kim".to_owned(), sequence: 300, ..post("p", &["a", "ü"]) };
+        let author = "Kim".to_owned();
+        let post = PostMessage { author, sequence: 300, ..post("p", &["a", "ü"]) };
         let mut bytes = post.encode_to_vec();
         let at = at.index(bytes.len());
         match change {
@@ -304,7 +301,7 @@ proptest! {
         }
         match (PostRef::decode(&bytes), PostMessage::decode(&*bytes)) {
             (Ok(read), Ok(post)) => assert_same(&read, &post),
-            // Groups, which nobody uses, are refused here.
+            // Groups, which are deprecated, are refused here only.
             (read, decoded) => prop_assert!(read.is_err(), "{decoded:?}"),
         }
     }

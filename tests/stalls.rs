@@ -1,4 +1,4 @@
-//! Stalled peers: what a stream costs that nobody reads, and when it ends.
+//! Stalled peers: what an unread stream costs, and when it ends.
 //!
 //! The clock is paused and the peers are pipes in memory.
 
@@ -28,7 +28,7 @@ async fn a_reader_that_grants_no_window_for_30_s_is_reset_and_resumes_from_its_p
     let mut other = list(&mut narrow, ListPostsRequest::default()).await.unwrap();
     next(&mut other).await;
     let since = Instant::now();
-    // More than the 20 s that everything else may take.
+    // More than the 20 s that other waits are allowed.
     sleep(Duration::from_secs(29)).await;
     assert_eq!(server.gauges().cursors.get(), 2);
     reaches(&server.gauges().cursors, 0).await;
@@ -45,7 +45,8 @@ async fn a_reader_that_grants_no_window_for_30_s_is_reset_and_resumes_from_its_p
 async fn a_stalled_reader_is_reset_with_enhance_your_calm_on_its_own_stream_alone() {
     let server = TestServer::in_memory().await;
     upload(&mut server.posts(), posts("p", 200, &[])).await.unwrap();
-    let mut client = RawClient::open_with(&server, 1 << 20, setting(4, 10)).await; // a window of 10 bytes
+    let window = setting(4, 10); // bytes
+    let mut client = RawClient::open_with(&server, 1 << 20, window).await;
     client.send(call(1, LIST, &[])).await;
     client.send(message(1, &follow(), END_STREAM)).await;
     client.send(call(3, UPLOAD, &[])).await;
@@ -64,7 +65,7 @@ async fn a_peer_that_grants_window_and_reads_nothing_is_cut_after_30_s_to_a_minu
     upload(&mut server.posts(), (0..20).map(|n| large_post(format!("p{n}"), &[], 2000)))
         .await
         .unwrap();
-    // The pipe holds 4 KiB of 40: the answer is complete for its handler, and waits.
+    // The pipe holds 4 KiB of 40: the handler has finished, but its response waits.
     let mut client = RawClient::open_with(&server, 4096, setting(4, 1 << 20)).await;
     client.send(call(1, LIST, &[])).await;
     client.send(message(1, &ListPostsRequest::default(), END_STREAM)).await;
@@ -77,7 +78,7 @@ async fn a_peer_that_grants_window_and_reads_nothing_is_cut_after_30_s_to_a_minu
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stalled_reader_whose_deadline_passes_is_reset_then() {
+async fn a_stalled_reader_is_reset_at_its_deadline() {
     let server = TestServer::in_memory().await;
     upload(&mut server.posts(), posts("p", 200, &[])).await.unwrap();
     let mut client = RawClient::open_with(&server, 1 << 20, setting(4, 10)).await;
@@ -91,13 +92,13 @@ async fn a_stalled_reader_whose_deadline_passes_is_reset_then() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_leaves_a_peer_the_time_to_take_the_end_of_an_answer() {
+async fn a_drain_leaves_a_peer_time_to_read_the_end_of_a_response() {
     let server = TestServer::in_memory().await; // its drain timeout is 10 s
     upload(&mut server.posts(), [large_post("p", &[], 8000)]).await.unwrap();
     let mut client = RawClient::open_with(&server, 1024, frame(SETTINGS, 0, 0, vec![])).await;
     client.send(call(1, LIST, &[])).await;
     client.send(message(1, &ListPostsRequest::default(), END_STREAM)).await;
-    // The answer is complete for its handler and for h2; most of it waits below.
+    // The handler and h2 have finished the response; most of it waits below them.
     sleep(Duration::from_secs(1)).await;
     assert_eq!(server.gauges().streams.get(), 0);
     let served = server.begin_stop();

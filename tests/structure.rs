@@ -32,6 +32,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "quartet-client",
         ],
     ),
+    ("quartet-tour", &["quartet-client", "quartet-server"]),
 ];
 /// Crates that test the others, or show how to use them. They may depend on any crate, and no other crate on them.
 const TEST_CRATES: &[&str] = &[
@@ -42,7 +43,7 @@ const TEST_CRATES: &[&str] = &[
     "quartet-structure",
 ];
 /// Crates with command lines. The others are libraries to be taken without one.
-const WITH_COMMAND_LINE: &[&str] = &["quartet-client", "quartet-server"];
+const WITH_COMMAND_LINE: &[&str] = &["quartet-client", "quartet-server", "quartet-tour"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

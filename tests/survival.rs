@@ -1,4 +1,5 @@
-//! Clients that survive: load from all four kinds of call over three servers of one log, which are restarted one after another.
+//! Clients that survive: load from all four RPC kinds over three servers of one log, which are
+//! restarted one after another.
 
 use std::{
     net::SocketAddr,
@@ -38,10 +39,11 @@ use crate::support::{
 
 const SERVERS: usize = 3;
 const ROUNDS: usize = 20;
-/// A server that stops waits for its calls; every other one does not.
+/// The drain timeout of a server that waits for its calls; every other server does not wait.
 const PATIENT: Duration = Duration::from_secs(1);
 
-/// Every method may be tried again here: reads change nothing, and a post is stored once, however often it is sent.
+/// Every method may be retried here: reads change nothing, and a post is stored once, however often
+/// it is sent.
 const CONFIG: &str = r#"{
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [{
@@ -57,7 +59,7 @@ const CONFIG: &str = r#"{
     }]
 }"#;
 
-/// One of several servers of the same posts, on an address of its own.
+/// One of several servers of the same log, at its own address.
 struct Replica {
     address: SocketAddr,
     stop: CancellationToken,
@@ -65,7 +67,7 @@ struct Replica {
 }
 
 impl Replica {
-    /// It will wait so long for its calls when it stops.
+    /// `drain_timeout`: how long it waits for its calls when it stops.
     async fn start(
         address: SocketAddr,
         log: Arc<dyn PostLog>,
@@ -88,7 +90,7 @@ impl Replica {
     }
 }
 
-/// What each kind has achieved.
+/// Completed operations of each kind.
 #[derive(Debug, Default)]
 struct Progress([AtomicU64; 4]);
 
@@ -101,8 +103,8 @@ impl Progress {
         [0, 1, 2, 3].map(|kind| self.0[kind].load(Ordering::Relaxed))
     }
 
-    /// Waits until every kind has achieved something more.
-    async fn of_all(&self) {
+    /// Waits until every kind has made progress.
+    async fn every_kind_advances(&self) {
         let before = self.now();
         let moved = async {
             while self.now().iter().zip(before).any(|(now, before)| *now < before + 2) {
@@ -125,7 +127,7 @@ async fn unary(channel: Channel, progress: Arc<Progress>, stop: CancellationToke
     }
 }
 
-/// Follows everything. Returns what came, cuts left out.
+/// Follows the whole log. Returns the posts of all batches.
 async fn follower(
     channel: Channel,
     progress: Arc<Progress>,
@@ -142,7 +144,7 @@ async fn follower(
     batches
 }
 
-/// Uploads of twenty posts each. Returns how many there were.
+/// Uploads twenty posts at a time. Returns how many posts there were.
 async fn uploader(channel: Channel, progress: Arc<Progress>, stop: CancellationToken) -> usize {
     const POSTS: usize = 20;
     let mut uploads = 0;
@@ -163,7 +165,8 @@ async fn uploader(channel: Channel, progress: Arc<Progress>, stop: CancellationT
     uploads * POSTS
 }
 
-/// Publishes until it is told to stop, and reads what everybody publishes. Returns its receipts and what it read.
+/// Publishes until stopped, and reads the posts of all publishers. Returns its receipts and the
+/// posts it read.
 async fn talker(
     channel: Channel,
     progress: Arc<Progress>,
@@ -198,7 +201,7 @@ async fn talker(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn servers_restarted_one_after_another_cost_no_caller_an_error_and_no_reader_a_post() {
+async fn a_rolling_restart_causes_no_error_and_loses_no_post() {
     let users = TestServer::start().await;
     let log: Arc<dyn PostLog> = Arc::new(MemoryLog::new());
     let mut replicas = Vec::new();
@@ -224,10 +227,10 @@ async fn servers_restarted_one_after_another_cost_no_caller_an_error_and_no_read
 
     for round in 0..ROUNDS {
         let address = replicas.remove(0).stop().await;
-        progress.of_all().await; // with two servers
+        progress.every_kind_advances().await; // with one of three servers down
         let drain_timeout = if round % 2 == 0 { Duration::ZERO } else { PATIENT };
         replicas.push(Replica::start(address, log.clone(), users.channel(), drain_timeout).await);
-        progress.of_all().await;
+        progress.every_kind_advances().await;
     }
 
     stop.cancel();

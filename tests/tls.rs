@@ -1,4 +1,5 @@
-//! TLS and mutual TLS: who gets in, what those are told who do not, and certificates that change under load.
+//! TLS and mutual TLS: which clients are admitted, which errors the others get, and certificates
+//! that change under load.
 
 use std::{
     sync::{
@@ -44,11 +45,11 @@ async fn call(channel: Channel) -> Result<(), Error> {
 }
 
 async fn refused(channel: Channel) -> String {
-    call(channel).await.expect_err("it should not get in").to_string()
+    call(channel).await.expect_err("the client should be refused").to_string()
 }
 
 #[tokio::test]
-async fn a_client_that_trusts_the_ca_gets_in_under_every_name_of_the_certificate() {
+async fn a_client_that_trusts_the_ca_connects_under_every_name_of_the_certificate() {
     let authority = Authority::new();
     let server = with_tls(&authority).await;
     call(server.tls_channel(&authority.client())).await.unwrap();
@@ -60,7 +61,7 @@ async fn a_client_that_trusts_the_ca_gets_in_under_every_name_of_the_certificate
 }
 
 #[tokio::test]
-async fn a_client_is_told_why_it_does_not_trust_the_server() {
+async fn a_client_reports_why_it_does_not_trust_the_server() {
     let (authority, other) = (Authority::new(), Authority::new());
     let server = with_tls(&authority).await;
     let unknown = refused(server.tls_channel(&other.client())).await;
@@ -74,7 +75,7 @@ async fn a_client_is_told_why_it_does_not_trust_the_server() {
 }
 
 #[tokio::test]
-async fn plaintext_on_a_tls_port_and_tls_on_a_plaintext_port_are_refused_in_words() {
+async fn plaintext_on_a_tls_port_and_tls_on_a_plaintext_port_are_refused_with_an_explanation() {
     let authority = Authority::new();
     let encrypted = with_tls(&authority).await;
     let words = refused(encrypted.plain_channel()).await;
@@ -85,7 +86,7 @@ async fn plaintext_on_a_tls_port_and_tls_on_a_plaintext_port_are_refused_in_word
 }
 
 #[tokio::test]
-async fn mutual_tls_lets_in_only_who_shows_a_certificate_of_the_ca() {
+async fn mutual_tls_admits_only_clients_with_a_certificate_of_the_ca() {
     let (authority, other) = (Authority::new(), Authority::new());
     let server = with_mutual_tls(&authority).await;
     call(server.tls_channel(&authority.certified_client())).await.unwrap();
@@ -96,7 +97,7 @@ async fn mutual_tls_lets_in_only_who_shows_a_certificate_of_the_ca() {
     reaches(&server.gauges().connections, 0).await;
 }
 
-/// A connection with TLS on which nobody speaks HTTP/2 yet.
+/// A TLS connection without HTTP/2 on it yet.
 async fn handshake(
     server: &TestServer,
     authority: &Authority,
@@ -115,7 +116,7 @@ async fn handshake(
 }
 
 #[tokio::test]
-async fn a_peer_that_does_not_choose_http2_is_told_so() {
+async fn a_peer_that_does_not_choose_http2_gets_an_explanation() {
     let authority = Authority::new();
     let server = with_tls(&authority).await;
     let error = handshake(&server, &authority, &["http/1.1"]).await.unwrap_err();
@@ -128,7 +129,7 @@ async fn a_peer_that_does_not_choose_http2_is_told_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handshake_that_is_never_done_ends_after_ten_seconds() {
+async fn an_unfinished_handshake_ends_after_ten_seconds() {
     let authority = Authority::new();
     let config = Config { tls: authority.tls(), ..Config::ephemeral() };
     let server = TestServer::in_memory_with(config).await;
@@ -172,7 +173,8 @@ async fn fifty_rotations_under_load_fail_no_call_and_cut_no_stream() {
         load.spawn(async move {
             let lasting = server.tls_channel(&authority.certified_client());
             while !stop.load(Ordering::Relaxed) {
-                // Half of them on a connection of their own, with whatever certificate the client finds by then.
+                // Half of the calls use a new connection, with the certificate that the client
+                // finds then.
                 let channel = match worker % 2 {
                     0 => lasting.clone(),
                     _ => server.tls_channel(&authority.certified_client()),
@@ -187,7 +189,7 @@ async fn fifty_rotations_under_load_fail_no_call_and_cut_no_stream() {
     }
 
     for _ in 0..ROTATIONS {
-        // The files of one change come one after the other: a look between them must not fail anybody.
+        // The files change one after the other: a reload between them must not fail any call.
         let before = std::fs::read(authority.file("server.pem")).unwrap();
         authority.renew();
         assert_ne!(std::fs::read(authority.file("server.pem")).unwrap(), before);
@@ -199,14 +201,14 @@ async fn fifty_rotations_under_load_fail_no_call_and_cut_no_stream() {
         outcome.unwrap();
     }
     let calls = calls.load(Ordering::Relaxed);
-    assert!(calls > ROTATIONS, "{calls} calls are no load");
+    assert!(calls > ROTATIONS, "{calls} calls are too few for a load");
     let mut seen = 0;
     while seen < calls {
         seen += soon(followed.message()).await.unwrap().unwrap().post_messages.len();
     }
 }
 
-/// Waits until a new connection is shown the certificate that is in the file.
+/// Waits until a new connection sees the certificate that is in the file.
 async fn serves_the_new_certificate(server: &TestServer, authority: &Authority) {
     let new = CertificateDer::from_pem_file(authority.file("server.pem")).unwrap();
     soon(async {
@@ -222,7 +224,7 @@ async fn serves_the_new_certificate(server: &TestServer, authority: &Authority) 
 }
 
 #[tokio::test]
-async fn files_that_cannot_be_used_are_named_and_no_server_starts() {
+async fn unusable_files_are_named_and_no_server_starts() {
     let authority = Authority::new();
     std::fs::copy(authority.file("client.key"), authority.file("server.key")).unwrap();
     let config = Config { tls: authority.tls(), ..Config::ephemeral() };

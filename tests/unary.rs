@@ -11,25 +11,25 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_user_without_posts_known_or_not_is_ok_and_empty() {
+async fn a_known_or_unknown_user_without_posts_has_an_empty_page() {
     let server = TestServer::start().await;
     upload(&mut server.posts(), [post("p", &[])]).await.unwrap();
     for user_id in ["2", "nobody"] {
         let page = page(&mut server.posts(), user_id, None).await.unwrap();
         assert!(page.post_messages.is_empty() && !page.truncated);
-        assert_eq!(sequence(&page.position), 1, "nothing up to the head is theirs");
+        assert_eq!(sequence(&page.position), 1, "the position covers the whole log");
     }
     server.stop().await;
 }
 
 #[tokio::test]
-async fn a_request_in_pieces_gets_what_one_in_one_piece_gets() {
+async fn a_request_in_several_frames_is_answered_like_one_in_a_single_frame() {
     let server = TestServer::start().await;
     upload(&mut server.posts(), posts("p", 3, &[])).await.unwrap();
     let answer = async |chunks| {
         let path = "/post.v1.PostService/ListPostsByUserId";
         let (mut headers, data, trailers) = raw::all_of(&server.channel(), path, chunks).await;
-        headers.remove("x-request-id").expect("every call has one");
+        headers.remove("x-request-id").expect("every call has an id");
         (headers, data, trailers)
     };
     let of = |user_id: &str| {
@@ -46,7 +46,7 @@ async fn a_request_in_pieces_gets_what_one_in_one_piece_gets() {
 }
 
 #[tokio::test]
-async fn pages_of_one_users_posts_join_without_gap_or_double() {
+async fn pages_of_one_users_posts_join_without_a_gap_or_a_duplicate() {
     let server = TestServer::start().await;
     let mut client = server.posts();
     let by_turns = (0..4600).map(|n| {
@@ -100,6 +100,6 @@ async fn a_page_after_the_last_holds_only_what_is_new() {
     let new = page(&mut client, "1", last.position).await.unwrap();
     assert_eq!(post_ids(&new.post_messages), ["new0", "new1"]);
     let rest = page(&mut client, "1", after(4)).await.unwrap();
-    assert_eq!(post_ids(&rest.post_messages), ["new1"], "a position without log_id is good too");
+    assert_eq!(post_ids(&rest.post_messages), ["new1"], "a position without log_id is valid too");
     server.stop().await;
 }

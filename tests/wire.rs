@@ -1,4 +1,4 @@
-//! What the server reads in place: it must see in the bytes of a message what prost sees in them.
+//! Reading in place: the server must see the same fields in a message as prost.
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -63,14 +63,16 @@ fn owned(post: &PostRef<'_>) -> PostMessage {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Messages in a row are one message to protobuf: later fields count, lists grow, equal payloads are merged.
+    /// Concatenated messages are one message to protobuf: later fields win, lists grow, equal
+    /// payloads are merged.
     #[test]
     fn an_upload_is_read_in_place_as_prost_reads_it(
         requests in proptest::collection::vec(request(), 0..4),
         unknown in any::<bool>(),
         cut in any::<prop::sample::Index>(),
     ) {
-        let mut message: Vec<u8> = requests.iter().flat_map(UploadPostsRequest::encode_to_vec).collect();
+        let encoded = requests.iter().flat_map(UploadPostsRequest::encode_to_vec);
+        let mut message: Vec<u8> = encoded.collect();
         if unknown {
             message.extend([0x78, 0x01]); // field 15, a number
         }
@@ -83,7 +85,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_stored_is_what_the_writer_chose(post in post()) {
+    fn a_stored_post_has_the_writers_fields_and_the_servers_time(post in post()) {
         let time = Timestamp { seconds: 7, nanos: 9 };
         let new = NewPost::of(&post, time);
         let chosen = PostMessage { sequence: 0, create_time: Some(time), ..post };

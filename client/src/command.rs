@@ -11,13 +11,14 @@
 //! - `flags.rs`: the shared flags; `channel_flags.rs`: those that describe the channel.
 //! - `frame.rs`: the run of a call, from its connection to Ctrl-C, `--timeout` and a closed output.
 //! - `console.rs`: data on stdout, messages on stderr.
-//! - `start.rs`: the process, from its arguments to its exit code.
+//! - `start.rs`: the process, from its arguments to its exit code; [`rust_log`]: what it logs.
 //!
 //! Output is written in place and may block: a command has nothing else to do, and a slow reader of
 //! its output is meant to slow it down.
 
 pub mod bidirectional;
 pub mod client_streaming;
+pub mod rust_log;
 pub mod server_streaming;
 pub mod unary;
 

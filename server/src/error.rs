@@ -1,7 +1,8 @@
 //! From this server's errors to gRPC statuses: the one place.
 //!
-//! Every status carries a `google.rpc.ErrorInfo` with a reason of [`quartet::reason`], `BadRequest` violations where
-//! a field is at fault, and `RetryInfo` where trying again makes sense. What a caller may not know goes to the log.
+//! Every status carries a `google.rpc.ErrorInfo` with a reason of [`quartet::reason`], `BadRequest`
+//! violations where a field is at fault, and `RetryInfo` where trying again makes sense. What a
+//! caller may not know goes to the log.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -16,7 +17,8 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _, pb};
 
 /// When a caller may try again what failed for a reason that passes.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
-/// Violations that a status lists. With the message it stays under 8 KiB, which peers accept as trailers.
+/// Violations that a status lists. With the message it stays under 8 KiB, which peers accept as
+/// trailers.
 const LISTED_VIOLATIONS: usize = 16;
 /// Characters of a method's name that are echoed: callers choose it, and a status stays small.
 const METHOD_CHARS: usize = 256;
@@ -26,7 +28,7 @@ pub fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
     details(code, reason, message, ErrorDetails::new())
 }
 
-/// A status of something that passes: the caller is told to try again.
+/// A status of a problem that passes: it tells the caller to try again.
 pub fn retryable(code: Code, reason: &str, message: impl Into<String>) -> Status {
     retryable_after(RETRY_DELAY, code, reason, message)
 }
@@ -80,7 +82,8 @@ pub fn of_request_message(status: &Status) -> Status {
             reason::REQUEST_TOO_LARGE,
             format!("a request message is over {} bytes", limits::REQUEST_BYTES),
         ),
-        // Broken framing and compression. The codes are gRPC's; so is the metadata, which says what is accepted.
+        // Broken framing and compression. The codes are gRPC's; so is the metadata, which says what
+        // is accepted.
         Code::Internal | Code::Unimplemented => {
             let mut named =
                 self::status(status.code(), reason::UNDECODABLE_MESSAGE, status.message());
@@ -147,7 +150,8 @@ pub fn credentials_missing() -> Status {
     status(Code::Unauthenticated, reason::CREDENTIALS_MISSING, message)
 }
 
-/// A token that cannot be trusted. Why is for the log: whoever tries to forge one shall not learn how far it came.
+/// A token that cannot be trusted. The reason is for the log: a forger must not learn how far it
+/// got.
 pub fn token_invalid() -> Status {
     status(Code::Unauthenticated, reason::TOKEN_INVALID, "the token is not valid here")
 }
@@ -167,13 +171,13 @@ pub fn scope_missing(scope: &str) -> Status {
     status(Code::PermissionDenied, reason::SCOPE_MISSING, message)
 }
 
-/// A post in the name of somebody else.
+/// A post in the name of another user.
 pub fn other_user() -> Status {
     let message = "user_id: is not the caller; leave it empty to write as who you are";
     status(Code::PermissionDenied, reason::OTHER_USER, message)
 }
 
-/// A method that this server does not have, or has for nobody.
+/// A method that this server does not have, or that is denied to everyone.
 pub fn unknown_method(method: &str) -> Status {
     let message = format!("this server has no method {}", codec::truncate(method, METHOD_CHARS));
     status(Code::Unimplemented, reason::UNKNOWN_METHOD, message)

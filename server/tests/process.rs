@@ -175,14 +175,6 @@ fn a_log_has_one_server_at_a_time() {
     drop(Server::on(folder.path(), "127.0.0.1:0"));
 }
 
-#[test]
-fn the_tour_finds_everything_in_order() {
-    let output = Command::new(env!("CARGO_BIN_EXE_tour")).output().unwrap();
-    let stdout = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{stdout}");
-    assert!(stdout.contains("All in order."), "{stdout}");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_server_shows_the_log_and_takes_nothing() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,12 +1,13 @@
-//! Compiles the contract as a tutorial would, with prost's own codec on both sides, and notes the versions compared.
+//! Compiles the contract as a tutorial would, with prost's own codec on both sides, and records the
+//! versions of the compared crates.
 //!
-//! The servers of the `quartet` crate send posts that are encoded already; the peers here must not.
+//! The servers of the `quartet` crate send posts that are already encoded; the peers here must not.
 
 use std::{env, error::Error, fs, path::PathBuf, process::Command};
 
 const PROTO: &str = "../../proto/post/v1/post.proto";
 const LOCK: &str = "../../Cargo.lock";
-/// What the figures depend on.
+/// The crates on which the figures depend.
 const CRATES: [&str; 5] = ["tonic", "prost", "h2", "hyper", "tokio"];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -11,27 +11,27 @@ use regex::Regex;
 
 use super::pattern::regex;
 
-/// The top of the repository.
+/// The root of the repository.
 pub(super) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A Markdown file.
 pub(super) struct Page {
-    /// From the top of the repository.
+    /// Relative to the root of the repository.
     pub(super) path: PathBuf,
     pub(super) text: String,
 }
 
-/// A place in another file that a page points at.
+/// A place in another file to which a page points.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Pointer {
-    /// From the top of the repository.
+    /// Relative to the root of the repository.
     pub(super) path: PathBuf,
     pub(super) anchor: Option<String>,
 }
 
-/// All pages: those of the book, and those at the top of the repository.
+/// All pages: those of the book, and those at the root of the repository.
 pub(super) fn pages() -> Vec<Page> {
     let mut paths = files("docs", "md");
     paths.extend(["README.md", "CHANGELOG.md", "CONTRIBUTING.md"].map(PathBuf::from));
@@ -39,7 +39,7 @@ pub(super) fn pages() -> Vec<Page> {
     paths.into_iter().map(|path| Page { text: read(&path).unwrap(), path }).collect()
 }
 
-/// All files below a folder with an extension, in the order of their names.
+/// All files with an extension below a folder, sorted by path.
 pub(super) fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
@@ -57,13 +57,13 @@ pub(super) fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The text of a file, by its path from the top of the repository.
+/// The text of a file, by its path from the root of the repository.
 pub(super) fn read(path: &Path) -> io::Result<String> {
     fs::read_to_string(root().join(path))
 }
 
 impl Page {
-    /// The links to pages of the repository. Links to elsewhere are not followed.
+    /// The links to files of the repository, without external links.
     pub(super) fn links(&self) -> Vec<Pointer> {
         static LINK: LazyLock<Regex> = LazyLock::new(|| regex(r"\]\(([^)\s]+)\)"));
         let prose = without_code(&self.text);
@@ -74,14 +74,14 @@ impl Page {
             .collect()
     }
 
-    /// The links to pages of the repository, each with its text.
+    /// The same, each with its text.
     pub(super) fn titled_links(&self) -> Vec<(&str, Pointer)> {
         static LINK: LazyLock<Regex> = LazyLock::new(|| regex(r"\[([^\]]+)\]\(([^)\s]+)\)"));
         let links = LINK.captures_iter(&self.text).map(|found| found.extract().1);
         links.map(|[title, target]| (title, self.pointer(target, '#'))).collect()
     }
 
-    /// The rows of all tables, as they are written.
+    /// The rows of all tables, as written.
     pub(super) fn table_rows(&self) -> Vec<&str> {
         self.prose_lines().filter(|line| line.starts_with('|')).collect()
     }
@@ -99,7 +99,7 @@ impl Page {
         NAMED.captures_iter(&self.text).map(|found| PathBuf::from(&found[1])).collect()
     }
 
-    /// The anchors that mdBook makes of the headings.
+    /// The anchors that mdBook makes from the headings.
     pub(super) fn anchors(&self) -> BTreeSet<String> {
         let mut anchors = BTreeSet::new();
         for heading in self.headings() {
@@ -156,7 +156,7 @@ fn normal(path: &Path) -> PathBuf {
     normal
 }
 
-/// The prose of a page: no fenced blocks, nothing in code type.
+/// The prose of a page: without fenced blocks and text in code type.
 fn without_code(text: &str) -> String {
     static CODE: LazyLock<Regex> = LazyLock::new(|| regex(r"(?s)```.*?\n```|`[^`\n]*`"));
     CODE.replace_all(text, "").into_owned()

@@ -1,4 +1,4 @@
-//! What a page shows of terminals: its `console` blocks.
+//! The terminal sessions of a page: its `console` blocks.
 //!
 //! ````text
 //! ```console,terminal=server
@@ -9,7 +9,7 @@
 //!
 //! | line | is |
 //! |---|---|
-//! | `$ COMMAND` | a command that the reader types; a `\` at its end continues it on the next line |
+//! | `$ COMMAND` | a command that the reader types; `\` at its end continues it on the next line |
 //! | `> TEXT` | a line of input for the program that runs |
 //! | `^D`, `^C` | the end of its input, an interrupt |
 //! | `...` | any number of lines that the page leaves out |
@@ -17,9 +17,9 @@
 //!
 //! | after `console,` | means |
 //! |---|---|
-//! | nothing | the block is over when its program has ended |
-//! | `terminal=NAME` | the program runs on beside the rest of the page; a later block of that name goes on with it |
-//! | `by-kind` | only lines of one kind have an order: those with the same first word (arrows are no words) or JSON `event` |
+//! | nothing | the block ends with its program |
+//! | `terminal=NAME` | the program keeps running; a later block of that name continues it |
+//! | `by-kind` | only lines with the same first word (or JSON `event`) are in order |
 //! | `exit=N` | the last command ends with exit code N instead of 0, and stderr is shown too |
 
 use std::ops::Range;
@@ -38,23 +38,23 @@ pub(super) struct Block {
     pub(super) steps: Vec<Step>,
 }
 
-/// Something that the reader does, and what is printed then.
+/// An action of the reader, and the output that follows.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) action: Action,
     pub(super) output: Vec<String>,
-    /// Where the output stands: indices of the page's lines, from 0.
+    /// Where the output is: indices of the page's lines, from 0.
     pub(super) output_lines: Range<usize>,
 }
 
-/// What the reader does.
+/// An action of the reader.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Run(String),
     Type(String),
     EndInput,
     Interrupt,
-    /// Nothing: the block goes on with what a terminal prints.
+    /// No action: the block continues with the terminal's output.
     Watch,
 }
 
@@ -99,7 +99,7 @@ fn block(at: usize, info: &str, body: &[(usize, &str)]) -> Result<Block, String>
 }
 
 fn steps(first: usize, body: &[(usize, &str)]) -> Vec<Step> {
-    // A block that does not start with a command goes on with what its terminal prints meanwhile.
+    // A block that does not start with a command continues with its terminal's output.
     let goes_on = body.first().is_some_and(|(_, line)| !line.starts_with("$ "));
     let mut steps: Vec<_> = goes_on.then(|| Step::new(Action::Watch, first)).into_iter().collect();
     for (at, line) in body {
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_block_is_what_the_reader_does_and_what_is_printed_then() {
+    fn a_block_holds_the_readers_actions_and_the_output_of_each() {
         let page = "\
 text
 ```console,terminal=feed,by-kind
@@ -184,7 +184,7 @@ $ not a command
     }
 
     #[test]
-    fn what_cannot_be_played_is_refused() {
+    fn unplayable_blocks_are_refused() {
         assert!(blocks("```console,terminl=a\n```\n").unwrap_err().contains("terminl=a"));
         assert!(blocks("```console,by-kind\n...\n```\n").unwrap_err().contains("every line"));
     }

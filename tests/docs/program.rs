@@ -1,8 +1,8 @@
-//! A program in a terminal: what is typed, what it prints, how it ends.
+//! A program in a terminal: its input, its output, its exit.
 //!
-//! What is typed comes from a terminal; what is printed goes into a pipe, so that it has no colours and no progress bars.
-//! Compared are stdout, the exit code, and that nothing is printed which the page does not show; addresses, random ids,
-//! times and rates are masked on both sides.
+//! Input comes from a terminal; output goes into a pipe, so that it has no colours and no progress
+//! bars. Compared are stdout, the exit code, and that nothing is printed which the page does not
+//! show; addresses, random ids, times and rates are masked on both sides.
 
 use std::{
     fs::{self, File},
@@ -28,26 +28,26 @@ use rustix::{
 
 use super::{console::LEFT_OUT, pattern::regex};
 
-/// A line that does not come within it is missing. Only a page that fails takes so long.
+/// A line that takes longer is missing. Only a page that fails waits this long.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A command that was started, with its process group. Dropping it kills the group.
+/// A running command with its process group. Dropping it kills the group.
 pub(super) struct Program {
     child: Child,
-    /// The keyboard of the terminal that it reads from.
+    /// The keyboard of the terminal from which it reads.
     keyboard: File,
     lines: Receiver<String>,
     reader: Option<thread::JoinHandle<()>>,
     stderr: PathBuf,
-    /// Whether the page leaves out what comes after the lines that it shows.
+    /// Whether the page leaves out the output after the lines that it shows.
     rest_left_out: bool,
-    /// Whether it was told to end, by an interrupt or by the end of its input.
+    /// Whether it was asked to end, by an interrupt or by the end of its input.
     ending: bool,
-    /// Whether its end was waited for: then its process id may be another's already.
+    /// Whether its exit was collected: its process id may belong to another process by then.
     ended: bool,
 }
 
-/// What a terminal takes for the end of the input.
+/// The character that ends a terminal's input.
 const END_OF_INPUT: char = '\x04';
 
 impl Program {
@@ -56,7 +56,7 @@ impl Program {
         command.stdin(stdin).stdout(Stdio::piped()).stderr(File::create(&stderr)?);
         let mut child = command.process_group(0).spawn()?;
         let stdout = child.stdout.take().expect("stdout: piped above");
-        // Enough for any page; a program that prints more waits until the page reads on.
+        // Enough for any page; a program that prints more waits until the page reads further.
         let (printed, lines) = sync_channel(1024);
         let reader = thread::spawn(move || {
             let mut stdout = BufReader::new(stdout).lines().map_while(Result::ok);
@@ -80,7 +80,8 @@ impl Program {
         typed.map_err(|error| format!("cannot type {keys:?}: {error}"))
     }
 
-    /// Interrupts the program, unless it is ending already: a second time would mean "at once".
+    /// Interrupts the program, unless it is ending already: a second interrupt would mean "at
+    /// once".
     pub(super) fn interrupt(&mut self) {
         if !self.ending {
             self.signal("INT");
@@ -88,7 +89,8 @@ impl Program {
         }
     }
 
-    /// Sends a signal to the whole group, as a terminal does. That it is gone already is no failure.
+    /// Sends a signal to the whole group, as a terminal does. A group that is gone already is no
+    /// failure.
     fn signal(&self, name: &str) {
         let group = format!("-{}", self.child.id());
         let kill =
@@ -96,7 +98,7 @@ impl Program {
         kill.expect("kill: every system has it");
     }
 
-    /// Reads the lines that the page shows next, and returns what was printed.
+    /// Reads the lines that the page shows next, and returns the lines that were printed.
     pub(super) fn expect(
         &mut self,
         expected: &[String],
@@ -107,7 +109,7 @@ impl Program {
         match read(self, expected, &mut printed) {
             Ok(()) => Ok(printed),
             Err(why) => {
-                // What follows the difference tells the reader of the failure more than the difference.
+                // The rest of the output explains a failure better than the difference alone.
                 printed.extend(self.lines.try_iter());
                 Err(self.drift(&why, expected, &printed))
             }
@@ -153,7 +155,7 @@ impl Program {
         if same { Ok(()) } else { Err("other lines were printed".to_owned()) }
     }
 
-    /// Reads what is printed until the program ends, or nothing has come for so long.
+    /// Reads output until the program ends or stays silent this long.
     pub(super) fn read_all(&self, quiet: Duration) -> Vec<String> {
         std::iter::from_fn(|| self.lines.recv_timeout(quiet).ok()).collect()
     }
@@ -167,7 +169,7 @@ impl Program {
         })
     }
 
-    /// Waits for the program's end: nothing may come any more, and its exit code is as expected.
+    /// Waits for the program's exit: without further output, and with the expected exit code.
     pub(super) fn end(mut self, exit: i32) -> Result<(), String> {
         let rest = self.read_all(PATIENCE);
         if self.lines.try_recv() != Err(TryRecvError::Disconnected) {
@@ -195,7 +197,7 @@ impl Drop for Program {
     fn drop(&mut self) {
         if !self.ended {
             self.signal("KILL");
-            // How it ended does not matter any more, only that it did.
+            // Only that it has ended matters here, not how.
             let _ = self.child.wait();
         }
         if let Some(reader) = self.reader.take() {
@@ -205,10 +207,10 @@ impl Drop for Program {
     }
 }
 
-/// A terminal to read from, as a program sees it that a person types to, and its keyboard. Nothing is echoed.
+/// A terminal for a program to read from, as if a person typed, and its keyboard. Without echo.
 fn terminal() -> io::Result<(File, OwnedFd)> {
     let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
-    fcntl_setfd(&keyboard, FdFlags::CLOEXEC)?; // no program holds another's keyboard
+    fcntl_setfd(&keyboard, FdFlags::CLOEXEC)?; // no other program inherits the keyboard
     grantpt(&keyboard)?;
     unlockpt(&keyboard)?;
     let name = ptsname(&keyboard, Vec::new())?;
@@ -220,7 +222,7 @@ fn terminal() -> io::Result<(File, OwnedFd)> {
     Ok((keyboard.into(), stdin))
 }
 
-/// A line without what is different in every run.
+/// A line with masks for everything that differs from run to run.
 pub(super) fn mask(line: &str) -> String {
     static MASKS: LazyLock<[(Regex, &str); 5]> = LazyLock::new(|| {
         [
@@ -238,11 +240,11 @@ pub(super) fn mask(line: &str) -> String {
 
 fn sorted_by_kind(lines: &[String]) -> Vec<String> {
     let mut lines: Vec<_> = lines.iter().map(|line| mask(line)).collect();
-    lines.sort_by_key(|line| kind(line)); // stable: the order within a kind stays
+    lines.sort_by_key(|line| kind(line)); // stable: keeps the order within a kind
     lines
 }
 
-/// The `event` of a JSON line, or the first word of another: arrows are not words.
+/// The `event` of a JSON line, or the first word of another line: arrows are not words.
 fn kind(line: &str) -> String {
     let json: Option<serde_json::Value> = serde_json::from_str(line).ok();
     let event = json.as_ref().and_then(|json| json["event"].as_str());

@@ -1,8 +1,8 @@
-//! Plays a page: types its commands and their input, and compares what is printed.
+//! Plays a page: types its commands and their input, and compares the output.
 //!
-//! A page is played in a directory of its own, by bash, with two stand-ins that a reader does not notice: `cargo run
-//! --bin NAME` starts a binary that is built already, and the servers listen on free ports instead of the ones shown.
-//! Every program is gone when the stage is.
+//! bash plays each page in a directory of its own, with two stand-ins that a reader does not
+//! notice: `cargo run --bin NAME` starts a binary that is built already, and servers listen on free
+//! ports instead of the ones shown. Every program ends with its stage.
 
 use std::{
     collections::BTreeMap,
@@ -24,18 +24,20 @@ use super::{
     program::{PATIENCE, Program, mask},
 };
 
-/// When a page is rewritten, nobody knows how many lines will come: so long a silence ends a step.
+/// In a rewrite the number of lines is unknown, so this much silence ends a step.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// The port that the clients call, and the server listens on, when the command does not say.
+/// The port of clients and servers when the command does not set one.
 const DEFAULT_PORT: &str = "9001";
 
-/// Stands in for cargo: `run [-q] [--release] --bin NAME [-- ARGUMENTS]` starts what is built already.
+/// The stand-in for cargo: `run [-q] [--release] --bin NAME [-- ARGUMENTS]` starts a built binary,
+/// and `run -p quartet-NAME` the binary of that package.
 const CARGO: &str = r#"#!/bin/sh
 while [ $# -gt 0 ]; do
     case $1 in
         run | -q | --quiet | --release) shift ;;
         --bin) name=$2; shift 2 ;;
+        -p) name=${2#quartet-}; shift 2 ;;
         --) shift; break ;;
         *) echo "the stage does not know: cargo $*" >&2; exit 64 ;;
     esac
@@ -49,21 +51,21 @@ esac
 exec "$STAGE_BINARIES/$name" "$@"
 "#;
 
-/// Where a page is played.
+/// The place where a page is played.
 pub(super) struct Stage {
     dir: tempfile::TempDir,
     binaries: PathBuf,
-    /// The port that a server got, by the port that the page shows for it.
+    /// The real port of each server, by the port that the page shows.
     ports: BTreeMap<String, String>,
     started: usize,
-    /// The programs that run, in the order in which they were started, by their terminal.
+    /// The running programs by their terminal, in the order in which they were started.
     programs: Vec<(String, Program)>,
-    /// What to write into the page and where, if it is rewritten.
+    /// What a rewrite puts into the page, and where.
     rewritten: Option<Vec<(Range<usize>, Vec<String>)>>,
 }
 
-/// A port that nobody listens on, below those that outgoing connections get: a page may stop a server and start it again,
-/// and meanwhile one of its clients' own connections might take the port.
+/// A free port, below those of outgoing connections: a page may restart a server, and meanwhile a
+/// connection of one of its clients might take the port.
 fn free_port() -> String {
     let mut some = (0..1000).map(|_| fastrand::u16(20_000..30_000));
     let free = some.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
@@ -71,7 +73,7 @@ fn free_port() -> String {
 }
 
 impl Stage {
-    /// A stage for one page: an empty directory, but for `tests`, the repository's own.
+    /// A stage for one page: an empty directory with a link to the repository's `tests`.
     pub(super) fn new(binaries: &Path) -> io::Result<Self> {
         let dir = tempfile::tempdir()?;
         let bin = dir.path().join("bin");
@@ -90,14 +92,15 @@ impl Stage {
         })
     }
 
-    /// Plays all blocks of a page and compares. The error names the line of the page and shows what was printed instead.
+    /// Plays all blocks of a page and compares. The error names the line of the page and shows what
+    /// was printed instead.
     pub(super) fn play(mut self, page: &str) -> Result<(), String> {
         self.play_blocks(page)?;
         self.close()
     }
 
-    /// Plays all blocks of a page and returns the page with what was printed in place of what it showed. Output that
-    /// differs in nothing but what is masked stays as it was, and so does output with something left out.
+    /// Plays all blocks of a page and returns the page with the real output. Output that differs
+    /// only where it is masked stays as it was, and so does output with lines left out.
     pub(super) fn rewrite(mut self, page: &str) -> Result<String, String> {
         let mut lines: Vec<_> = page.lines().map(str::to_owned).collect();
         self.rewritten = Some(Vec::new());
@@ -118,7 +121,7 @@ impl Stage {
     }
 
     fn play_block(&mut self, block: &Block) -> Result<(), String> {
-        // The nameless terminal is the one of the blocks that wait for their program.
+        // The nameless terminal is that of blocks that wait for their program.
         let terminal = block.terminal.as_deref().unwrap_or_default();
         for (at, step) in block.steps.iter().enumerate() {
             self.act(terminal, block, step)?;
@@ -185,7 +188,7 @@ impl Stage {
         found.ok_or_else(|| format!("nothing runs in terminal `{terminal}`"))
     }
 
-    /// Waits for the end of what runs in a terminal, if anything does.
+    /// Waits for the end of the program in a terminal, if there is one.
     fn end(&mut self, terminal: &str, exit: i32) -> Result<(), String> {
         match self.programs.iter().position(|(name, _)| name == terminal) {
             Some(at) => self.programs.remove(at).1.end(exit),
@@ -193,7 +196,7 @@ impl Stage {
         }
     }
 
-    /// Interrupts what still runs, the newest first, so that no client sees its server go.
+    /// Interrupts the remaining programs, the newest first, so that no client loses its server.
     fn close(mut self) -> Result<(), String> {
         while let Some((terminal, mut program)) = self.programs.pop() {
             program.interrupt();
@@ -202,7 +205,7 @@ impl Stage {
         Ok(())
     }
 
-    /// A server that listens on a free port says so where the page shows another.
+    /// Learns the real port of a server from its "listening on" line.
     fn learn_ports(&mut self, expected: &[String], printed: &[String]) {
         let port = |line: &String| {
             let says = |what| line.strip_prefix(what);
@@ -256,10 +259,11 @@ mod tests {
         (binaries, stage)
     }
 
-    /// Listens, as far as anybody can see, until it is interrupted.
+    /// Prints what a server prints, and runs until it is interrupted.
     const SERVER: (&str, &str) = (
         "server",
-        "trap 'exit 0' INT\necho listening on http://127.0.0.1:4242\necho log >&2\nwhile read -r line; do :; done",
+        "trap 'exit 0' INT\necho listening on http://127.0.0.1:4242\necho log >&2\n\
+         while read -r line; do :; done",
     );
     const SAY: (&str, &str) = ("server-say", "echo \"$*\"; exit 3");
     const ECHO: (&str, &str) = (
@@ -268,7 +272,7 @@ mod tests {
     );
 
     #[test]
-    fn a_page_that_is_true_plays_to_its_end() {
+    fn a_correct_page_plays_to_its_end() {
         play(
             &[SERVER, SAY, ECHO],
             "
@@ -332,12 +336,12 @@ $ seq 5
     }
 
     #[test]
-    fn what_a_background_program_prints_unseen_is_caught() {
+    fn unshown_output_of_a_background_program_is_caught() {
         let page = "```console,terminal=a\n$ cargo run --bin chatty\none\n```\n";
         let chatty = ("chatty", "trap 'exit 0' INT\nprintf 'one\\ntwo\\n'\nread -r line");
         let drift = play(&[chatty], page).unwrap_err();
         assert!(drift.contains("at the end, in `a`: more was printed"), "{drift}");
-        // It must come to its own end, however late the machine lets it.
+        // The program must exit by itself, however slow the machine is.
         let failing = ("chatty", "trap '' INT\necho one\nexit 1");
         let drift = play(&[failing], page).unwrap_err();
         assert!(drift.contains("exit status: 1"), "{drift}");
@@ -345,7 +349,8 @@ $ seq 5
 
     #[test]
     fn a_page_that_drifted_can_be_rewritten() {
-        let page = "```console,terminal=a\n$ cargo run --bin server\nlistening on http://127.0.0.1:9001\n```\n\
+        let page = "```console,terminal=a\n$ cargo run --bin server\n\
+            listening on http://127.0.0.1:9001\n```\n\
                     ```console\n$ echo 127.0.0.1:9001\nold\n$ seq 2\n```\nend\n";
         let (_binaries, server) = stage(&[SERVER]);
         let rewritten = server.rewrite(page).unwrap();

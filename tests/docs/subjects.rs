@@ -1,4 +1,4 @@
-//! Checks that tables and pages lead to the page of the subject that they mention.
+//! Checks that tables and pages link the page of each subject that they mention.
 //!
 //! A subject is the title of a page in `docs/SUMMARY.md`. A text mentions it if it has all words of
 //! the title: "server-side streaming" mentions "Server streaming".
@@ -10,10 +10,10 @@ use std::{
 
 use super::book::Page;
 
-/// Words of a title that say nothing about its subject.
+/// Words of a title that do not identify its subject.
 const FILLERS: [&str; 8] = ["a", "after", "and", "for", "from", "the", "this", "to"];
 
-/// How a table says that the suite does not have something.
+/// Phrases by which a table denies that the suite has something.
 const DENIALS: [&str; 2] = ["not here", "not in this suite"];
 
 /// A page of the book and the words of its title.
@@ -33,7 +33,7 @@ impl Subject {
     }
 }
 
-/// The pages of the summary to which no other page links.
+/// The pages of the summary that no other page links.
 pub(super) fn orphans(summary: &Page, pages: &[Page]) -> Vec<PathBuf> {
     let is_linked = |path: &Path| {
         let others = pages.iter().filter(|page| page.path != summary.path && page.path != path);
@@ -43,8 +43,8 @@ pub(super) fn orphans(summary: &Page, pages: &[Page]) -> Vec<PathBuf> {
     listed.filter(|path| !is_linked(path)).collect()
 }
 
-/// Subjects that the first column of a page's tables mentions, and whether the row links the page
-/// of the subject.
+/// Subjects that the first column of a page's tables mentions, and whether the row links the
+/// subject's page.
 pub(super) fn mentions(summary: &Page, page: &Page) -> Vec<(PathBuf, bool)> {
     let subjects = Subject::all(summary);
     let mentioned = page.table_rows().into_iter().flat_map(|row| {
@@ -70,7 +70,8 @@ pub(super) fn denied(summary: &Page, page: &Page) -> Vec<(PathBuf, String)> {
     with_page.collect()
 }
 
-/// The words of a text in lower case, plurals without their "s": "Interceptors" is "interceptor".
+/// The words of a text in lower case, plurals without their "s": "Interceptors" becomes
+/// "interceptor".
 fn words(text: &str) -> BTreeSet<String> {
     let lower = text.to_lowercase();
     let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_may_deny_only_what_has_no_page() {
+    fn a_cell_may_deny_only_a_subject_without_a_page() {
         let table = "| 2: health | grpc-go | not here |\n\
                      | 3: REST | Go | Not in this suite; use JSON |\n\
                      | Server-side streaming | not in this suite |\n";

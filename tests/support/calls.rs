@@ -1,4 +1,4 @@
-//! Short words for calls and their outcomes.
+//! Helpers for calls and their outcomes.
 
 use futures::Stream;
 use prost::Message as _;
@@ -31,7 +31,7 @@ pub fn post(post_id: impl Into<String>, tags: &[&str]) -> PostMessage {
     }
 }
 
-/// A post whose body has so many bytes.
+/// A post whose body has this many bytes.
 pub fn large_post(post_id: impl Into<String>, tags: &[&str], bytes: usize) -> PostMessage {
     PostMessage { body: "x".repeat(bytes), ..post(post_id, tags) }
 }
@@ -41,7 +41,7 @@ pub fn posts(prefix: &str, count: usize, tags: &[&str]) -> Vec<PostMessage> {
     (0..count).map(|n| post(format!("{prefix}{n}"), tags)).collect()
 }
 
-/// Asks for all posts, and for new ones.
+/// A list of all posts that then follows new ones.
 pub fn follow() -> ListPostsRequest {
     ListPostsRequest { follow: true, ..ListPostsRequest::default() }
 }
@@ -54,7 +54,7 @@ pub fn post_ids(posts: &[PostMessage]) -> Vec<&str> {
     posts.iter().map(|post| post.post_id.as_str()).collect()
 }
 
-/// A position of whichever log answers.
+/// A position without a log id, which any log accepts.
 pub fn after(sequence: i64) -> Option<LogPosition> {
     Some(LogPosition { log_id: String::new(), sequence })
 }
@@ -91,7 +91,7 @@ pub async fn upload(
     soon(client.upload_posts(upload_of(posts))).await.map(tonic::Response::into_inner)
 }
 
-/// An upload of these messages, as they are.
+/// An upload of exactly these messages.
 pub async fn upload_messages(
     client: &mut Client,
     messages: Vec<UploadPostsRequest>,
@@ -114,12 +114,12 @@ pub async fn listed(
     all(list(client, request).await?).await
 }
 
-/// The whole log, checked to be 1, 2, 3 …
+/// Reads the whole log, and checks that its sequences are 1, 2, 3 and so on.
 pub async fn read_log(client: &mut Client) -> Vec<PostMessage> {
     let messages = listed(client, ListPostsRequest::default()).await.unwrap();
     let log: Vec<_> = messages.into_iter().flat_map(|message| message.post_messages).collect();
     let sequences = log.iter().map(|post| post.sequence);
-    assert!(sequences.eq(1..=log.len() as i64), "a log is 1, 2, 3 …");
+    assert!(sequences.eq(1..=log.len() as i64), "sequences are 1, 2, 3 …");
     log
 }
 
@@ -132,18 +132,18 @@ pub async fn page(
     soon(client.list_posts_by_user_id(request)).await.map(tonic::Response::into_inner)
 }
 
-/// The next message of a stream that goes on.
+/// The next message of an open stream.
 pub async fn next<T>(stream: &mut Streaming<T>) -> T {
     soon(stream.message()).await.unwrap().expect("the stream goes on")
 }
 
-/// Everything that a stream sends until it ends.
+/// All messages of a stream up to its end.
 pub async fn all<T>(stream: Streaming<T>) -> Result<Vec<T>, Status> {
     let (messages, end) = until_end(stream).await;
     end.map(|()| messages)
 }
 
-/// Everything that a stream sends, and how it ends.
+/// All messages of a stream, and how it ends.
 pub async fn until_end<T>(mut stream: Streaming<T>) -> (Vec<T>, Result<(), Status>) {
     let mut messages = Vec::new();
     loop {
@@ -155,7 +155,8 @@ pub async fn until_end<T>(mut stream: Streaming<T>) -> (Vec<T>, Result<(), Statu
     }
 }
 
-/// A status as every status of the suite must be: this code, a listed reason, and small.
+/// Checks a status against the rules for all statuses of the suite: this code, a listed reason, and
+/// small.
 #[track_caller]
 pub fn assert_refused<T: std::fmt::Debug>(
     outcome: Result<T, Status>,
@@ -171,7 +172,7 @@ pub fn assert_refused<T: std::fmt::Debug>(
     status
 }
 
-/// What a status costs as headers: the message percent-encoded, the details in base64.
+/// The size of a status in headers: the message percent-encoded, the details in base64.
 fn header_bytes(status: &Status) -> usize {
     let response = status.clone().into_http::<()>();
     response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
@@ -188,8 +189,8 @@ pub fn refusal(status: &Option<pb::Status>) -> (Code, String) {
     (status.code(), info.reason)
 }
 
-/// The fields that a refused request got wrong.
+/// The invalid fields of a refused request.
 pub fn fields(status: &Status) -> Vec<String> {
-    let request = status.get_details_bad_request().expect("a field is at fault");
+    let request = status.get_details_bad_request().expect("the status names invalid fields");
     request.field_violations.into_iter().map(|violation| violation.field).collect()
 }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::TestServer;
 
-/// A directory of `server certs`.
+/// A directory made by `server certs`.
 pub struct Authority(TempDir);
 
 impl Authority {
@@ -57,7 +57,7 @@ impl Authority {
         AuthFlags { jwks: Some(self.file("jwks.json")), issuer, audience, ..AuthFlags::default() }
     }
 
-    /// A server that asks for tokens and is not encrypted.
+    /// A server in plaintext that requires tokens.
     pub fn token_config(&self) -> Config {
         Config { auth: self.auth(), ..Config::ephemeral() }
     }
@@ -67,36 +67,37 @@ impl Authority {
         ClientTls { ca: Some(self.file("ca.pem")), ..ClientTls::default() }
     }
 
-    /// One that shows a certificate of this CA.
+    /// A client that shows a certificate of this CA.
     pub fn certified_client(&self) -> ClientTls {
         self.client_certified_by(self)
     }
 
-    /// One that shows a certificate of another.
+    /// A client that shows a certificate of another CA.
     pub fn client_certified_by(&self, other: &Authority) -> ClientTls {
         let (cert, key) = (other.file("client.pem"), other.file("client.key"));
         ClientTls { cert: Some(cert), key: Some(key), ..self.client() }
     }
 
-    /// What a good token says.
+    /// The claims of a valid token.
     pub fn claims(&self, user_id: &str, scopes: &[Scope], seconds: i64) -> Value {
         let scopes: Vec<_> = scopes.iter().map(|scope| scope.name()).collect();
         let exp = exact_now() + seconds as f64;
-        json!({ "iss": "quartet", "aud": "posts", "sub": user_id, "scope": scopes.join(" "), "exp": exp })
+        let scope = scopes.join(" ");
+        json!({ "iss": "quartet", "aud": "posts", "sub": user_id, "scope": scope, "exp": exp })
     }
 
-    /// A token that says this.
+    /// A token with these claims.
     pub fn sign(&self, claims: &Value) -> String {
         sign(&self.file("signing.key"), claims).unwrap()
     }
 
-    /// A token of this user for everything, good for so many seconds.
+    /// A token of this user with all scopes, valid for this many seconds.
     pub fn token(&self, user_id: &str, seconds: i64) -> String {
         self.sign(&self.claims(user_id, &Scope::ALL, seconds))
     }
 }
 
-/// The time of tokens.
+/// Now, as tokens count time: seconds since the Unix epoch.
 pub fn now() -> i64 {
     exact_now() as i64
 }
@@ -106,7 +107,7 @@ fn exact_now() -> f64 {
     since.unwrap().as_secs_f64()
 }
 
-/// These calls are made with this token, whoever can read it.
+/// A channel that sends this token, in plaintext too.
 pub fn with_token(channel: impl Into<Channel>, token: &str) -> Channel {
     let credentials = Credentials::new(TokenSource::Fixed(token.parse().unwrap()));
     channel.into().with_credentials(credentials.over_plaintext()).unwrap()
@@ -119,7 +120,7 @@ impl TestServer {
         quartet_channel::connect(&url, tls).unwrap()
     }
 
-    /// A new connection without it, as a client makes one.
+    /// A new connection in plaintext, through the client's own builder.
     pub fn plain_channel(&self) -> Channel {
         quartet_client::connect(&format!("http://{}", self.address())).unwrap()
     }

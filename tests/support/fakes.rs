@@ -1,4 +1,4 @@
-//! A User service that counts its calls, and a log that waits or fails when it is told to.
+//! A User service that counts its calls, and a log that can be slow, broken or damaged.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,8 @@ use tonic::{Request, Response, Status, service::Routes};
 
 use super::server::serve_routes;
 
-/// A User service that knows everybody as `name of {user_id}` until it is told otherwise, except `nobody`.
+/// A User service that knows every user except `nobody`, as `name of {user_id}` unless a [`Mood`]
+/// changes that.
 #[derive(Clone, Default)]
 pub struct CountingUsers(Arc<Counting>);
 
@@ -38,11 +39,11 @@ struct Counting {
 pub enum Mood {
     #[default]
     Answers,
-    /// It has another name for everybody.
+    /// It has this name for every user.
     Renames(&'static str),
-    /// It takes calls and does not answer.
+    /// It accepts calls and does not answer.
     Hangs,
-    /// It refuses every call with this.
+    /// It refuses every call with this status.
     Refuses(Status),
 }
 
@@ -51,12 +52,12 @@ impl CountingUsers {
         self.0.mood.send_replace(mood);
     }
 
-    /// How often this user was asked for.
+    /// How often this user was looked up.
     pub fn calls(&self, user_id: &str) -> usize {
         self.0.calls.lock().unwrap().get(user_id).copied().unwrap_or_default()
     }
 
-    /// Waits until so many calls came for this user.
+    /// Waits until this user was looked up this many times.
     pub async fn called(&self, user_id: &str, times: usize) {
         while self.calls(user_id) < times {
             tokio::task::yield_now().await;
@@ -77,7 +78,7 @@ impl UserService for CountingUsers {
         let user_id = request.into_inner().user_id;
         *self.0.calls.lock().unwrap().entry(user_id.clone()).or_default() += 1;
         let mut mood = self.0.mood.subscribe();
-        // The sender lives in `self`, so the wait ends only with an answer.
+        // The sender lives in `self`, so the wait ends only with a new mood.
         let mood = mood.wait_for(|mood| !matches!(mood, Mood::Hangs)).await.unwrap().clone();
         match mood {
             Mood::Refuses(status) => Err(status),
@@ -101,7 +102,7 @@ impl UserService for CountingUsers {
     }
 }
 
-/// A log in memory whose disk is slow, broken or damaged when it is told to be.
+/// A log in memory whose disk can be made slow, broken or damaged.
 #[derive(Debug, Default)]
 pub struct FakeLog {
     pub memory: MemoryLog,
@@ -118,32 +119,32 @@ struct State {
     panics: bool,
 }
 
-/// An append that was taken in and is not on disk yet.
+/// An append that was accepted and is not on disk yet.
 type Held = (NewPosts, oneshot::Sender<Result<Vec<Outcome>, LogError>>);
 
 impl FakeLog {
-    /// From now on, what is appended stays away from the disk until [`release`](Self::release).
+    /// Keeps new appends from the disk until [`release`](Self::release).
     pub fn hold(&self) {
         self.state.lock().unwrap().held = Some(Vec::new());
     }
 
-    /// The number of posts that were taken in and are not on disk.
+    /// The number of posts that were accepted and are not on disk.
     pub fn held(&self) -> usize {
         let state = self.state.lock().unwrap();
         state.held.iter().flatten().map(|(posts, _)| posts.len()).sum()
     }
 
-    /// Stores what was held, in its order, and holds no more.
+    /// Stores the held appends in their order, and holds no more.
     pub async fn release(&self) {
         let held = self.state.lock().unwrap().held.take();
         for (posts, promise) in held.into_iter().flatten() {
             let outcomes = self.memory.append(posts).await.unwrap().await;
-            // Nobody may wait for it any more.
+            // The caller may no longer wait.
             let _ = promise.send(outcomes);
         }
     }
 
-    /// Fails what is held, and every append from now on.
+    /// Fails the held appends and all later ones.
     pub fn fail_appends(&self, error: LogError) {
         let mut state = self.state.lock().unwrap();
         for (_, promise) in state.held.take().into_iter().flatten() {
@@ -153,14 +154,15 @@ impl FakeLog {
         self.failed.cancel();
     }
 
-    /// Fails every read from now on.
+    /// Fails every later read.
     pub fn fail_reads(&self, error: LogError) {
         self.state.lock().unwrap().read = Some(error);
     }
 }
 
 impl FakeLog {
-    /// Panics in every read of a page from now on. The dispatchers, which read more at a time, go on.
+    /// Panics in every later read of a page. The dispatchers, which read more at a time, are not
+    /// affected.
     pub fn panic_in_readers(&self) {
         self.state.lock().unwrap().panics = true;
     }

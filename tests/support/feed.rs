@@ -15,10 +15,10 @@ use super::{
     time::soon,
 };
 
-/// Requests that wait in the client before a send waits.
+/// Requests that may wait in the client before a send blocks.
 const REQUESTS: usize = 8;
 
-/// A feed that is open. It keeps what it received.
+/// An open feed, which keeps all events that it received.
 pub struct Feed {
     requests: Option<mpsc::Sender<TagFeedRequest>>,
     responses: Streaming<TagFeedResponse>,
@@ -41,7 +41,7 @@ impl Feed {
         feed
     }
 
-    /// Sends a request; waits while the server does not read.
+    /// Sends a request; blocks while the server does not read.
     pub async fn send(&self, payload: Asked) {
         self.send_raw(TagFeedRequest { payload: Some(payload) }).await;
     }
@@ -74,7 +74,7 @@ impl Feed {
         self.send(publish(post)).await;
     }
 
-    /// The client sends no more.
+    /// Ends the requests.
     pub fn half_close(&mut self) {
         self.requests = None;
     }
@@ -87,7 +87,7 @@ impl Feed {
         Ok(event)
     }
 
-    /// The next event of a feed that goes on.
+    /// The next event of an open feed.
     pub async fn event(&mut self) -> Payload {
         self.next().await.unwrap().expect("the feed goes on")
     }
@@ -95,36 +95,36 @@ impl Feed {
     pub async fn joined(&mut self) -> Joined {
         match self.event().await {
             Payload::Joined(joined) => joined,
-            other => panic!("Joined was due: {other:?}"),
+            other => panic!("expected Joined: {other:?}"),
         }
     }
 
     pub async fn posts(&mut self) -> PostBatch {
         match self.event().await {
             Payload::Posts(posts) => posts,
-            other => panic!("posts were due: {other:?}"),
+            other => panic!("expected posts: {other:?}"),
         }
     }
 
     pub async fn bookmark(&mut self) -> Bookmark {
         match self.event().await {
             Payload::Bookmark(bookmark) => bookmark,
-            other => panic!("a bookmark was due: {other:?}"),
+            other => panic!("expected a bookmark: {other:?}"),
         }
     }
 
-    /// The next receipt; posts may come before it, as their order is not promised.
+    /// The next receipt. Skips posts, whose order relative to receipts is not promised.
     pub async fn receipt(&mut self) -> Receipt {
         loop {
             match self.event().await {
                 Payload::Receipt(receipt) => return receipt,
                 Payload::Posts(_) | Payload::Bookmark(_) => {}
-                other => panic!("a receipt was due: {other:?}"),
+                other => panic!("expected a receipt: {other:?}"),
             }
         }
     }
 
-    /// Reads until a post with this id came.
+    /// Reads until a post with this id arrives.
     pub async fn until_post(&mut self, post_id: &str) {
         loop {
             if let Payload::Posts(batch) = self.event().await
@@ -135,7 +135,7 @@ impl Feed {
         }
     }
 
-    /// Reads to the end of the feed and says how it ended.
+    /// Reads to the end of the feed and returns how it ended.
     pub async fn until_end(&mut self) -> Result<(), Status> {
         while self.next().await?.is_some() {}
         Ok(())
@@ -159,7 +159,7 @@ impl Feed {
         bookmarks.collect()
     }
 
-    /// What came so far, for the order checker.
+    /// All events so far, for the order checker.
     pub fn received(&self) -> Received {
         Received::feed(&self.events)
     }

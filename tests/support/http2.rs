@@ -1,4 +1,4 @@
-//! A client that speaks HTTP/2 frame by frame, to say what no library would say.
+//! A client that speaks HTTP/2 frame by frame, to send what no library would.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
@@ -36,7 +36,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The error code of RST_STREAM and, after a stream id, of GOAWAY.
+    /// The error code of an RST_STREAM, or of a GOAWAY, where it follows a stream id.
     pub fn code(&self) -> u32 {
         let at = if self.kind == GOAWAY { 4 } else { 0 };
         u32::from_be_bytes(self.payload[at..at + 4].try_into().unwrap())
@@ -123,17 +123,17 @@ pub struct RawClient {
 }
 
 impl RawClient {
-    /// Says nothing yet.
+    /// Over this pipe, without sending anything yet.
     pub fn silent(io: DuplexStream) -> Self {
         Self { io }
     }
 
-    /// A connection of a client that says what all say at first.
+    /// Opens a connection with a preface and empty settings.
     pub async fn open(server: &TestServer) -> Self {
         Self::open_with(server, 64 * 1024, frame(SETTINGS, 0, 0, vec![])).await
     }
 
-    /// The same with these settings, over a pipe that holds so many bytes.
+    /// The same with these settings, over a pipe that holds this many bytes.
     pub async fn open_with(server: &TestServer, bytes: usize, settings: Frame) -> Self {
         Self::connect(server.pipe(bytes).await, settings).await
     }
@@ -150,12 +150,12 @@ impl RawClient {
         soon(self.io.write_all(bytes)).await.unwrap();
     }
 
-    /// Sends a frame; that the server may be gone shows in what it answers.
+    /// Sends a frame. Errors are ignored: a closed connection shows when reading.
     pub async fn send(&mut self, frame: Frame) {
         let _ = soon(self.io.write_all(&frame.encode())).await;
     }
 
-    /// Waits for the next frame, however long; `None` at the end of the connection.
+    /// Waits for the next frame without a timeout; `None` at the end of the connection.
     pub async fn next(&mut self) -> Option<Frame> {
         let mut header = [0; 9];
         self.io.read_exact(&mut header).await.ok()?;
@@ -166,7 +166,7 @@ impl RawClient {
         Some(Frame { kind, flags, stream, payload: payload.into() })
     }
 
-    /// The next frame of a kind; the others are passed over.
+    /// The next frame of a kind; skips the others.
     pub async fn next_of(&mut self, kind: u8) -> Frame {
         loop {
             let frame = self.next().await.expect("the connection ended too early");
@@ -185,7 +185,7 @@ impl RawClient {
         frames
     }
 
-    /// Answers pings and reads on, until the connection ends. Returns the GOAWAYs that came.
+    /// Answers pings until the connection ends. Returns the GOAWAYs that arrived.
     pub async fn behave(&mut self) -> Vec<Frame> {
         let mut goaways = Vec::new();
         while let Some(next) = self.next().await {

@@ -1,4 +1,4 @@
-//! What is logged on this thread, where all of a test's server runs.
+//! The log of one test: its thread runs all of its server.
 
 use std::{
     cell::RefCell,
@@ -19,15 +19,15 @@ use tracing_subscriber::{
 use super::time::soon;
 
 thread_local! {
-    /// The log of the test that runs here, and what it wants to see.
+    /// The log of the test on this thread, and its level.
     static HERE: RefCell<Option<(LevelFilter, Log)>> = const { RefCell::new(None) };
 }
 
-/// A log that is being written.
+/// A log in memory.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
-/// Collects until it is dropped.
+/// Collects the log until it is dropped.
 pub struct Collecting;
 
 impl Drop for Collecting {
@@ -39,7 +39,8 @@ impl Drop for Collecting {
 impl Log {
     /// Collects the access log of this thread, up to this level.
     ///
-    /// There is one subscriber for all tests: those that come and go race for what each place in the code is told.
+    /// All tests share one subscriber, because tracing caches interest per callsite, and
+    /// subscribers that come and go race for it.
     pub fn collect(level: LevelFilter) -> (Self, Collecting) {
         static SUBSCRIBED: Once = Once::new();
         SUBSCRIBED.call_once(|| {
@@ -64,12 +65,12 @@ impl Log {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
-    /// The lines of calls that have ended, in that order.
+    /// The lines of ended calls, in the order in which they ended.
     pub fn ended(&self) -> Vec<Ended> {
         self.text().lines().filter_map(Ended::parse).collect()
     }
 
-    /// The same, once there are so many.
+    /// The same, once there are this many.
     pub async fn reaches(&self, count: usize) -> Vec<Ended> {
         soon(async {
             while self.ended().len() < count {
@@ -97,13 +98,13 @@ impl Ended {
         fields.contains_key("status").then_some(Self { method, fields })
     }
 
-    /// "" if the line has none of this name.
+    /// "" if the line has no such field.
     pub fn field(&self, name: &str) -> &str {
         self.fields.get(name).map_or("", String::as_str)
     }
 
     pub fn number(&self, name: &str) -> u64 {
-        self.field(name).parse().unwrap_or_else(|_| panic!("{name} is no number: {self:?}"))
+        self.field(name).parse().unwrap_or_else(|_| panic!("{name} is not a number: {self:?}"))
     }
 
     /// The method and how the call ended.
@@ -122,7 +123,7 @@ impl Write for Log {
     }
 }
 
-/// Writes to the log of the thread that writes.
+/// Writes to the log of the current thread.
 struct Here;
 
 impl<'a> MakeWriter<'a> for Here {

@@ -1,10 +1,10 @@
-//! What the tests share: servers, short words for what is done with them, and the checker of what comes out.
+//! What the tests share: servers, helpers for calls, and the order checker.
 //!
-//! - [`server`]: a server on a port of its own, or over pipes in memory for tests of time.
+//! - [`server`]: a server at its own port, or over pipes in memory for tests of time.
 //! - [`calls`]: posts, uploads, lists, and the statuses that refuse them.
 //! - [`certs`]: certificates, keys and tokens.
 //! - [`feed`]: one feed, step by step.
-//! - [`order`]: what a reader received against the log, promise by promise.
+//! - [`order`]: checks what a reader received against the log, promise by promise.
 //! - [`proxy`]: a network that can be cut, stalled and slowed.
 //! - [`raw`]: requests that no generated client would send.
 //! - [`http2`]: a client that speaks HTTP/2 frame by frame.

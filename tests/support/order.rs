@@ -1,4 +1,4 @@
-//! Streams that a test received, in the terms of the order checker (`tests/check`).
+//! Streams that a test received, converted for the order checker (`tests/check`).
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ use quartet_check::{
     record,
 };
 
-/// The names that `server` knows without a user file.
+/// The users that `server` knows without a user file.
 const USERS: [(&str, &str); 5] =
     [("1", "Henry"), ("2", "Michael"), ("3", "Jessie"), ("4", "Max"), ("5", "Tony")];
 
-/// What one stream sent, from its start on.
+/// Everything that one stream sent.
 #[derive(Debug, Clone)]
 pub struct Received {
     opened: What,
@@ -65,7 +65,8 @@ pub fn check(log: &[PostMessage], streams: &[Received]) -> Result<(), Vec<Broken
     verdict(&history)
 }
 
-/// What a writer newly stored stands in the log in the order sent. Ids are `{writer}-{number}`.
+/// Checks that each writer's newly stored posts are in the log in the order sent. Ids are
+/// `{writer}-{number}`.
 pub fn check_writers_order(log: &[PostMessage]) -> Result<(), Vec<Broken>> {
     let number = |post: &PostMessage| post.post_id.rsplit_once('-')?.1.parse::<u64>().ok();
     let mut sent = log.to_vec();
@@ -79,7 +80,7 @@ fn writer_of(post: &PostMessage) -> &str {
     post.post_id.rsplit_once('-').map_or("", |(writer, _)| writer)
 }
 
-/// A history in which these posts were sent, a call for each writer.
+/// A history in which each writer sends its posts in one call.
 fn written<'a>(posts: &'a [PostMessage], writer: impl Fn(&'a PostMessage) -> &'a str) -> History {
     let mut calls: BTreeMap<&str, Vec<What>> = BTreeMap::new();
     for post in posts {

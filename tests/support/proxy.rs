@@ -1,4 +1,4 @@
-//! A TCP proxy that can cut, stall and slow what goes through it, in either direction.
+//! A TCP proxy that can cut, stall and slow its connections, in either direction.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -20,20 +20,20 @@ use super::server;
 /// What happens to the bytes of one direction.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Flow {
-    /// Bytes are taken no more, until this is false again.
+    /// Stops reading while this is true.
     pub stalled: bool,
-    /// Every chunk waits for so long.
+    /// Delays every chunk this long.
     pub delay: Duration,
-    /// The connection is cut after so many bytes.
+    /// Cuts the connection after this many bytes.
     pub cut_after: Option<usize>,
 }
 
-/// A proxy on a port of its own. It ends, with all its connections, when it is dropped.
+/// A proxy at its own port. It ends, with all its connections, when it is dropped.
 pub struct Proxy {
     address: SocketAddr,
     to_server: watch::Sender<Flow>,
     to_client: watch::Sender<Flow>,
-    /// The number of cuts: connections older than the last are gone.
+    /// The number of cuts so far; each ends the connections opened before it.
     cuts: watch::Sender<usize>,
     accept: JoinHandle<()>,
 }
@@ -54,17 +54,17 @@ impl Proxy {
         Self { address, to_server, to_client, cuts, accept }
     }
 
-    /// Cuts every connection that is open now.
+    /// Cuts every open connection.
     pub fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// Changes what happens to the bytes towards the server.
+    /// Changes the flow of bytes towards the server.
     pub fn to_server(&self, change: impl FnOnce(&mut Flow)) {
         self.to_server.send_modify(change);
     }
 
-    /// Changes what happens to the bytes towards the client.
+    /// Changes the flow of bytes towards the client.
     pub fn to_client(&self, change: impl FnOnce(&mut Flow)) {
         self.to_client.send_modify(change);
     }
@@ -109,7 +109,7 @@ async fn connection(client: TcpStream, mut through: Through) {
     }
 }
 
-/// Carries bytes until either end is gone, or it is told to cut.
+/// Copies bytes until either end is gone or a cut is due.
 async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut flow: watch::Receiver<Flow>) {
     let mut carried = 0;
     let mut chunk = vec![0; 16 * 1024];

@@ -23,12 +23,12 @@ pub fn with_flag(flag: u8, message: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// Calls a method with a body of these bytes and returns the status that it ends with.
+/// Calls a method with a body of these chunks and returns its final status.
 pub async fn status_of(channel: &Channel, path: &str, chunks: Vec<Bytes>) -> Status {
     status_with(channel, path, HeaderMap::new(), chunks).await
 }
 
-/// The same, with headers of its own.
+/// The same, with additional headers.
 pub async fn status_with(
     channel: &Channel,
     path: &str,
@@ -38,7 +38,7 @@ pub async fn status_with(
     ended(answer(channel, path, headers, chunks).await).await
 }
 
-/// All that a call is answered with: headers, the bytes of its messages, trailers.
+/// The whole response of a call: headers, bytes of the messages, trailers.
 pub async fn all_of(
     channel: &Channel,
     path: &str,
@@ -50,7 +50,7 @@ pub async fn all_of(
     (head.headers, body.to_bytes(), trailers)
 }
 
-/// The headers that a call is answered with.
+/// The response headers of a call.
 pub async fn headers_of(
     channel: &Channel,
     path: &str,

@@ -1,4 +1,4 @@
-//! Servers in this process, with their connections.
+//! Servers in this process, and connections to them.
 
 use std::{
     net::SocketAddr,
@@ -39,14 +39,15 @@ pub struct TestServer {
     _data: Option<TempDir>,
 }
 
-/// How a client gets to a server.
+/// How clients reach a server.
 enum Reach {
     Tcp(SocketAddr),
     Pipe(Connector),
 }
 
 impl TestServer {
-    /// A server on a port of its own, with an empty log: in memory, or on disk if `QUARTET_TEST_LOG=disk` says so.
+    /// A server at its own port with an empty log: in memory, or on disk with
+    /// `QUARTET_TEST_LOG=disk`.
     pub async fn start() -> Self {
         if std::env::var("QUARTET_TEST_LOG").is_ok_and(|log| log == "disk") {
             return Self::on_disk().await;
@@ -54,7 +55,7 @@ impl TestServer {
         Self::with(Config::ephemeral()).await
     }
 
-    /// A server with an empty log on disk, which goes with it.
+    /// A server with an empty log on disk, which is removed with it.
     pub async fn on_disk() -> Self {
         let data = tempfile::tempdir().unwrap();
         let server = Self::with(on_disk(data.path())).await;
@@ -67,7 +68,7 @@ impl TestServer {
         Self::open(reach, listener, config).await
     }
 
-    /// A server that is reached through memory alone: in paused time, nothing there takes any.
+    /// A server that is reached through memory alone: with paused time, its calls take no time.
     pub async fn in_memory() -> Self {
         Self::in_memory_with(Config::ephemeral()).await
     }
@@ -97,7 +98,7 @@ impl TestServer {
         Self { reach, stop: stop.drop_guard(), served, gauges, metrics, reloader, _data: None }
     }
 
-    /// Where the server listens.
+    /// The address of a server on a port.
     pub fn address(&self) -> SocketAddr {
         match self.reach {
             Reach::Tcp(address) => address,
@@ -110,7 +111,7 @@ impl TestServer {
         self.channel_through(|builder| builder)
     }
 
-    /// A new connection on which a stream may send no more than 4 KiB before it is read.
+    /// A new connection on which a stream may send at most 4 KiB before it is read.
     pub fn narrow_channel(&self) -> Channel {
         self.channel_through(|builder| builder.stream_window(4096))
     }
@@ -123,7 +124,8 @@ impl TestServer {
         tune(builder).build()
     }
 
-    /// A channel to a server in memory whose first connection can be broken so that nobody is told.
+    /// A channel to a server in memory whose first connection can break without a signal to either
+    /// end.
     pub fn fragile_channel(&self, keepalive: ClientParameters) -> (Channel, Link) {
         let Reach::Pipe(connector) = &self.reach else { panic!("this server is on a port") };
         let (link, connector) = (Link::default(), connector.clone());
@@ -140,18 +142,18 @@ impl TestServer {
         (in_memory().keepalive(keepalive).dialer(dial).build(), link)
     }
 
-    /// A new connection to a server in memory, on which nobody speaks yet. Its buffer holds so many bytes.
+    /// A new raw connection to a server in memory. Its buffer holds this many bytes.
     pub async fn pipe(&self, bytes: usize) -> DuplexStream {
         let Reach::Pipe(connector) = &self.reach else { panic!("this server is on a port") };
         connector.connect_with(bytes).await.unwrap()
     }
 
-    /// What is open at the server.
+    /// The server's counts of open connections, streams and so on.
     pub fn gauges(&self) -> &Gauges {
         &self.gauges
     }
 
-    /// Where its metrics can be asked for.
+    /// The address of its metrics.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics
     }
@@ -166,19 +168,19 @@ impl TestServer {
         PostServiceClient::new(self.channel())
     }
 
-    /// Tells the server to stop, as a signal would.
+    /// Begins to stop the server, as a signal would.
     pub fn begin_stop(self) -> JoinHandle<Result<(), ServerError>> {
         drop(self.stop);
         self.served
     }
 
-    /// Stops the server and waits until nothing of it runs.
+    /// Stops the server and waits until all of its tasks have ended.
     pub async fn stop(self) {
         soon(self.begin_stop()).await.unwrap().unwrap();
     }
 }
 
-/// What carries the first connection of a fragile channel.
+/// The link under the first connection of a fragile channel.
 #[derive(Clone, Default)]
 pub struct Link {
     broken: CancellationToken,
@@ -186,7 +188,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// From now on nothing gets through, and nothing says so.
+    /// Drops all later bytes without closing the connection.
     pub fn break_silently(&self) {
         self.broken.cancel();
     }
@@ -202,13 +204,13 @@ impl Link {
     }
 }
 
-/// A channel to whatever answers like this, through memory, and the task that serves it.
+/// A channel to this service through memory, and the task that serves it.
 pub fn serve_routes(service: HttpService) -> (Channel, JoinHandle<()>) {
     let (connector, served) = listen(service);
     (piped(connector).build(), served)
 }
 
-/// A connection to whatever answers like this, on which nobody speaks yet.
+/// A raw connection to this service.
 pub async fn pipe_to(service: HttpService) -> DuplexStream {
     let (connector, _served) = listen(service);
     connector.connect().await.unwrap()

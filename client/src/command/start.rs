@@ -9,14 +9,14 @@ use clap::Parser as _;
 use quartet_channel::EXPLAIN;
 use tokio::runtime::Runtime;
 use tracing_subscriber::{
-    EnvFilter, Layer as _,
+    Layer as _,
     filter::{LevelFilter, Targets},
     fmt,
     layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
 };
 
-use super::{console::Stderr, failure::Failure, flags::CommandLine, io::Io};
+use super::{console::Stderr, failure::Failure, flags::CommandLine, io::Io, rust_log};
 
 /// Runs a command as a process: parses the arguments, runs it, and turns its result into the exit
 /// code.
@@ -29,7 +29,7 @@ where
 {
     let args = CommandLine::<C>::parse();
     let stderr = Stderr::new(io::stderr());
-    log(args.common.explain);
+    log(args.common.explain, &stderr);
     for key in args.common.service_config.iter().flat_map(|config| &config.ignored) {
         stderr.say(format_args!("the service config's {key} is not known and is ignored"));
     }
@@ -50,17 +50,17 @@ where
 
 /// With `--explain`, prints what the channel does in plain lines; otherwise what RUST_LOG selects,
 /// with the time.
-fn log(explain: bool) {
+fn log(explain: bool, stderr: &Stderr) {
     if explain {
         let only = Targets::new().with_target(EXPLAIN, LevelFilter::DEBUG);
         let lines = fmt::layer().without_time().with_level(false).with_target(false);
         tracing_subscriber::registry().with(lines.with_writer(io::stderr).with_filter(only)).init();
         return;
     }
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::OFF.into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter.from_env_lossy())
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
+    let selected = rust_log::selected().unwrap_or_else(|problem| {
+        stderr.say(format_args!("{problem}"));
+        None
+    });
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    tracing_subscriber::registry().with(lines.with_filter(selected.unwrap_or_default())).init();
 }

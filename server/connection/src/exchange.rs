@@ -1,9 +1,9 @@
 //! One stream of HTTP/2: a request in, a response out.
 //!
-//! The response's body is polled only when the peer has granted a window for more. So a reader is at
-//! most one batch ahead of its client, and nothing of a response waits in buffers that are not read.
-//! A peer that grants no window within the stall timeout loses the stream, as does one whose deadline
-//! passes meanwhile.
+//! The response's body is polled only when the peer has granted a window for more. So a reader is
+//! at most one batch ahead of its client, and nothing of a response waits in buffers that are not
+//! read. A peer that grants no window within the stall timeout loses the stream, as does one whose
+//! deadline passes meanwhile.
 //!
 //! Dropping the exchange resets the stream and frees all that the call holds: cursors, permits, its
 //! part of a pipe.
@@ -168,8 +168,8 @@ impl Outgoing {
         Poll::Pending
     }
 
-    /// Whether the peer has reset the stream. With a lane this does not wake the task: h2 would do so
-    /// for every message that is sent there, and the end of its requests wakes the body.
+    /// Whether the peer has reset the stream. With a lane this does not wake the task: h2 would do
+    /// so for every message that is sent there, and the end of its requests wakes the body.
     fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut silent = Context::from_waker(Waker::noop());
         let cx = if self.lane.is_some() { &mut silent } else { cx };

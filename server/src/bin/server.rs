@@ -6,6 +6,7 @@ use std::{
     process::ExitCode,
 };
 
+use quartet_client::command::rust_log;
 use quartet_connection::{Listener, guard::frames::FRAMES, listener::unix, reload::Reloader};
 use quartet_runtime::cores::{Cores, Threads};
 use quartet_server::{
@@ -22,7 +23,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{
-    EnvFilter, Layer as _,
+    Layer as _,
     filter::{LevelFilter, Targets},
     layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
@@ -45,7 +46,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// One thread for what all connections share, such as accepting them and writing the log, and a few for connections.
+/// One thread for what all connections share, such as accepting them and writing the log, and a few
+/// for connections.
 fn start(cli: Cli) -> Result<bool, Box<dyn Error>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let traces = {
@@ -89,12 +91,18 @@ async fn ask(probe: &Probe) -> Result<bool, Box<dyn Error>> {
     }
 }
 
-/// The default of RUST_LOG. h2 warns of every mistake of a peer, as often as it makes it.
-const LOGGED: &str = "info,h2=error";
+/// What is logged without RUST_LOG. h2 warns of every mistake of a peer, each time.
+fn logged() -> Targets {
+    Targets::new().with_default(LevelFilter::INFO).with_target("h2", LevelFilter::ERROR)
+}
 
-/// Logs what RUST_LOG asks for; the frames, if they are shown, without time, level and target.
+/// Logs what RUST_LOG selects; the frames, if they are shown, without time, level and target.
 fn log_to_stderr(frames: bool, traces: Option<&Traces>) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
+    let selected = rust_log::selected().unwrap_or_else(|problem| {
+        let _ = writeln!(std::io::stderr(), "{problem}");
+        None
+    });
+    let filter = selected.unwrap_or_else(logged);
     let ansi = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi);
     let of_frames = Targets::new().with_target(FRAMES, LevelFilter::DEBUG);

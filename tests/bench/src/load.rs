@@ -1,7 +1,8 @@
-//! Loads: each asks a server for work, checks that it was done, and tells what it took.
+//! Loads: each sends requests to a server, checks the answers, and reports figures.
 //!
-//! All gRPC servers get the same load. It has large windows and frames and reads posts without copying, so that it is
-//! the server that is measured: on the `h2` crate, and where many calls share a connection, below it.
+//! All gRPC servers get the same load. It has large windows and frames and reads posts without
+//! copying, so that the server is the bottleneck: on the `h2` crate, and below it where many calls
+//! share a connection.
 
 use std::time::Duration;
 

@@ -1,13 +1,14 @@
-//! What Quartet's work costs, beside other servers and beside the limits.
+//! The cost of Quartet's work, beside other servers and beside the limits of the machine.
 //!
-//! `bench` starts a server and a load, each in a process of its own, for every subject of every work, round by round:
-//! A B C, A B C. It measures the CPU time of the server's process, because rates swing twofold on shared machines, and
-//! checks what the load received. `bench serve` is one of those servers, `bench load` one of those loads.
+//! For every subject of every work, `bench` starts a server and a load in separate processes, round
+//! by round: A B C, A B C. It measures the CPU time of the server's process, because rates vary by
+//! a factor of two on shared machines, and checks the data that the load received. `bench serve` is
+//! one of those servers, `bench load` one of those loads.
 //!
-//! Reading order: [`run`] starts and compares; [`load`] asks and checks; [`peers`] answer as tutorials do; [`posts`]
-//! are what all of them send.
+//! Reading order: [`run`] starts and compares; [`load`] sends requests and checks the answers;
+//! [`peers`] are servers as tutorials write them; [`posts`] are the posts of all of them.
 //!
-//! Not here: our own server. It is the binary `server` beside this one.
+//! Our own server is not here: it is the binary `server` beside this one.
 
 use std::process::ExitCode;
 
@@ -38,14 +39,14 @@ struct Cli {
     run: run::Options,
 }
 
-/// The processes that a run consists of, and a closer look at one of them.
+/// The processes of a run, and flame graphs of one of them.
 #[derive(Debug, Subcommand)]
 enum Part {
     /// Serve as one of the peers.
     Serve(peers::Options),
-    /// Put one load on a server and print what came of it as a line of JSON.
+    /// Put one load on a server and print the figures as a line of JSON.
     Load(load::Options),
-    /// Draw where the time of one subject goes.
+    /// Draw a flame graph of one subject.
     Flame(run::flame::Options),
 }
 

@@ -20,7 +20,7 @@ mod stored;
 
 pub(crate) use raw_tcp::POSTS;
 
-/// Which peer, and where.
+/// Which peer, and its address.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     peer: Peer,
@@ -28,7 +28,7 @@ pub(crate) struct Options {
     listen: SocketAddr,
 }
 
-/// The peers that are written in Rust.
+/// The peers in Rust.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Peer {
     /// tonic with prost: lists from an `async_stream`, feeds over `tokio::sync::broadcast`.
@@ -41,11 +41,11 @@ enum Peer {
     RawTcp,
 }
 
-/// Serves until the process is ended.
+/// Serves until the process is killed.
 #[tokio::main]
 pub(crate) async fn serve(options: &Options) -> Result<()> {
     let listener = TcpListener::bind(options.listen).await?;
-    // Before it says that it is there: making them is no part of the work.
+    // Before the server announces itself: making the posts is not part of the work.
     let frames = if matches!(options.peer, Peer::RawTcp) { raw_tcp::frames() } else { Vec::new() };
     answer(&format!("listening on http://{}", listener.local_addr()?));
     match options.peer {
@@ -58,7 +58,7 @@ pub(crate) async fn serve(options: &Options) -> Result<()> {
 
 async fn grpc(listener: TcpListener, style: Style) -> Result<()> {
     let incoming = TcpListenerStream::new(listener);
-    // tonic sets this only on the sockets that it binds itself.
+    // tonic sets this only on sockets that it binds itself.
     let incoming = tokio_stream::StreamExt::map(incoming, |stream| {
         stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream))
     });

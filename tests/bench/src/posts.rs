@@ -1,24 +1,26 @@
-//! The posts that everybody sends: about 330 bytes, distinct, and known to those who check them.
+//! The posts of all loads: about 330 bytes, distinct, and known to those that check them.
 
 use prost_types::Timestamp;
 
 use crate::proto::PostMessage;
 
-/// How many users write. A log of 10,000 posts has ten of each.
+/// The number of writing users. A log of 10,000 posts has ten posts of each.
 pub(crate) const USERS: u64 = 1_000;
 
-/// Where bodies are cut from, each at another place, so that no two posts in a row are the same.
-const TEXT: &str = "Every accepted post gets one place in the log, its sequence: 1, 2, 3 and so on, without \
-    holes, never reused. A reader holds a position, everything up to and including this sequence, of that log, and \
-    reads on from there. Two sentences, and all the promises follow from them: ordered, unique, reliable, resumable.";
+/// The source of bodies, each cut at another offset, so that no two posts in a row are equal.
+const TEXT: &str = "\
+    Every accepted post gets one place in the log, its sequence: 1, 2, 3 and so on, without \
+    holes, never reused. A reader holds a position, everything up to and including this \
+    sequence, of that log, and reads on from there. Two sentences, and all the promises follow \
+    from them: ordered, unique, reliable, resumable.";
 const BODY_BYTES: usize = 201;
 
-/// Who user number `index` is.
+/// The id of user number `index`.
 pub(crate) fn user_id(index: u64) -> String {
     format!("user-{:04}", index % USERS)
 }
 
-/// What servers put into `author`.
+/// The `author` that servers add to a post of this user.
 pub(crate) fn author(user_id: &str) -> String {
     format!("Name of {user_id}")
 }
@@ -28,7 +30,7 @@ pub(crate) fn fill(index: u64, post: &mut PostMessage) {
     use std::fmt::Write as _;
 
     post.post_id.clear();
-    let _ = write!(post.post_id, "{:016x}", scatter(index)); // a String takes all writes
+    let _ = write!(post.post_id, "{:016x}", scatter(index)); // writing to a String cannot fail
     post.user_id.clear();
     let _ = write!(post.user_id, "user-{:04}", index % USERS);
     post.title.clear();
@@ -49,13 +51,13 @@ fn post(index: u64) -> PostMessage {
     post
 }
 
-/// What servers add to a post that they store.
+/// The creation time that servers add to a stored post.
 pub(crate) fn create_time() -> Timestamp {
     Timestamp { seconds: 1_767_225_600, nanos: 123_456_789 }
 }
 
-/// Ids come in no order, as those of real writers do: an index over them is not allowed to be lucky. No two indexes
-/// give the same id, because every step can be undone (it is splitmix64).
+/// Ids are in no order, like those of real writers, so that no index profits from sorted ids. No
+/// two posts have the same id, because every step is invertible (this is splitmix64).
 fn scatter(index: u64) -> u64 {
     let mut id = index.wrapping_add(0x9e37_79b9_7f4a_7c15);
     id = (id ^ (id >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,4 +1,4 @@
-//! The run: every subject of every work, round by round, and what comes of it.
+//! The run: every subject of every work, round by round, and its report.
 
 use std::{env, fs, path::PathBuf, time::Instant};
 
@@ -23,23 +23,23 @@ mod plots;
 mod report;
 mod results;
 
-/// How much to run, and where to write what came of it.
+/// How much to run, and where to write the results.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The full form: more of everything, subjects that no goal names, five rounds. The quick one takes two minutes or
-    /// three on two cores.
+    /// Run the full form: more of everything, subjects without goals, five rounds. The quick form
+    /// takes two or three minutes on two cores.
     #[arg(long)]
     full: bool,
-    /// Only these works.
+    /// Run only these works.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Work>,
-    /// How often each subject has its turn.
+    /// Number of rounds.
     #[arg(long)]
     rounds: Option<usize>,
-    /// Where the table and the plots go.
+    /// Where to write the tables and the plots.
     #[arg(long, default_value = "docs/benchmarks")]
     out: PathBuf,
-    /// Our server's binary, if it is not the one beside this.
+    /// The server to test [default: the one beside this program].
     #[arg(long)]
     server: Option<PathBuf>,
 }
@@ -63,7 +63,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for (work, cases) in &mut works {
         cases.retain(|case| case.can_run(&built));
         let rounds = options.rounds.unwrap_or(scale.rounds);
-        // What idle feeds hold does not swing.
+        // The memory of idle feeds does not vary.
         let rounds = if *work == Work::Idle { rounds.div_ceil(3) } else { rounds };
         for round in 1..=rounds {
             play(cases, round, &folders, &mut results)?;

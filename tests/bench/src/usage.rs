@@ -1,4 +1,4 @@
-//! What a process used, read from `/proc`.
+//! The resource usage of a process, read from `/proc`.
 
 use std::{fs, time::Instant};
 
@@ -9,7 +9,7 @@ use crate::error::Result;
 /// The kernel counts CPU time for `stat` in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What one load measured. The runs hand it over as JSON.
+/// The measurements of one load, which it prints as JSON for the run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Figures {
     /// Posts, calls, deliveries or feeds.
@@ -17,22 +17,22 @@ pub(crate) struct Figures {
     /// Bytes of posts that a writer sent.
     pub(crate) bytes: u64,
     pub(crate) seconds: f64,
-    /// Seconds of CPU.
+    /// CPU time in seconds.
     pub(crate) server_cpu: f64,
     pub(crate) load_cpu: f64,
-    /// Memory of the server before and after the work, and the most that it ever was.
+    /// Memory of the server before and after the work, and its peak.
     pub(crate) before_kib: u64,
     pub(crate) after_kib: u64,
     pub(crate) peak_kib: u64,
     /// Bytes that the server sent to its disk.
     pub(crate) written: u64,
-    /// The part of the deliveries that arrived, of a feed.
+    /// The part of a feed's deliveries that arrived.
     pub(crate) delivered: Option<f64>,
     pub(crate) p50_ms: Option<f64>,
     pub(crate) p99_ms: Option<f64>,
 }
 
-/// Runs from the start of the work to its end.
+/// Measures from the start of the work to its end.
 #[derive(Debug)]
 pub(crate) struct Meter {
     pid: u32,
@@ -70,19 +70,20 @@ impl Meter {
     }
 }
 
-/// CPU time, user and system, counted in two ways.
+/// User and system CPU time, counted in two ways.
 #[derive(Debug, Clone, Copy)]
 struct Cpu {
-    /// Of all threads there ever were, in hundredths of a second.
+    /// Of all threads that ever ran, in hundredths of a second.
     coarse: f64,
-    /// Of the threads there are, in nanoseconds.
+    /// Of the threads that are running, in nanoseconds.
     fine: f64,
 }
 
 impl Cpu {
     fn of(pid: u32) -> Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The name stands in parentheses and may hold anything. After it come the state and 10 numbers, then the times.
+        // The name is in parentheses and may contain anything. After it come the state and 10
+        // numbers, then the times.
         let (_, fields) = stat.rsplit_once(')').ok_or("no name in stat")?;
         let times = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
         let coarse = times.sum::<Result<f64, _>>()? / TICKS_PER_SECOND;
@@ -96,14 +97,15 @@ impl Cpu {
         Ok(Self { coarse, fine })
     }
 
-    /// The fine count, unless threads ended and took theirs with them, or the kernel does not keep it.
+    /// The fine count, unless threads ended and their share is missing, or the kernel does not keep
+    /// it.
     fn since(self, before: Self) -> f64 {
         let (coarse, fine) = (self.coarse - before.coarse, self.fine - before.fine);
         if (coarse - fine).abs() > 2.5 / TICKS_PER_SECOND { coarse } else { fine }
     }
 }
 
-/// KiB of memory.
+/// A figure of a process's memory, in KiB.
 fn memory(pid: u32, name: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix(name));

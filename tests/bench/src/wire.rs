@@ -1,4 +1,5 @@
-//! Reading without copying: gRPC's frames out of chunks; posts out of messages as `quartet::borrowed` does.
+//! Reading without copying: gRPC's messages from chunks, and posts from messages as
+//! `quartet::borrowed` does.
 
 use quartet::{
     encoded::PostRef,
@@ -7,17 +8,17 @@ use quartet::{
 
 use crate::{error::Result, proto::PostMessage};
 
-/// A compression flag and four bytes of length stand before every gRPC message.
+/// Every gRPC message is preceded by a compression flag and four bytes of length.
 pub(crate) const HEADER: usize = 5;
 
-/// Cuts chunks into messages. Only a message that lies across two chunks is copied.
+/// Splits chunks into messages. Only a message that spans two chunks is copied.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
     partial: Vec<u8>,
 }
 
 impl Frames {
-    /// Hands every message that is complete with this chunk to `each`.
+    /// Passes every message that is complete with this chunk to `each`.
     pub(crate) fn push(
         &mut self,
         mut chunk: &[u8],
@@ -41,13 +42,13 @@ impl Frames {
         Ok(())
     }
 
-    /// Whether all that came was whole messages.
+    /// Whether all data so far was whole messages.
     pub(crate) fn is_empty(&self) -> bool {
         self.partial.is_empty()
     }
 }
 
-/// The bytes up to the end of the header, or then up to the end of the frame.
+/// The bytes missing to the end of the header, or then to the end of the frame.
 fn missing(partial: &[u8]) -> usize {
     if partial.len() < HEADER { HEADER - partial.len() } else { frame_len(partial) - partial.len() }
 }
@@ -63,7 +64,7 @@ pub(crate) fn put_frame(message: &impl prost::Message, buf: &mut Vec<u8>) {
     message.encode_raw(buf);
 }
 
-/// Hands every message field of this number to `handle`.
+/// Passes every message field of this number to `handle`.
 pub(crate) fn each<'a>(
     message: &'a [u8],
     number: u32,
@@ -78,7 +79,7 @@ pub(crate) fn each<'a>(
     Ok(())
 }
 
-/// Whether a post's content is that of the other.
+/// Whether two posts have the same content.
 pub(crate) fn same_content(read: &PostRef<'_>, post: &PostMessage) -> bool {
     read.post_id == post.post_id
         && read.user_id == post.user_id
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_come_out_whole_wherever_the_chunks_are_cut() {
+    fn messages_are_whole_wherever_the_chunks_are_cut() {
         let messages: Vec<Vec<u8>> = (0..20).map(|len| vec![len as u8; len * 3]).collect();
         let mut bytes = Vec::new();
         for message in &messages {

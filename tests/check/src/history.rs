@@ -1,130 +1,131 @@
-//! What is written down of a run. The order of the events is the order in which they happened, as one clock saw them.
+//! The record of a run. Events are in the order in which they happened, by one clock.
 //!
-//! Two rules make a history sound. What a client does is recorded before it does it ([`What::Opened`],
-//! [`What::Sent`]); what it learns is recorded after it learned it. So if one event stands before another that it could
-//! have caused, the server did them in that order too.
+//! Two rules make a history sound. A client's actions are recorded before they happen
+//! ([`What::Opened`], [`What::Sent`]); its observations are recorded after. So if one event
+//! precedes another that it could have caused, the server processed them in that order too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-/// A run: what was done, what happened, and what the log held in the end.
+/// A run: its parameters, its events, and the final content of the log.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
-    /// What was done.
+    /// The parameters of the run.
     pub run: Run,
-    /// What happened, in its order.
+    /// The events, in order.
     pub events: Vec<Event>,
-    /// The posts of the log after the run, in its order.
+    /// The posts of the log after the run, in order.
     pub log: Vec<Post>,
 }
 
-/// What was done in a run, and what it must have done to count.
+/// The parameters of a run, and the minimum that must have happened for it to count.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Run {
-    /// What the run was made from.
+    /// The seed of everything random.
     pub seed: u64,
-    /// The log that it wrote.
+    /// The id of its log.
     pub log_id: String,
     /// The names of the users, by their ids.
     pub users: BTreeMap<String, String>,
-    /// What went wrong on purpose, by kind.
+    /// The injected faults, by kind.
     pub faults: BTreeMap<String, FaultCount>,
-    /// Microseconds until the last fault had ended. Readers are checked for being live from then on, if it is set.
+    /// Microseconds until the last fault ended, if there is such a time. Readers must be live after
+    /// it.
     pub calm_from: Option<u64>,
-    /// What must have happened at least.
+    /// The minimum that must have happened.
     pub floor: Floor,
 }
 
-/// How many faults of a kind there were.
+/// The number of faults of a kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultCount {
     /// How many were planned.
     pub armed: u64,
-    /// How many did happen.
+    /// How many happened.
     pub fired: u64,
 }
 
-/// The least that a run must have done for its result to mean something.
+/// The minimum that must have happened for the result of a run to mean something.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Floor {
-    /// Posts that were acknowledged.
+    /// Posts acknowledged.
     pub acknowledged: u64,
-    /// Posts that readers got.
+    /// Posts delivered to readers.
     pub delivered: u64,
-    /// Positions without posts.
+    /// Bookmarks: positions without posts.
     pub bookmarks: u64,
-    /// Calls that went on where another one of the same reader had ended.
+    /// Calls that continued where an earlier call of the same reader ended.
     pub resumed: u64,
     /// Faults that happened.
     pub faults: u64,
 }
 
-/// Something that a client did or saw.
+/// An action or observation of a client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// Microseconds from the start of the run.
     pub at: u64,
-    /// Who. A reader that resumes keeps its name; one that starts again from nothing takes another.
+    /// The client. A reader that resumes keeps its name; a reader that starts over takes a new one.
     pub client: String,
-    /// Which of its calls, counted from 0.
+    /// Which of the client's calls, counted from 0.
     pub call: u32,
-    /// What.
+    /// The action or observation.
     #[serde(flatten)]
     pub what: What,
 }
 
-/// What a client did or saw.
+/// An action or observation of a client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum What {
-    /// The client made a call.
+    /// The client opened a call.
     Opened(Opened),
     /// The client handed a post to the connection.
     Sent {
-        /// What it sent.
+        /// The post.
         post: Post,
     },
-    /// The client said that it sent so many posts and will send no more.
+    /// The client sent a finish with its count, and nothing after it.
     Finished {
-        /// Its count.
+        /// The count.
         post_count: u64,
     },
-    /// A publish was answered.
+    /// A receipt: the answer to a publish.
     Receipt {
-        /// Whose answer it is.
+        /// The id of the published post.
         post_id: String,
-        /// What became of the post.
+        /// The outcome of the publish.
         #[serde(flatten)]
         outcome: Outcome,
     },
-    /// An upload was answered.
+    /// The answer to an upload.
     Uploaded(Uploaded),
-    /// A feed follows something else, after this position: the answer to a join or a leave.
+    /// The filter of a feed changes after this position: the answer to a join or a leave.
     Follows {
-        /// All that it follows now.
+        /// The new filter, as a whole.
         follows: Follows,
-        /// In force after it.
+        /// The filter is in force after this position.
         position: Position,
     },
-    /// Posts came, or none: then it is a bookmark.
+    /// A message with posts, or with none: then it is a bookmark.
     Posts {
         /// In the order of the message.
         posts: Vec<Post>,
         /// The last sequence examined.
         position: Position,
-        /// That was all when the call began: the end of a snapshot, or a page that is not truncated.
+        /// The snapshot is complete, or the page is not truncated.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         complete: bool,
     },
     /// A bookmark of a feed.
     Bookmark {
-        /// How far it is.
+        /// Its position.
         position: Position,
-        /// Whether it reached the head that it had to catch up with.
+        /// Whether the feed has caught up with the head that it had to reach.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         caught_up: bool,
     },
@@ -136,17 +137,17 @@ pub enum What {
     Ended(Ended),
 }
 
-/// A call, as it was made.
+/// A call with its request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
-    /// Which RPC.
+    /// Its RPC.
     pub rpc: Rpc,
-    /// Where it starts; none: at the oldest post, or with what comes, as `rpc` has it.
+    /// The start position; if `None`, the start depends on `rpc`: the oldest post, or the next one.
     pub after: Option<Position>,
-    /// What it asks for. A feed asks later.
+    /// The filter of the request. A feed sends its filters later.
     #[serde(default)]
     pub follows: Follows,
-    /// Whether it stays at the head.
+    /// Whether the call follows new posts at the head.
     #[serde(default)]
     pub stays: bool,
 }
@@ -165,23 +166,23 @@ pub enum Rpc {
     Feed,
 }
 
-/// What became of a post.
+/// The outcome of sending a post.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
-    /// It was stored here.
+    /// The post was stored.
     Created {
-        /// Its place.
+        /// Its sequence.
         sequence: i64,
     },
-    /// It was there already.
+    /// The post had been stored before.
     Duplicate {
-        /// Its place.
+        /// Its sequence.
         sequence: i64,
     },
-    /// It will never be stored.
+    /// The post was refused for good.
     Refused {
-        /// Why: a gRPC code, such as `NOT_FOUND`.
+        /// A gRPC code, such as `NOT_FOUND`.
         code: String,
     },
 }
@@ -191,11 +192,11 @@ pub enum Outcome {
 pub struct Uploaded {
     /// Posts stored.
     pub created: u64,
-    /// Posts that were there already.
+    /// Posts stored before.
     pub duplicates: u64,
     /// Posts refused.
     pub refused: u64,
-    /// The first of those: index and code.
+    /// The first refused posts: index and code.
     pub refusals: Vec<(u64, String)>,
     /// The largest sequence created or found again.
     pub position: Position,
@@ -206,56 +207,56 @@ pub struct Uploaded {
 /// How a call ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
-    /// A gRPC code; `LOST` if the connection went, `LEFT` if the client did.
+    /// A gRPC code; `LOST` if the connection broke, `LEFT` if the client gave up the call.
     pub code: String,
-    /// The reason of a status that has one.
+    /// The reason of the status, if it has one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
 }
 
-/// Everything up to and including a sequence, of a log.
+/// A position: everything up to and including a sequence of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// Which log; empty: any.
+    /// The id of the log; empty: any log.
     pub log_id: String,
     /// 0: before the first post.
     pub sequence: i64,
 }
 
-/// A post, as far as order and identity go.
+/// A post, reduced to its order and identity.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Post {
     /// Chosen by its writer.
     pub post_id: String,
-    /// Its writer.
+    /// The user id of its writer.
     pub user_id: String,
     /// Its tags, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Stands for its title and body.
+    /// A digest of its title and body.
     pub digest: String,
-    /// Its writer's name; empty where it was sent.
+    /// The name of its writer; empty in a post that was sent.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub author: String,
-    /// Its place; 0 where it was sent.
+    /// Its sequence; 0 in a post that was sent.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub sequence: i64,
 }
 
-/// What a reader asks for.
+/// The filter of a reader.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Follows {
     /// Every post, tagged or not.
     pub all_tags: bool,
-    /// Posts with any of these.
+    /// Posts with any of these tags.
     pub tags: BTreeSet<String>,
-    /// And only those of these users, if there are any.
+    /// Only posts of these users; empty: of all users.
     pub user_ids: BTreeSet<String>,
 }
 
 impl Post {
-    /// Whether two posts have the same id and content, wherever they stand.
+    /// Whether two posts have the same id and content, at any sequence.
     pub fn is_same(&self, other: &Post) -> bool {
         self.post_id == other.post_id && self.has_content_of(other)
     }
@@ -267,17 +268,17 @@ impl Post {
 }
 
 impl Follows {
-    /// Everything.
+    /// A filter that matches everything.
     pub fn all() -> Self {
         Self { all_tags: true, ..Self::default() }
     }
 
-    /// Posts with any of these tags.
+    /// A filter for posts with any of these tags.
     pub fn tags<T: Into<String>>(tags: impl IntoIterator<Item = T>) -> Self {
         Self { tags: tags.into_iter().map(Into::into).collect(), ..Self::default() }
     }
 
-    /// Whether a post is asked for.
+    /// Whether a post matches.
     pub fn matches(&self, post: &Post) -> bool {
         let tagged = self.all_tags || post.tags.iter().any(|tag| self.tags.contains(tag));
         tagged && (self.user_ids.is_empty() || self.user_ids.contains(&post.user_id))
@@ -285,7 +286,7 @@ impl Follows {
 }
 
 impl What {
-    /// The position that a message of the server carried.
+    /// The position in a message of the server.
     pub fn position(&self) -> Option<&Position> {
         match self {
             What::Follows { position, .. }
@@ -310,7 +311,7 @@ enum Line<R, E, P> {
 }
 
 impl History {
-    /// One JSON object a line: the run, its events, then the posts of the log.
+    /// One JSON object per line: the run, its events, then the posts of the log.
     pub fn to_lines(&self) -> String {
         let run = std::iter::once(Line::Run(&self.run));
         let events = self.events.iter().map(Line::Event);
@@ -321,10 +322,10 @@ impl History {
         run.chain(events).chain(posts).map(json).collect()
     }
 
-    /// Reads what [`to_lines`](History::to_lines) wrote.
+    /// Parses the output of [`to_lines`](History::to_lines).
     ///
     /// # Errors
-    /// The first line that is none of a history, counted from 1.
+    /// The first line that is not part of a history, counted from 1.
     pub fn from_lines(lines: &str) -> Result<Self, String> {
         let mut history = History::default();
         for (index, line) in lines.lines().enumerate() {

@@ -7,10 +7,11 @@ use quartet_check::{History, check, void};
 
 /// Checks histories of a Quartet server against its promises.
 ///
-/// A history is what clients sent, were told and saw in a run, and the log as it was read afterwards, as lines of JSON.
-/// The simulator and the crash tests save the history of a run that broke a promise.
+/// A history holds what clients sent and received in a run, and the log as it was read afterwards,
+/// as lines of JSON. The simulator and the crash tests save the history of a run that broke a
+/// promise.
 ///
-/// Exit code: 0 if every run counts and kept every promise, 1 if not, 2 if a file is no history.
+/// Exit code: 0 if every run counts and kept every promise, 1 if not, 2 if a file is not a history.
 #[derive(Debug, Parser)]
 #[command(version, after_help = "Example:\n  quartet-check target/simulation/history.42.jsonl")]
 struct Cli {
@@ -18,7 +19,7 @@ struct Cli {
     #[arg(required = true, value_name = "HISTORY")]
     histories: Vec<PathBuf>,
 
-    /// Broken promises as lines of JSON.
+    /// Print broken promises as lines of JSON.
     #[arg(long)]
     json: bool,
 }
@@ -31,12 +32,12 @@ fn main() -> ExitCode {
         let read = fs::read_to_string(path).map_err(|error| error.to_string());
         let (code, report) = match read.and_then(|lines| History::from_lines(&lines)) {
             Ok(history) => report(&history, cli.json),
-            Err(error) => (2, vec![format!("no history: {error}")]),
+            Err(error) => (2, vec![format!("not a history: {error}")]),
         };
         worst = worst.max(code);
         for line in report {
             let line = if cli.json { line } else { format!("{name}: {line}") };
-            // A reader that has seen enough is no error.
+            // A reader that closes the pipe early is no error.
             if writeln!(std::io::stdout(), "{line}").is_err() {
                 return ExitCode::from(worst);
             }
@@ -54,7 +55,7 @@ fn report(history: &History, json: bool) -> (u8, Vec<String>) {
     }
     let mut lines: Vec<String> = broken.iter().map(ToString::to_string).collect();
     if let Some(why) = void(history) {
-        lines.push(format!("VOID, it proves nothing: {why}"));
+        lines.push(format!("VOID, the run proves nothing: {why}"));
     }
     let code = u8::from(!lines.is_empty());
     if lines.is_empty() {

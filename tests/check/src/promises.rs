@@ -1,4 +1,4 @@
-//! The promises of `docs/guarantees.md`, a predicate each.
+//! The promises of `docs/guarantees.md`, one predicate each.
 
 use crate::{history::History, view::View};
 use finder::Finder;

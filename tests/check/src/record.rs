@@ -1,4 +1,4 @@
-//! From the messages of the contract to what a history keeps of them.
+//! Converts messages of the contract to the events of a history.
 
 use std::hash::Hasher as _;
 
@@ -33,7 +33,7 @@ impl From<&PostMessage> for Post {
 }
 
 impl From<&Option<LogPosition>> for Position {
-    /// A position that is missing is one that no promise allows.
+    /// A missing position becomes one that no promise allows.
     fn from(position: &Option<LogPosition>) -> Self {
         match position {
             Some(LogPosition { log_id, sequence }) => {
@@ -44,7 +44,7 @@ impl From<&Option<LogPosition>> for Position {
     }
 }
 
-/// A list that is about to be asked for.
+/// The start of a list.
 pub fn list(request: &ListPostsRequest) -> What {
     let follows = Follows {
         all_tags: request.tags.is_empty(),
@@ -54,13 +54,13 @@ pub fn list(request: &ListPostsRequest) -> What {
     opened(Rpc::List, &request.resume_after, follows, request.follow)
 }
 
-/// A page that is about to be asked for.
+/// The start of a page.
 pub fn page(request: &ListPostsByUserIdRequest) -> What {
     let follows = Follows { user_ids: [request.user_id.clone()].into(), ..Follows::all() };
     opened(Rpc::Page, &request.resume_after, follows, false)
 }
 
-/// A feed whose first join will be this one, if it joins.
+/// The start of a feed, with its first join, if any.
 pub fn feed(join: Option<&JoinTags>) -> What {
     let after = match join {
         Some(JoinTags { from_oldest: true, .. }) => Some(LogPosition::default()),
@@ -70,7 +70,7 @@ pub fn feed(join: Option<&JoinTags>) -> What {
     opened(Rpc::Feed, &after, Follows::default(), true)
 }
 
-/// An upload that is about to begin.
+/// The start of an upload.
 pub fn upload() -> What {
     opened(Rpc::Upload, &None, Follows::default(), false)
 }
@@ -80,7 +80,7 @@ fn opened(rpc: Rpc, after: &Option<LogPosition>, follows: Follows, stays: bool) 
     What::Opened(Opened { rpc, after, follows, stays })
 }
 
-/// A post that is about to be sent.
+/// A post about to be sent.
 pub fn sent(post: &PostMessage) -> What {
     What::Sent { post: post.into() }
 }

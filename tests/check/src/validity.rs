@@ -5,7 +5,7 @@ use crate::{
     view::View,
 };
 
-/// Why this run proves nothing, whatever [`check`](crate::check) says of it; `None` if it counts.
+/// Why this run proves nothing, whatever [`check`](crate::check) finds; `None` if it counts.
 pub fn void(history: &History) -> Option<String> {
     let History { run, events, .. } = history;
     let view = View::new(history);
@@ -16,7 +16,7 @@ pub fn void(history: &History) -> Option<String> {
     }
     let known = view.calls.len() + view.calls.iter().map(|call| call.events.len()).sum::<usize>();
     if known != events.len() {
-        return Some("an event belongs to a call that was never made".to_owned());
+        return Some("an event belongs to a call that was never opened".to_owned());
     }
     if let (Some(calm), Some(last)) = (run.calm_from, events.last())
         && last.at < calm
@@ -34,7 +34,7 @@ pub fn void(history: &History) -> Option<String> {
         ("faults", run.faults.values().map(|fault| fault.fired).sum(), floor.faults),
     ];
     let too_few = too_few.into_iter().find(|(_, actual, least)| actual < least);
-    too_few.map(|(what, actual, least)| format!("{actual} {what}, at least {least} are due"))
+    too_few.map(|(what, actual, least)| format!("{actual} {what}, at least {least} are required"))
 }
 
 fn acknowledged(events: &[Event]) -> u64 {
@@ -53,7 +53,7 @@ fn is_bookmark(what: &What) -> bool {
     }
 }
 
-/// Calls of readers that had one before, and went on in this log.
+/// Calls of readers that continued an earlier call of theirs in this log.
 fn resumed(view: &View<'_>) -> u64 {
     let again = view.readers().into_values().flat_map(|calls| calls.into_iter().skip(1));
     let resumed = again.filter(|call| {

@@ -1,4 +1,4 @@
-//! A history, arranged for the predicates.
+//! A history, indexed for the predicates.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use crate::history::{
     Ended, Event, Follows, History, Opened, Outcome, Position, Post, Rpc, Uploaded, What,
 };
 
-/// The number of an event in its history: the order in which things happened.
+/// The number of an event in its history: the order of events.
 pub(crate) type Index = usize;
 
-/// A history, by calls and by clients.
+/// A history by calls and by clients.
 #[derive(Debug)]
 pub(crate) struct View<'a> {
     pub(crate) history: &'a History,
-    /// In the order in which they were made.
+    /// In the order in which they were opened.
     pub(crate) calls: Vec<Call<'a>>,
     /// The posts of the log, by id.
     pub(crate) stored: BTreeMap<&'a str, &'a Post>,
@@ -26,21 +26,21 @@ pub(crate) struct Call<'a> {
     pub(crate) number: u32,
     pub(crate) begun: Index,
     pub(crate) opened: &'a Opened,
-    /// What happened on it after it was opened.
+    /// The events of the call after its start.
     pub(crate) events: Vec<(Index, &'a What)>,
 }
 
-/// A message that a reader got, with what was in force when it came.
+/// A message that a reader received, and the filter in force when it arrived.
 #[derive(Debug)]
 pub(crate) struct Message<'a> {
     pub(crate) index: Index,
     pub(crate) posts: &'a [Post],
     pub(crate) position: &'a Position,
-    /// Whether it says that this was all, up to the head as it was.
+    /// Whether it says that the reader is complete, up to the head at that time.
     pub(crate) complete: bool,
 }
 
-/// What a reader follows from a position on.
+/// The filter of a reader from a position on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InForce<'a> {
     pub(crate) after: i64,
@@ -60,13 +60,13 @@ impl<'a> View<'a> {
                 calls[*call].events.push((index, what));
             }
         }
-        // From the end, so that of two posts with one id the first stays.
+        // In reverse, so that of two posts with one id the first stays.
         let newest_first = history.log.iter().rev();
         let stored = newest_first.map(|post| (post.post_id.as_str(), post)).collect();
         Self { history, calls, stored }
     }
 
-    /// The calls that read, by who made them.
+    /// The reading calls, by client.
     pub(crate) fn readers(&self) -> BTreeMap<&'a str, Vec<&Call<'a>>> {
         let mut readers: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for call in self.calls.iter().filter(|call| call.opened.rpc != Rpc::Upload) {
@@ -75,13 +75,13 @@ impl<'a> View<'a> {
         readers
     }
 
-    /// The post that stands at a sequence.
+    /// The post with a sequence.
     pub(crate) fn at(&self, sequence: i64) -> Option<&'a Post> {
         let index = usize::try_from(sequence.checked_sub(1)?).ok()?;
         self.history.log.get(index)
     }
 
-    /// Where this very post stands.
+    /// The sequence of a post with this id and content.
     pub(crate) fn place(&self, post: &Post) -> Option<i64> {
         let stored = self.stored.get(post.post_id.as_str())?;
         stored.is_same(post).then_some(stored.sequence)
@@ -93,7 +93,7 @@ impl<'a> View<'a> {
         self.history.log.get(clamp(after)..clamp(to)).unwrap_or_default()
     }
 
-    /// The newest sequence that anybody was told of before each event; the last entry counts all.
+    /// The largest sequence acknowledged before each event; the last entry covers all events.
     pub(crate) fn acknowledged(&self) -> Vec<i64> {
         let mut newest = 0;
         let mut before = Vec::with_capacity(self.history.events.len() + 1);
@@ -106,7 +106,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// The largest sequence that a writer learned with this.
+/// The largest sequence that an event acknowledges to a writer.
 fn acknowledged_by(what: &What) -> i64 {
     match what {
         What::Receipt {
@@ -119,7 +119,7 @@ fn acknowledged_by(what: &What) -> i64 {
 }
 
 impl<'a> Call<'a> {
-    /// What the client sent, with when.
+    /// The posts that the client sent, each with the index of its event.
     pub(crate) fn sent(&self) -> impl Iterator<Item = (Index, &'a Post)> {
         self.events.iter().filter_map(|(index, what)| match what {
             What::Sent { post } => Some((*index, post)),
@@ -127,7 +127,7 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// The receipts that came, with when.
+    /// The receipts that arrived, each with the index of its event.
     pub(crate) fn receipts(&self) -> impl Iterator<Item = (Index, &'a str, &'a Outcome)> {
         self.events.iter().filter_map(|(index, what)| match what {
             What::Receipt { post_id, outcome } => Some((*index, post_id.as_str(), outcome)),
@@ -135,7 +135,7 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// The answer to an upload, with when it came.
+    /// The answer to an upload, with the index of its event.
     pub(crate) fn uploaded(&self) -> Option<(Index, &'a Uploaded)> {
         self.events.iter().find_map(|(index, what)| match what {
             What::Uploaded(uploaded) => Some((*index, uploaded)),
@@ -143,7 +143,7 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// How the call ended, if it did, and when.
+    /// How the call ended, if it did, with the index of its event.
     pub(crate) fn ended(&self) -> Option<(Index, &'a Ended)> {
         self.events.iter().find_map(|(index, what)| match what {
             What::Ended(ended) => Some((*index, ended)),
@@ -151,8 +151,9 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// The position that the first message counts from: where the call was asked to start, or where a feed that asked
-    /// for nothing was let in. None for a feed that is in nowhere yet; its positions say nothing.
+    /// The position from which the first message counts: the start that the call requested, or the
+    /// one that the answer to a feed's first join names. `None` for a feed without a join in force;
+    /// its positions have no meaning.
     pub(crate) fn start(&self) -> Option<i64> {
         if self.opened.rpc == Rpc::Feed {
             return self.in_force().first().map(|in_force| in_force.after);
@@ -160,7 +161,7 @@ impl<'a> Call<'a> {
         Some(self.opened.after.as_ref().map_or(0, |position| position.sequence))
     }
 
-    /// What is followed, and from where on; in order.
+    /// The filters in force, each with its position, in order.
     pub(crate) fn in_force(&self) -> Vec<InForce<'a>> {
         if self.opened.rpc != Rpc::Feed {
             return vec![InForce { after: i64::MIN, follows: &self.opened.follows }];
@@ -174,7 +175,7 @@ impl<'a> Call<'a> {
         changes.skip_while(|change| change.follows.is_nothing()).collect()
     }
 
-    /// The messages that carry posts or a position, from the first that counts.
+    /// The messages with posts or a position, from the first that counts.
     pub(crate) fn messages(&self) -> impl Iterator<Item = Message<'a>> {
         let feed = self.opened.rpc == Rpc::Feed;
         let counts = move |(_, what): &&(Index, &What)| match what {
@@ -193,13 +194,13 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// The posts that came, with when.
+    /// The posts that arrived, each with the index of its event.
     pub(crate) fn delivered(&self) -> impl Iterator<Item = (Index, &'a Post)> {
         self.messages()
             .flat_map(|message| message.posts.iter().map(move |post| (message.index, post)))
     }
 
-    /// The last position that came, or the one that the call started after.
+    /// The last position that arrived, or the start of the call.
     pub(crate) fn position(&self) -> Option<i64> {
         self.messages().last().map(|message| message.position.sequence).or_else(|| self.start())
     }

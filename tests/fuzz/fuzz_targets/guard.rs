@@ -1,4 +1,4 @@
-//! The frame guard, fed with any bytes in any pieces.
+//! Fuzzes the frame guard with any bytes in pieces of any size.
 //!
 //! Whatever a peer sends, the guard does not panic and passes it on unchanged. If it ends the
 //! connection, the peer receives whole frames, and a GOAWAY as the last.
@@ -23,7 +23,7 @@ const ANSWER: &[u8] = &[
     0, 0, 3, 0, 0, 0, 0, 0, 1, 7, 7, 7, // DATA
 ];
 
-// The first byte is the size of the pieces that everything travels in.
+// The first byte is the size of the pieces in both directions.
 fuzz_target!(|input: &[u8]| {
     let Some((piece, sent)) = input.split_first() else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

@@ -1,5 +1,6 @@
-// A server of the contract on gRPC C++'s callback API, as its tutorials write it: messages in a vector, copied for every
-// reader, one post per message. The bench builds it, with the generated code beside it.
+// A server of the contract on gRPC C++'s callback API, as its tutorials write it: messages in a
+// vector, copied for every reader, one post per message. The bench builds it, with the generated
+// code beside it.
 //
 // Not here: TagFeed.
 #include <cstdio>
@@ -21,10 +22,10 @@ using grpc::Status;
 using grpc::StatusCode;
 using namespace post::v1;
 
-// As many users as the bench has.
+// The same number of users as in the bench.
 constexpr int kUsers = 1000;
 
-// What was uploaded last. Readers share it; nobody changes it.
+// The last upload. Readers share it; it is immutable.
 struct Stored {
   std::vector<PostMessage> posts;
   std::unordered_map<std::string, std::vector<size_t>> by_user;
@@ -42,7 +43,7 @@ Names AllNames() {
   return names;
 }
 
-// The post that a reader gets: the one that is stored, and who wrote it.
+// The post that a reader gets: the stored one with the name of its writer.
 void Fill(const Stored& stored, const Names& names, size_t index, PostMessage* post) {
   post->CopyFrom(stored.posts[index]);
   post->set_sequence(static_cast<int64_t>(index) + 1);
@@ -50,7 +51,7 @@ void Fill(const Stored& stored, const Names& names, size_t index, PostMessage* p
   if (name != names.end()) post->set_author(name->second);
 }
 
-// Writes the next post when the one before was taken.
+// Writes the next post when the previous one was taken.
 class Lister final : public grpc::ServerWriteReactor<ListPostsResponse> {
  public:
   Lister(std::shared_ptr<const Stored> stored, const Names& names)
@@ -110,7 +111,7 @@ class PostServer final : public PostService::CallbackService {
   }
 
  private:
-  // Keeps what it reads, and replaces what is stored at the end.
+  // Collects the posts, and replaces the stored ones at the end.
   class Uploader final : public grpc::ServerReadReactor<UploadPostsRequest> {
    public:
     Uploader(PostServer* server, UploadPostsResponse* response) : server_(server), response_(response) {

@@ -1,5 +1,6 @@
-// A server of the contract as grpc-go's tutorials write it: structs in a slice, one post per message, a channel for each
-// subscriber of a feed. The bench builds it, with the generated code beside it.
+// A server of the contract as grpc-go's tutorials write it: structs in a slice, one post per
+// message, a channel for each subscriber of a feed. The bench builds it, with the generated code
+// beside it.
 package main
 
 import (
@@ -19,7 +20,7 @@ import (
 	post "quartet/grpc-go/post/v1"
 )
 
-// As many users as the bench has.
+// The same number of users as in the bench.
 const users = 1000
 
 // Posts that wait for a subscriber before the publisher waits for it too.
@@ -69,7 +70,8 @@ func (s *service) stored() ([]*post.PostMessage, map[string][]int) {
 	return s.posts, s.byUser
 }
 
-// withAuthor makes the post that a reader gets. It copies what is stored, because others read that too.
+// withAuthor makes the post that a reader gets. It copies the stored post, because other readers
+// share it.
 func (s *service) withAuthor(stored *post.PostMessage, sequence int) *post.PostMessage {
 	return &post.PostMessage{
 		PostId:     stored.PostId,
@@ -136,7 +138,7 @@ func (s *service) UploadPosts(stream grpc.ClientStreamingServer[post.UploadPosts
 
 // TagFeed has a goroutine that reads and one that writes, as the tutorials do: a stream takes one sender.
 func (s *service) TagFeed(stream grpc.BidiStreamingServer[post.TagFeedRequest, post.TagFeedResponse]) error {
-	// The headers go out before anything is read.
+	// The headers are sent before anything is read.
 	if err := stream.SendHeader(nil); err != nil {
 		return err
 	}

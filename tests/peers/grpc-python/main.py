@@ -34,7 +34,7 @@ class Contract:
 
 
 class PostServer:
-    """The calls. What was uploaded last is replaced as a whole."""
+    """The calls. Each upload replaces the stored posts as a whole."""
 
     def __init__(self, contract):
         self.contract = contract
@@ -62,7 +62,7 @@ class PostServer:
         }
 
     def fill(self, post, stored, index):
-        """The post that a reader gets: the one that is stored, and who wrote it."""
+        """The post that a reader gets: the stored one with the name of its writer."""
         post.CopyFrom(stored[index])
         post.sequence = index + 1
         post.author = self.names[post.user_id]

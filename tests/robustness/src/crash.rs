@@ -1,12 +1,13 @@
-//! Runs over real processes: a server is killed, loses power or meets a disk that fails, cycle after cycle, while
-//! clients write and read. Out comes a history.
+//! Runs over real processes: a server is killed, loses power or meets a failing disk, cycle after
+//! cycle, while clients write and read. The result is a history.
 //!
-//! The server is the program `server`; where a fault must hit a certain operation, it is `failing-server`, the same
-//! library over a disk that fails there ([`failing`]). Power is taken from a file system of its own ([`volume`]). All
-//! clients run on one thread, beside nothing else, so that the record's order is sound.
+//! The server is the program `server`. For a fault at a certain operation it is `failing-server`,
+//! the same library over a disk that fails there ([`failing`]). Power is cut on a separate file
+//! system ([`volume`]). All clients run on one thread, and nothing else does, so that the record's
+//! order is sound.
 //!
-//! Not here: reproducing a run. The seed chooses what is done, but the machine chooses when; the history is what there
-//! is to look at.
+//! Not reproducible: the seed chooses the actions, but the machine chooses their times. Look at the
+//! history instead.
 
 use std::{
     collections::BTreeMap,
@@ -53,10 +54,10 @@ pub mod failing;
 mod process;
 pub mod volume;
 
-/// What to do.
+/// The parameters of a run.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// What everything random comes from.
+    /// The seed of everything random.
     pub seed: u64,
     /// How often a server is started and brought down.
     pub cycles: usize,
@@ -66,30 +67,31 @@ pub struct Plan {
     pub failing_server: PathBuf,
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Outcome {
-    /// For the checker.
+    /// The history, for the checker.
     pub history: History,
-    /// How long servers took from their start until they took calls.
+    /// The start-up times of the servers, until they accepted calls.
     pub starts: Vec<Duration>,
-    /// What was wrong besides promises to clients.
+    /// Failures other than broken promises.
     pub wrong: Vec<String>,
 }
 
-/// How long a server may take to serve again.
+/// How long a server may take to start.
 const START: Duration = Duration::from_secs(2);
-/// How long a fault that waits for its operation may wait: clients write many times a second.
+/// How long a fault may take to happen: clients write many times a second.
 const DUE: Duration = Duration::from_secs(20);
-/// The `nth` commit at which a fault happens: while clients come back, or when all of them write.
+/// The `nth` commit at which a fault happens: while clients reconnect, or while all of them write.
 const COMMITS: RangeInclusive<u64> = 1..=25;
-/// Operations that change the disk when a log opens: create, write, sync, rename and sync the directory.
+/// Operations that change the disk when a log opens: create, write, sync, rename and sync the
+/// directory.
 const OPENING: RangeInclusive<u64> = 1..=5;
 
-/// Events between the start of a server and its end: fewer prove little, however fast a machine is.
+/// Events between the start of a server and its end: fewer prove little, even on a fast machine.
 const BUSY: u64 = 150;
 
-/// What a server logs when its log has failed.
+/// The line that a server logs when its log has failed.
 const FAILED: &str = "the log takes no more posts";
 
 /// How a server is brought down.
@@ -97,11 +99,11 @@ const FAILED: &str = "the log takes no more posts";
 enum Crash {
     /// Killed from outside, at a random moment.
     Kill,
-    /// By a disk that fails.
+    /// By a failing disk.
     Failing(Fault),
-    /// Its file system is shut down without flushing.
+    /// By a shutdown of its file system without flushing.
     PowerLoss,
-    /// Its file system is filled.
+    /// By a full file system.
     FullDisk,
 }
 
@@ -121,7 +123,7 @@ impl Crash {
     const ON_A_FILE_SYSTEM: [Crash; 5] =
         [Crash::PowerLoss, Crash::PowerLoss, Crash::PowerLoss, Crash::PowerLoss, Crash::FullDisk];
 
-    /// So many: rounds of all, each in another order.
+    /// This many crashes: rounds of all kinds, each in another order.
     fn some(cycles: usize, volume: &Volume, rng: &mut StdRng) -> Vec<Self> {
         let mut crashes = Vec::new();
         while crashes.len() < cycles {
@@ -136,7 +138,7 @@ impl Crash {
         crashes
     }
 
-    /// As reports call it.
+    /// Its name in reports.
     fn name(self) -> &'static str {
         match self {
             Crash::Kill => "killed at a random moment",
@@ -159,7 +161,7 @@ impl Crash {
 /// Call it on a runtime with one thread that runs nothing else meanwhile.
 ///
 /// # Errors
-/// A program that is missing. What fails later is in the outcome.
+/// A program is missing. Later failures are in the outcome.
 pub async fn run(plan: &Plan, volume: Volume) -> Result<Outcome, Box<dyn Error>> {
     let begun = Instant::now();
     let recorder = Recorder::new(move || begun.elapsed());
@@ -170,7 +172,7 @@ pub async fn run(plan: &Plan, volume: Volume) -> Result<Outcome, Box<dyn Error>>
         seed: plan.seed,
         recorder: recorder.clone(),
         connect: Arc::new(move || {
-            // Servers are back at once here, and clients shall be, too.
+            // Servers restart at once here, so clients should reconnect at once too.
             let backoff = Exponential::new(Duration::from_millis(100), Duration::from_secs(1), 1.6);
             let target = endpoint.parse().expect("invariant: it is a URL");
             Channel::builder(target).connect_backoff(backoff).build()
@@ -179,10 +181,11 @@ pub async fn run(plan: &Plan, volume: Volume) -> Result<Outcome, Box<dyn Error>>
     };
     let clients =
         [workload::writers(&setting), workload::readers(&setting), workload::feeds(&setting)];
+    let clients = workload::run(clients.into_iter().flatten().collect());
     let played = tokio::select! {
         biased;
         played = driver.play() => played,
-        () = workload::run(clients.into_iter().flatten().collect()) => Err("the clients ended".into()),
+        () = clients => Err("the clients ended".into()),
     };
     let calm_from = match played {
         Ok(calm_from) => Some(calm_from.duration_since(begun).as_micros() as u64),
@@ -198,7 +201,7 @@ pub async fn run(plan: &Plan, volume: Volume) -> Result<Outcome, Box<dyn Error>>
 struct Driver<'a> {
     plan: &'a Plan,
     volume: Volume,
-    /// The same for all servers, one after another.
+    /// The address of all servers, one after another.
     address: SocketAddr,
     recorder: Recorder,
     calm: CancellationToken,
@@ -238,7 +241,7 @@ impl<'a> Driver<'a> {
         format!("http://{}", self.address)
     }
 
-    /// All cycles, then calm. Returns since when it is calm.
+    /// All cycles, then a calm time. Returns when the calm began.
     async fn play(&mut self) -> Result<Instant, Box<dyn Error>> {
         for crash in Crash::some(self.plan.cycles, &self.volume, &mut self.rng) {
             let fired = self.bring_down(crash).await?;
@@ -252,7 +255,8 @@ impl<'a> Driver<'a> {
         Ok(calm_from)
     }
 
-    /// Starts a server and brings it down. Returns whether it went down as planned, and while it served.
+    /// Starts a server and brings it down. Returns whether it went down as planned, and while
+    /// serving.
     async fn bring_down(&mut self, crash: Crash) -> Result<bool, Box<dyn Error>> {
         match crash {
             Crash::Kill => self.kill().await,
@@ -277,7 +281,7 @@ impl<'a> Driver<'a> {
         Ok(server.kill().await? && busy)
     }
 
-    /// Serves on a disk that fails, until clients are told so.
+    /// Serves on a failing disk until clients receive the error.
     async fn fail(&mut self, fault: Fault, reason: &str) -> Result<bool, Box<dyn Error>> {
         let server = self.serve_failing(fault).await?;
         self.until_told(server, reason).await
@@ -286,8 +290,9 @@ impl<'a> Driver<'a> {
     async fn lose_power(&mut self) -> Result<bool, Box<dyn Error>> {
         let mut server = self.serve().await?;
         let busy = self.until_busy().await;
-        // As with a real one, nobody is told anything after it. A server that goes on meanwhile would tell of posts that
-        // are lost: on ext4, an fsync that is under way when the file system is shut down may return success.
+        // As in a real power loss, the server must not answer after it. A server that kept running
+        // would acknowledge lost posts: on ext4, an fsync in progress at the shutdown may return
+        // success.
         server.freeze()?;
         self.volume.cut_power().await?;
         let alive = server.kill().await?;
@@ -304,13 +309,15 @@ impl<'a> Driver<'a> {
         Ok(busy && told)
     }
 
-    /// Waits until the log failed and clients are told so, looks at what the server does then, and kills it.
+    /// Waits until the log has failed and clients received the error, checks the server in that
+    /// state, and kills it.
     async fn until_told(
         &mut self,
         mut server: Process,
         reason: &str,
     ) -> Result<bool, Box<dyn Error>> {
-        // Not the clients first: one that stalled may only now read how its call to an earlier server ended.
+        // The log first: a client that stalled may only now read how its call to an earlier server
+        // ended.
         let failed = until(DUE, || server.has_said(FAILED)).await;
         let before = self.ended(reason);
         let told = until(DUE, || self.ended(reason) > before).await;
@@ -320,10 +327,10 @@ impl<'a> Driver<'a> {
         Ok(server.kill().await? && failed && told)
     }
 
-    /// A log that failed takes no more posts and gives out all that it has.
+    /// Checks that a failed log accepts no more posts and still serves all reads.
     async fn check_that_it_only_reads(&mut self, reason: &str) {
         let first = self.read_all().await.map_err(|error| error.to_string());
-        // Writers have come again meanwhile.
+        // Writers have retried meanwhile.
         let refused = self.ended(reason) + 3;
         until(DUE, || self.ended(reason) >= refused).await;
         let last = self.read_all().await.map_err(|error| error.to_string());
@@ -331,13 +338,13 @@ impl<'a> Driver<'a> {
         if first.is_err() || first != last || first.as_ref().is_ok_and(|head| acknowledged > *head)
         {
             self.wrong.push(format!(
-                "after its disk failed, a server read up to {first:?}, then up to {last:?}, and {acknowledged} was \
-                 acknowledged"
+                "after its disk failed, a server served posts up to {first:?}, then up to \
+                 {last:?}, and {acknowledged} was acknowledged"
             ));
         }
     }
 
-    /// Lists every post. Returns where that ended.
+    /// Lists every post. Returns the last position.
     async fn read_all(&self) -> Result<i64, Box<dyn Error>> {
         let mut head = 0;
         let mut events = pin!(list_posts(connect(&self.endpoint())?, ListPostsRequest::default()));
@@ -349,21 +356,21 @@ impl<'a> Driver<'a> {
         Ok(head)
     }
 
-    /// Lets everybody catch up. Returns when that began.
+    /// Lets every client catch up. Returns when that began.
     async fn calm_down(&self) -> Instant {
         self.calm.cancel();
         let begun = Instant::now();
         let before = self.recorder.progress();
         let caught_up = || {
             let now = self.recorder.progress();
-            // Whoever was cut comes back first, so that something happens at all.
+            // Clients that were cut reconnect first, so that there is some traffic.
             now.events > before.events && now.all_at(before.acknowledged)
         };
         until(CATCH_UP + Duration::from_secs(1), caught_up).await;
         begun
     }
 
-    /// What came of it, with the log as it is found when nobody uses it any more.
+    /// The result of the run, with the log as it is after all processes ended.
     async fn end(mut self, calm_from: Option<u64>) -> Outcome {
         let (log_id, log) = self.read_log().await.unwrap_or_else(|error| {
             self.wrong.push(error.to_string());
@@ -391,7 +398,7 @@ impl<'a> Driver<'a> {
     /// The log's id and its posts.
     async fn read_log(&self) -> Result<(String, Vec<Post>), Box<dyn Error>> {
         if self.volume.file_system().is_some() {
-            // What was told must have been on disk.
+            // Acknowledged posts must be on disk.
             self.volume.cut_power().await?;
             self.volume.restore_power().await?;
         }
@@ -400,14 +407,14 @@ impl<'a> Driver<'a> {
         Ok((log.log_id().to_owned(), stored::posts(&log).await?))
     }
 
-    /// Starts `server`, and waits until it takes calls.
+    /// Starts `server`, and waits until it accepts calls.
     async fn serve(&mut self) -> Result<Process, Box<dyn Error>> {
         let mut server = Command::new(&self.plan.server);
         server.arg("--no-seed");
         self.start(server).await
     }
 
-    /// Starts `failing-server`, and waits until it takes calls.
+    /// Starts `failing-server`, and waits until it accepts calls.
     async fn serve_failing(&mut self, fault: Fault) -> Result<Process, Box<dyn Error>> {
         let nth = self.rng.random_range(COMMITS);
         self.start(self.failing_server(fault, nth)).await
@@ -424,7 +431,7 @@ impl<'a> Driver<'a> {
         let mut process = self.spawn(server)?;
         let took = process.serving().await?;
         if took > START {
-            self.wrong.push(format!("a server took {took:.2?} until it served"));
+            self.wrong.push(format!("a server took {took:.2?} to start"));
         }
         self.starts.push(took);
         Ok(process)
@@ -436,13 +443,13 @@ impl<'a> Driver<'a> {
         Process::spawn(&mut server, &self.volume.beside("stderr"))
     }
 
-    /// How many calls were ended for this reason.
+    /// How many calls ended with this reason.
     fn ended(&self, reason: &str) -> u64 {
         self.recorder.progress().ended.get(reason).copied().unwrap_or_default()
     }
 
-    /// Waits until the server acknowledges something new and much has happened, and a random time more. Returns whether it
-    /// did.
+    /// Waits until the server acknowledges a new post and many events have happened, and a random
+    /// time more. Returns whether that happened.
     async fn until_busy(&mut self) -> bool {
         let before = self.recorder.progress();
         let is_busy = || {
@@ -454,13 +461,13 @@ impl<'a> Driver<'a> {
         busy
     }
 
-    /// Sleeps up to so many milliseconds.
+    /// Sleeps up to `most` milliseconds.
     async fn sleep_up_to(&mut self, most: u64) {
         sleep(Duration::from_millis(self.rng.random_range(0..=most))).await;
     }
 }
 
-/// Waits until something has happened, at most so long. Returns whether it has.
+/// Waits until something has happened, up to a limit. Returns whether it has.
 async fn until(most: Duration, happened: impl Fn() -> bool) -> bool {
     let waiting = async {
         while !happened() {
@@ -470,8 +477,8 @@ async fn until(most: Duration, happened: impl Fn() -> bool) -> bool {
     timeout(most, waiting).await.is_ok()
 }
 
-/// An address that nobody listens on. Its port is below those that outgoing connections get: while no server has it, one
-/// of the clients' own connections might.
+/// A free address. Its port is below those of outgoing connections, so that no client's own
+/// connection takes it while no server is running.
 fn free_address() -> Result<SocketAddr, Box<dyn Error>> {
     let mut some = (0..100).map(|_| {
         let port = rand::random_range(20_000..30_000);

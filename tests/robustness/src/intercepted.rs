@@ -1,22 +1,23 @@
-//! A disk whose changes somebody else decides about.
+//! A disk whose changes pass an interceptor.
 
 use std::{fmt::Debug, io, sync::Arc};
 
 use quartet_log::disk::{Access, Disk, DiskFile, LockGuard};
 
-/// What happens where a disk is changed, in place of the change. Reading goes through as it is.
+/// Called in place of each change of a disk. Reads are passed on unchanged.
 pub(crate) trait Intercept: Debug + Send + Sync + 'static {
-    /// Before a file is created, renamed or removed, or the directory synced; an error prevents it.
+    /// Called before a file is created, renamed or removed, or the directory synced; an error
+    /// prevents it.
     fn change_directory(&self) -> io::Result<()> {
         Ok(())
     }
 
-    /// In place of writing these bytes.
+    /// Called in place of writing these bytes.
     fn write(&self, bytes: &[u8], write: &dyn Fn(&[u8]) -> io::Result<()>) -> io::Result<()> {
         write(bytes)
     }
 
-    /// In place of syncing a file.
+    /// Called in place of syncing a file.
     fn sync(&self, sync: &dyn Fn() -> io::Result<()>) -> io::Result<()> {
         sync()
     }

@@ -1,10 +1,12 @@
-//! Whether the promises of `docs/guarantees.md` hold when things break.
+//! Checks the promises of `docs/guarantees.md` under faults.
 //!
-//! - [`workload`]: clients of every kind that write, read, join, leave, stall and resume, and write down what they see.
-//! - [`simulation`]: the real server and the real client library over a simulated network, disk and clock, where a seed
-//!   is a run.
-//! - [`crash`]: the same clients against real processes, which are killed, lose power and meet disks that fail.
-//! - `quartet-check`, beside this package, says which promises a run broke.
+//! - [`workload`]: clients of every kind that write, read, join, leave, stall and resume, and
+//! record what they see.
+//! - [`simulation`]: the real server and the real client library over a simulated network, disk and
+//! clock, where a seed is a run.
+//! - [`crash`]: the same clients against real processes that are killed, lose power and meet
+//! failing disks.
+//! - `quartet-check`, beside this package, reports which promises a run broke.
 
 pub mod crash;
 mod intercepted;

@@ -1,4 +1,4 @@
-//! Writes down what clients do and see, in one order.
+//! Records the actions and observations of all clients, in one order.
 
 use std::{
     collections::BTreeMap,
@@ -12,10 +12,10 @@ use std::{
 use parking_lot::Mutex;
 use quartet_check::history::{Ended, Event, Follows, Opened, Outcome, Rpc, Uploaded, What};
 
-/// What happened so far. Clones write the same record.
+/// The events so far. Clones share the record.
 ///
-/// It puts events in one order. That order is sound if all clients run on one thread, because then nothing happens
-/// between what a client does and its writing it down.
+/// The order of the events is sound if all clients run on one thread: then nothing can happen
+/// between an action of a client and its record.
 #[derive(Clone)]
 pub struct Recorder {
     events: Arc<Mutex<Vec<Event>>>,
@@ -31,16 +31,16 @@ impl std::fmt::Debug for Recorder {
     }
 }
 
-/// How far everybody is.
+/// The progress of all clients.
 #[derive(Debug, Default, Clone)]
 pub struct Progress {
-    /// The newest sequence that a writer was told of.
+    /// The largest sequence that was acknowledged to a writer.
     pub acknowledged: i64,
-    /// The last position of each reader that stays at the head.
+    /// The last position of each reader that follows the head.
     pub readers: BTreeMap<String, i64>,
-    /// How many events there are.
+    /// The number of events.
     pub events: u64,
-    /// How many calls the server ended, by the reason that it gave.
+    /// The number of calls that the server ended, by reason.
     pub ended: BTreeMap<String, u64>,
 }
 
@@ -50,13 +50,13 @@ impl Recorder {
         Self { events: Arc::default(), progress: Arc::default(), clock: Arc::new(clock) }
     }
 
-    /// The pen of a client.
+    /// The recorder of one client.
     pub fn client(&self, name: impl Into<String>) -> Client {
         let calls = Arc::new(AtomicU32::new(0));
         Client { recorder: self.clone(), name: name.into().into(), calls }
     }
 
-    /// How far everybody is.
+    /// The progress so far.
     pub fn progress(&self) -> Progress {
         self.progress.lock().clone()
     }
@@ -105,13 +105,13 @@ impl Progress {
         }
     }
 
-    /// Whether every reader that stays is at or past a sequence.
+    /// Whether every reader that follows the head is at or past a sequence.
     pub fn all_at(&self, sequence: i64) -> bool {
         self.readers.values().all(|position| *position >= sequence)
     }
 }
 
-/// One client's pen. Clones write for the same client.
+/// Records for one client. Clones record for the same client.
 #[derive(Debug, Clone)]
 pub struct Client {
     recorder: Recorder,
@@ -120,7 +120,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Begins a call.
+    /// Records the start of a call.
     pub fn open(&self, what: What) -> Call {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
         let call = Call { client: self.clone(), number };
@@ -129,7 +129,7 @@ impl Client {
     }
 }
 
-/// One call's pen.
+/// Records for one call.
 #[derive(Debug, Clone)]
 pub struct Call {
     client: Client,
@@ -137,7 +137,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// Writes down what happened on it.
+    /// Records an event of the call.
     pub fn note(&self, what: What) {
         self.client.recorder.note(&self.client.name, self.number, what);
     }

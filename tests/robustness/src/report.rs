@@ -1,4 +1,4 @@
-//! What the programs of this package say and leave behind.
+//! Output of this package's programs: lines on stdout and saved histories.
 
 use std::{
     fs,
@@ -10,11 +10,11 @@ use quartet_check::History;
 
 /// Writes a line to stdout.
 pub fn print(line: &str) {
-    // Nobody reads it any more; the exit code still says what happened.
+    // A closed stdout is ignored: the exit code still reports the result.
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-/// Saves a history in a folder, for `quartet-check`, and says where.
+/// Saves a history in a folder, for `quartet-check`, and prints its path.
 pub fn save(folder: &Path, history: &History) {
     let seed = history.run.seed;
     let path = folder.join(format!("history.{seed}.jsonl"));

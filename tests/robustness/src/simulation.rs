@@ -1,12 +1,12 @@
-//! A run in a simulated world: a seed in, a history out.
+//! A run in a simulated world: takes a seed, returns a history.
 //!
-//! The server (accept loop, HTTP/2, services, cursors, log) and the clients are the real ones. The network is turmoil's,
-//! the disk is `MemoryDisk`, and time passes when nobody has anything left to do. Everything random is drawn from the
-//! seed, nothing runs on another thread, and every `select!` of ours has an order, so that a seed is a run: the same
-//! history, again and again.
+//! The server (accept loop, HTTP/2, services, cursors, log) and the clients are the real ones. The
+//! network is turmoil's, the disk is `MemoryDisk`, and time passes when every task waits.
+//! Everything random is drawn from the seed, everything runs on one thread, and every `select!` of
+//! this workspace is biased. So a seed is a run: it gives the same history each time.
 //!
-//! Not simulated: threads beside each other, the kernel, and what TCP does about lost packets (here a lost packet is a
-//! connection that went silent).
+//! Not simulated: parallel threads, the kernel, and TCP's handling of lost packets (here a lost
+//! packet makes a connection silent).
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -40,19 +40,19 @@ const FLOOR: Floor =
 /// A run that went wrong in another way than by breaking a promise.
 #[derive(Debug)]
 pub struct Failed {
-    /// How.
+    /// Why it failed.
     pub why: String,
-    /// What had happened, if not what was stored.
+    /// The events so far; without the posts of the log.
     pub history: Box<History>,
 }
 
-/// Runs a seed, with a bug planted or without, and returns what happened.
+/// Runs a seed, optionally with a planted bug, and returns its history.
 ///
 /// Call it on a thread that runs nothing else meanwhile.
 ///
 /// # Errors
-/// A part of the world that ended when it should not have, or the log that could not be read in the end. If promises
-/// are broken too, they say more, and the history is returned.
+/// A part of the world ended early, or the log could not be read in the end. If promises are broken
+/// too, they say more, and the history is returned.
 pub fn run(seed: u64, bug: Option<Bug>) -> Result<History, Failed> {
     fastrand::seed(seed);
     let mut simulation = Simulation::new(seed, bug);
@@ -73,8 +73,8 @@ impl Simulation {
         self.calm_down()
     }
 
-    /// What happened, and whether the log could be read. The end is a power cut too: what was told must have been on
-    /// disk.
+    /// The history, and whether the log could be read. The end is a power cut too: whatever was
+    /// acknowledged must be on disk.
     fn end(self, calm_from: Option<u64>) -> (History, Result<(), Box<dyn Error>>) {
         let Simulation { seed, sim, posts, recorder, mut rng, faults, .. } = self;
         drop(sim);
@@ -103,7 +103,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Lets everybody catch up. Returns when that began, in microseconds.
+    /// Lets every client catch up. Returns when that began, in microseconds.
     fn calm_down(&mut self) -> Result<u64, Box<dyn Error>> {
         self.calm.cancel();
         let begun = self.sim.elapsed();
@@ -115,8 +115,8 @@ impl Simulation {
     }
 }
 
-/// Reads what a log holds, in a process that only reads it. Nothing, if there is none, or if it is damaged: then what was
-/// told is missing.
+/// Reads the content of a log in read-only mode. A log that is missing or damaged counts as empty:
+/// then acknowledged posts are missing.
 fn read_log(disk: MemoryDisk, options: LogOptions) -> Result<Vec<Post>, Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

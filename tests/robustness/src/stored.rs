@@ -1,4 +1,4 @@
-//! What a log holds after a run, as the checker wants it.
+//! The content of a log after a run, for the checker.
 
 use std::error::Error;
 
@@ -7,13 +7,13 @@ use quartet::post::v1::PostMessage;
 use quartet_check::history::Post;
 use quartet_log::{Limit, PostLog};
 
-/// Posts that are read at once.
+/// The limit of one read.
 const LIMIT: Limit = Limit { posts: 1024, bytes: usize::MAX };
 
-/// All posts of a log, in its order.
+/// All posts of a log, in order.
 ///
 /// # Errors
-/// The log cannot be read, or holds what is no post.
+/// The log cannot be read, or one of its records is not a post.
 pub(crate) async fn posts(log: &dyn PostLog) -> Result<Vec<Post>, Box<dyn Error>> {
     let mut posts = Vec::new();
     loop {

@@ -1,9 +1,12 @@
-//! Clients of every kind, at random: they write, read, join, leave, stall, hang up and resume, and write all of it down.
+//! Clients of every kind with random behaviour: they write, read, join, leave, stall, hang up and
+//! resume, and record all of it.
 //!
-//! Some are plain calls of the generated client, so that the record holds what was on the wire; some are the client
-//! library's, which is under test as much as the server is. What a client does comes from its seed and its name alone.
+//! Some make plain calls of the generated client, so that the record holds what was on the wire;
+//! others use the client library, which is under test like the server. What a client does depends
+//! only on its seed and its name.
 //!
-//! Once the setting is calm, nobody hangs up, stalls or begins to write any more: what is open goes on.
+//! Once the setting is calm, clients no longer hang up, stall or begin to write; open calls
+//! continue.
 
 use futures::{FutureExt as _, StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
 
@@ -15,7 +18,7 @@ mod uploads;
 
 pub use setting::{Setting, users};
 
-/// Clients that write and do not read: uploads that finish, break off and are repeated.
+/// Clients that only write: uploads that finish, break off and are repeated.
 pub fn writers(setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
     let setting = || setting.clone();
     vec![
@@ -25,7 +28,7 @@ pub fn writers(setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
     ]
 }
 
-/// Clients that read, and that publish what they read about.
+/// Clients that only read.
 pub fn readers(setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
     let setting = || setting.clone();
     vec![
@@ -38,7 +41,7 @@ pub fn readers(setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
     ]
 }
 
-/// Clients that do both on one stream.
+/// Clients that read and write on one stream.
 pub fn feeds(setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
     let setting = || setting.clone();
     vec![
@@ -48,7 +51,7 @@ pub fn feeds(setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
     ]
 }
 
-/// Lets clients do what they do, until all have ended; those that read never do.
+/// Runs clients until all have ended; readers never end.
 pub async fn run(clients: Vec<LocalBoxFuture<'static, ()>>) {
     let mut clients: FuturesUnordered<_> = clients.into_iter().collect();
     while clients.next().await.is_some() {}

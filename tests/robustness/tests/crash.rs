@@ -1,4 +1,5 @@
-//! Real servers, brought down in every way that needs no privilege. `crash --power` does those that do.
+//! Real servers, brought down in every way that needs no privilege. `crash --power` does the
+//! others.
 
 #![allow(missing_docs, clippy::unwrap_used)] // test code
 
@@ -7,12 +8,11 @@ use std::path::PathBuf;
 use quartet_check::{Promise, check, void};
 use quartet_robustness::crash::{Plan, run, volume::Volume};
 
-/// One of each kind.
+/// One cycle of each kind.
 const CYCLES: usize = 10;
 
 #[tokio::test]
-async fn whatever_brings_a_server_down_every_promise_holds_and_it_serves_again_within_two_seconds()
-{
+async fn after_every_kind_of_crash_promises_hold_and_the_server_restarts_within_two_seconds() {
     let failing_server = PathBuf::from(env!("CARGO_BIN_EXE_failing-server"));
     let server = failing_server.with_file_name("server");
     let plan = Plan { seed: 1, cycles: CYCLES, server, failing_server };
@@ -23,8 +23,8 @@ async fn whatever_brings_a_server_down_every_promise_holds_and_it_serves_again_w
     assert_eq!(void(&history), None);
     assert!(history.run.faults.values().all(|fault| fault.fired > 0), "{:?}", history.run.faults);
 
-    // The run can tell: the same, with a log that lost its newer half. The newest post alone would not do, because the
-    // last server may have stopped before it told anybody of it.
+    // The check can fail: repeat it with a log that lost its newer half. Removing only the newest
+    // post would not do, because the last server may have stopped before acknowledging it.
     history.log.truncate(history.log.len() / 2);
     assert!(check(&history).iter().any(|broken| broken.promise == Promise::Durable));
 }

@@ -1,6 +1,7 @@
-//! The simulator: that a seed is a run, and that it finds what is wrong.
+//! The simulator: a seed is a run, and every planted bug is found.
 //!
-//! That nothing is wrong is `simulate --seeds 500`, a step of its own in `tests/run`.
+//! `simulate --seeds 500`, a separate step of `tests/run`, checks that the server itself has no
+//! bugs.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::disallowed_methods)] // test code
 
@@ -16,7 +17,7 @@ fn simulated(seed: u64, bug: Option<Bug>) -> History {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_history_twice() {
+fn a_seed_gives_the_same_history_each_time() {
     for seed in [3, 12, 40] {
         let (one, two) = (simulated(seed, None), simulated(seed, None));
         let (one, two) = (one.to_lines(), two.to_lines());

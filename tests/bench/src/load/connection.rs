@@ -1,4 +1,4 @@
-//! A gRPC client that is as fast as the `h2` crate lets it be.
+//! A gRPC client as fast as the `h2` crate allows.
 
 use std::{future::poll_fn, path::Path};
 
@@ -21,7 +21,7 @@ pub(super) const WINDOW: u32 = 8 * 1024 * 1024;
 /// Fewer frame headers, and fewer writes for servers that make use of it.
 pub(super) const FRAME: u32 = 1024 * 1024;
 
-/// A connection; it ends with this.
+/// A connection, which is closed when it is dropped.
 #[derive(Debug)]
 pub(super) struct Connection {
     requests: SendRequest<Bytes>,
@@ -29,7 +29,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// In plaintext, unless there is a CA whose servers are to be trusted.
+    /// Connects in plaintext, or over TLS if a CA is given.
     pub(super) async fn open(address: &str, ca: Option<&Path>) -> Result<Self> {
         let flags = TlsSettings { ca: ca.map(Path::to_owned), ..TlsSettings::default() };
         let tls = ca.map(|_| Tls::new("127.0.0.1", &flags)).transpose()?;
@@ -38,13 +38,13 @@ impl Connection {
         builder.initial_window_size(WINDOW).initial_connection_window_size(WINDOW);
         builder.max_frame_size(FRAME).enable_push(false);
         let (requests, mut connection) = builder.handshake(stream).await?;
-        let mut ping = connection.ping_pong().ok_or("the pings are ours")?;
+        let mut ping = connection.ping_pong().ok_or("invariant: pings are taken once")?;
         let mut driver = JoinSet::new();
         driver.spawn(async move {
-            // The calls on it learn why it ended.
+            // Calls on the connection report why it ended.
             let _ = connection.await;
         });
-        // Our server takes 64 unfinished handshakes from one address, no more.
+        // Our server accepts at most 64 unfinished handshakes from one address.
         ping.ping(Ping::opaque()).await?;
         Ok(Self { requests, _driver: driver })
     }
@@ -64,7 +64,7 @@ impl Connection {
         &self,
         method: &str,
         message: &impl prost::Message,
-    ) -> Result<Messages> {
+    ) -> Result<ResponseMessages> {
         let mut call = self.begin(method).await?;
         let mut frame = Vec::new();
         put_frame(message, &mut frame);
@@ -74,19 +74,19 @@ impl Connection {
     }
 }
 
-/// A call whose two directions are used apart.
+/// A call with its two directions separated.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) requests: Requests,
     pub(super) responses: Responses,
 }
 
-/// The way to the server.
+/// The requests of a call.
 #[derive(Debug)]
 pub(super) struct Requests(SendStream<Bytes>);
 
 impl Requests {
-    /// Sends framed messages as the server's window allows.
+    /// Sends framed messages within the server's window.
     pub(super) async fn send(&mut self, mut frames: Bytes) -> Result<()> {
         while !frames.is_empty() {
             self.0.reserve_capacity(frames.len());
@@ -105,29 +105,30 @@ impl Requests {
     }
 }
 
-/// The way back, before the headers came.
+/// The responses of a call before its headers.
 #[derive(Debug)]
 pub(super) struct Responses(ResponseFuture);
 
 impl Responses {
-    pub(super) async fn messages(self) -> Result<Messages> {
+    pub(super) async fn messages(self) -> Result<ResponseMessages> {
         let (head, body) = self.0.await?.into_parts();
         if head.headers.contains_key("grpc-status") {
             ended_well(&head.headers)?;
         }
-        Ok(Messages { body, frames: Frames::default() })
+        Ok(ResponseMessages { body, frames: Frames::default() })
     }
 }
 
 /// The response messages of a call.
 #[derive(Debug)]
-pub(super) struct Messages {
+pub(super) struct ResponseMessages {
     body: RecvStream,
     frames: Frames,
 }
 
-impl Messages {
-    /// Waits for a chunk and hands over the messages that are complete with it. False: the call ended OK.
+impl ResponseMessages {
+    /// Waits for a chunk and passes on the messages that are complete with it. False: the call
+    /// ended OK.
     pub(super) async fn read(&mut self, each: impl FnMut(&[u8]) -> Result<()>) -> Result<bool> {
         let Some(chunk) = self.body.data().await else {
             let trailers = self.body.trailers().await?.ok_or("a call ended without trailers")?;

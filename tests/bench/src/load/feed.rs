@@ -1,4 +1,4 @@
-//! Feeds: one publisher, and subscribers who check the order of what reaches them and how long it took.
+//! Feeds: one publisher, and subscribers that check order and latency of the deliveries.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -27,16 +27,16 @@ use crate::{
     wire::{each, put_frame, same_content},
 };
 
-/// What is published to.
+/// The tag of all messages.
 const TAG: &str = "bench";
-/// The id of the last message, behind all that count.
+/// The id of the last message, which follows all counted ones.
 const END: &str = "end";
-/// Publishes without a receipt. Beyond 64 our server stops reading, and nobody gains by more.
+/// Publishes without a receipt. Our server stops reading beyond 64, and more would not help others.
 const OUTSTANDING: u64 = 64;
 const WRITERS: u64 = 10;
-/// A title begins with the time in so many digits.
+/// A title begins with the time in this many digits.
 const TIME_DIGITS: usize = 20;
-/// One delivery of so many is compared letter by letter.
+/// One delivery in this many is compared byte for byte.
 const SAMPLED: u64 = 17;
 
 pub(super) async fn feed(options: &Options) -> Result<Figures> {
@@ -44,7 +44,7 @@ pub(super) async fn feed(options: &Options) -> Result<Figures> {
     let arrivals = Arc::new(Arrivals::new()?);
     let mut subscribers = JoinSet::new();
     for connection in 0..options.connections {
-        // Every connection has its share.
+        // Distributes the subscribers over the connections.
         let share = |all: u64| (connection..all).step_by(options.connections as usize);
         let mut tags: Vec<_> = share(options.idle).map(|number| format!("idle-{number}")).collect();
         let following = share(options.subscribers).count();
@@ -77,13 +77,13 @@ pub(super) fn finish(
     Ok(Figures { delivered: Some(received as f64 / published as f64), ..figures })
 }
 
-/// The request for a feed of a tag.
+/// The request that joins a tag.
 pub(super) fn join(tag: &str) -> TagFeedRequest {
     let join = JoinTags { tags: vec![tag.to_owned()], ..JoinTags::default() };
     TagFeedRequest { payload: Some(Payload::Join(join)) }
 }
 
-/// Opens feeds on a connection and returns once all of them were told that they joined.
+/// Opens feeds on a connection and waits until all joins are confirmed.
 async fn open(address: &str, tags: &[String]) -> Result<Streams> {
     let mut streams = Streams::open(address).await?;
     let mut joined = 0;
@@ -105,7 +105,7 @@ async fn open(address: &str, tags: &[String]) -> Result<Streams> {
     Ok(streams)
 }
 
-/// A feed has no other end than that of the process.
+/// Passes on a message; a feed must not end before the process.
 fn message_of(event: Event<'_>, handle: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
     match event {
         Event::Message(message) => handle(message),
@@ -113,7 +113,8 @@ fn message_of(event: Event<'_>, handle: impl FnOnce(&[u8]) -> Result<()>) -> Res
     }
 }
 
-/// Reads the feeds of a connection until each of its subscribers had the last message, and says how many came before.
+/// Reads the feeds of a connection until every subscriber has the last message. Returns the number
+/// of messages before it.
 async fn read(
     mut streams: Streams,
     feeds: usize,
@@ -127,9 +128,10 @@ async fn read(
         streams
             .read(|number, event| {
                 message_of(event, |message| {
-                    // The clock is read once for all that came together: on some machines that costs as much as a delivery.
+                    // The clock is read once per batch: on some machines that costs as much as a
+                    // delivery.
                     let now = *now.get_or_insert_with(|| arrivals.now());
-                    let order = orders.get_mut(number).ok_or("a message for nobody")?;
+                    let order = orders.get_mut(number).ok_or("a message without a subscriber")?;
                     each(message, 3, |batch| {
                         each(batch, 1, |post| order.post(post, now, &arrivals))
                     })?;
@@ -142,7 +144,7 @@ async fn read(
     Ok(orders.iter().map(|order| order.received).sum())
 }
 
-/// What arrived in all, and when the clock began that publishers put into titles.
+/// All deliveries, and the start of the clock that publishers use in titles.
 #[derive(Debug)]
 pub(super) struct Arrivals {
     begun: Instant,
@@ -163,7 +165,7 @@ impl Arrivals {
     }
 }
 
-/// What one subscriber received: messages may be missing, but never in another order.
+/// The deliveries to one subscriber: messages may be missing, but never out of order.
 #[derive(Debug, Default)]
 pub(super) struct Order {
     pub(super) received: u64,
@@ -172,8 +174,9 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// Takes the next delivery, which arrived `now`. All are counted, in their order; one of `SAMPLED` is read as a
-    /// whole. The load shares the machine with the server: what it does for each delivery is in every latency.
+    /// Takes the next delivery, which arrived at `now`. All are counted and checked for order; one
+    /// in `SAMPLED` is decoded in full, because the load shares the machine with the server: its
+    /// work per delivery is part of every latency.
     pub(super) fn post(&mut self, message: &[u8], now: u64, arrivals: &Arrivals) -> Result<()> {
         let (post_id, title) = id_and_title(message)?;
         if post_id == END.as_bytes() {
@@ -195,7 +198,7 @@ impl Order {
     }
 }
 
-/// Reads no further than it must: ids and titles come early.
+/// Reads no further than necessary: ids and titles come early.
 fn id_and_title(message: &[u8]) -> Result<(&[u8], &[u8])> {
     let (mut post_id, mut title) = (None, None);
     for field in fields(message) {
@@ -215,7 +218,7 @@ fn number(digits: &[u8]) -> Result<u64> {
     Ok(std::str::from_utf8(digits)?.parse()?)
 }
 
-/// Whether a delivery is the message of this index, from its writer.
+/// Whether a delivery is the message of this index.
 fn check(message: &[u8], index: u64) -> Result<()> {
     let read = PostRef::decode(message)?;
     let mut expected = published(index);
@@ -241,7 +244,7 @@ async fn publish(connection: &Connection, options: &Options, arrivals: &Arrivals
         }
         let full = pace.sent - receipts == OUTSTANDING;
         tokio::select! {
-            // Cancel-safe: what was not read stays in the stream.
+            // Cancel-safe: unread data stays in the stream.
             open = messages.read(|message| count_receipt(message, &mut receipts)) => {
                 if !open? {
                     return Err("the publisher's feed ended".into());
@@ -279,23 +282,23 @@ pub(super) fn message(index: u64, total: u64, arrivals: &Arrivals) -> PostMessag
     post
 }
 
-/// What is known about a message before it is sent.
+/// The known fields of a message, without its time.
 fn published(index: u64) -> PostMessage {
     let mut post = PostMessage::default();
     posts::fill(index, &mut post);
-    // Few writers: their names are known after the first messages.
+    // Few writers, so that their names are cached after the first messages.
     post.user_id = posts::user_id(index % WRITERS);
     TAG.clone_into(&mut post.tags[0]);
     post
 }
 
-/// When which message is due.
+/// When each message is due.
 #[derive(Debug)]
 pub(super) struct Pace {
     begun: Instant,
     rate: u64,
     pub(super) sent: u64,
-    /// With the one that says "end".
+    /// Including the end message.
     pub(super) total: u64,
 }
 
@@ -304,7 +307,7 @@ impl Pace {
         Self { begun: Instant::now(), rate: options.rate, sent: 0, total: options.count + 1 }
     }
 
-    /// The messages to send now, at most so many.
+    /// The messages to send now, at most `room`.
     pub(super) fn due(&mut self, room: u64) -> std::ops::RangeInclusive<u64> {
         let due = match self.rate {
             0 => self.total,

@@ -1,11 +1,11 @@
-//! Feeds with nothing to say: what each costs in memory.
+//! Idle feeds: the memory of each.
 
 use std::{ops::Range, rc::Rc};
 
 use bytes::Bytes;
 
 use super::{
-    connection::{Call, Connection, Messages, Requests},
+    connection::{Call, Connection, Requests, ResponseMessages},
     feed::join,
     options::Options,
 };
@@ -15,7 +15,8 @@ use crate::{
     wire::{each, put_frame},
 };
 
-/// Connections opened before the measurement: they warm up what a server allocates once.
+/// Connections opened before the measurement, so that one-time allocations of a server do not
+/// count.
 const WARM: u64 = 10;
 
 pub(super) async fn idle(options: &Options) -> Result<Figures> {
@@ -25,51 +26,51 @@ pub(super) async fn idle(options: &Options) -> Result<Figures> {
     let meter = Meter::start(options.pid)?;
     connect(options, WARM..WARM + options.connections, &mut open).await?;
     let figures = meter.stop((open.len() - warm) as u64)?;
-    // They were open at once, all of them: each still takes a request and answers.
+    // All feeds are still open: each takes one more request and answers.
     for (_, feed) in &mut open {
         feed.join("one more").await?;
     }
     Ok(figures)
 }
 
-type Open = (Rc<Connection>, Joined);
+type OpenFeed = (Rc<Connection>, JoinedFeed);
 
-async fn connect(options: &Options, numbers: Range<u64>, open: &mut Vec<Open>) -> Result<()> {
+async fn connect(options: &Options, numbers: Range<u64>, open: &mut Vec<OpenFeed>) -> Result<()> {
     for number in numbers {
         let connection = Rc::new(Connection::open(&options.address, None).await?);
-        // One after the other: what a server needs for many at the same moment is no part of what they hold.
+        // One after the other: the memory for opening many at once does not count.
         for feed in 0..options.idle {
-            let feed = Joined::open(&connection, &format!("idle-{number}-{feed}")).await?;
+            let feed = JoinedFeed::open(&connection, &format!("idle-{number}-{feed}")).await?;
             open.push((connection.clone(), feed));
         }
     }
     Ok(())
 }
 
-/// A feed that follows tags. It is open as long as this is there.
+/// A feed with a join. It is open until it is dropped.
 #[derive(Debug)]
-struct Joined {
-    messages: Messages,
+struct JoinedFeed {
+    messages: ResponseMessages,
     requests: Requests,
 }
 
-impl Joined {
+impl JoinedFeed {
     async fn open(connection: &Connection, tag: &str) -> Result<Self> {
         let Call { mut requests, responses } = connection.begin("TagFeed").await?;
-        // Before the headers come: not every server sends them before it was asked.
+        // Before the headers arrive: some servers send them only after a request.
         requests.send(framed(tag)).await?;
         let mut feed = Self { messages: responses.messages().await?, requests };
         feed.answered().await?;
         Ok(feed)
     }
 
-    /// Follows one tag more.
+    /// Joins one more tag.
     async fn join(&mut self, tag: &str) -> Result<()> {
         self.requests.send(framed(tag)).await?;
         self.answered().await
     }
 
-    /// Returns once the server said that the join took effect.
+    /// Waits until the server confirms the join.
     async fn answered(&mut self) -> Result<()> {
         let mut joined = 0;
         while joined == 0 {

@@ -22,14 +22,14 @@ use crate::{
     wire::{Frames, each, same_content},
 };
 
-/// One post of so many is compared letter by letter; a prime, so that it is another one in every batch.
+/// One post in this many is compared byte for byte; a prime, so that its place in a batch varies.
 const SAMPLED: u64 = 997;
 const READ: usize = 256 * 1024;
 
 /// Lists one after the other on one connection.
 pub(super) async fn list(options: &Options) -> Result<Figures> {
     let connection = Connection::open(&options.address, options.ca.as_deref()).await?;
-    // Once before the clock runs: a server that was just started has to ask for the names.
+    // One list before the measurement, so that a new server has fetched the names.
     checked(&connection, options.posts).await?;
     let meter = Meter::start(options.pid)?;
     for _ in 0..options.lists {
@@ -45,7 +45,7 @@ async fn checked(connection: &Connection, posts: u64) -> Result<()> {
     check.done(posts)
 }
 
-/// The same with the client that a tutorial shows.
+/// The same with the client of a tutorial.
 pub(super) async fn tonic_list(options: &Options) -> Result<Figures> {
     let mut client = PostServiceClient::connect(format!("http://{}", options.address)).await?;
     let meter = Meter::start(options.pid)?;
@@ -66,7 +66,8 @@ pub(super) async fn tonic_list(options: &Options) -> Result<Figures> {
     meter.stop(options.lists * options.posts)
 }
 
-/// The same with this suite's client, which reads posts in place, checks their order and would resume.
+/// The same with this suite's client, which reads posts in place, checks their order and can
+/// resume.
 pub(super) async fn client_list(options: &Options) -> Result<Figures> {
     let channel = quartet_client::connect(&format!("http://{}", options.address))?;
     let meter = Meter::start(options.pid)?;
@@ -102,8 +103,8 @@ pub(super) async fn raw_list(options: &Options) -> Result<Figures> {
     meter.stop(options.lists * options.posts)
 }
 
-/// Lists at the same time. Their posts are counted only: on a machine of two cores, a load that decodes for 64 readers
-/// would measure itself.
+/// Parallel lists. Their posts are only counted: on a machine with two cores, a load that decodes
+/// for 64 readers would measure itself.
 pub(super) async fn readers(options: &Options) -> Result<Figures> {
     let lists = options.lists / options.readers;
     let meter = Meter::start(options.pid)?;
@@ -119,12 +120,12 @@ pub(super) async fn readers(options: &Options) -> Result<Figures> {
     meter.stop(options.readers * lists * options.posts)
 }
 
-/// Some readers on a connection, each with one list after the other.
+/// Reads for some readers on a connection, each with one list after the other.
 async fn read(mut streams: Streams, readers: u64, lists: u64, posts: u64) -> Result<()> {
     let mut received = Vec::new();
     let (mut asked, mut ended) = (0, 0);
     while ended < readers * lists {
-        // Whoever has a list asks for the next one.
+        // A reader that has a list requests the next one.
         while asked < readers * lists && asked < readers + ended {
             streams.ask("ListPosts", &ListPostsRequest::default(), false);
             received.push(0);
@@ -145,7 +146,7 @@ async fn read(mut streams: Streams, readers: u64, lists: u64, posts: u64) -> Res
     Ok(())
 }
 
-/// What a list must be: dense sequences, authors, and the posts that were uploaded.
+/// Checks a list: dense sequences, authors, and the uploaded posts.
 #[derive(Default)]
 struct Check {
     received: u64,
@@ -174,7 +175,7 @@ impl Check {
     }
 }
 
-/// Whether a post is the one that was uploaded at its place, with its author.
+/// Compares a post with the one that was uploaded at its sequence, including its author.
 pub(super) fn same(post: &PostRef<'_>) -> Result<()> {
     let mut expected = PostMessage::default();
     posts::fill(post.sequence as u64 - 1, &mut expected);
@@ -184,7 +185,7 @@ pub(super) fn same(post: &PostRef<'_>) -> Result<()> {
     Err(format!("{post:?} should be {expected:?}").into())
 }
 
-/// Says what differs.
+/// Returns an error if two numbers differ.
 pub(super) fn expect(what: &str, found: u64, expected: u64) -> Result<()> {
     if found == expected {
         return Ok(());

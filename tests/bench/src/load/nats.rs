@@ -1,4 +1,4 @@
-//! The feed's load for NATS core: its text protocol, as little of it as it takes.
+//! The load of feeds for NATS core, in a minimal form of its text protocol.
 
 use std::{str::from_utf8, sync::Arc};
 
@@ -19,7 +19,7 @@ use crate::{
 };
 
 const READ: usize = 256 * 1024;
-/// Messages in one write, as the gRPC publisher has outstanding.
+/// Messages per write: as many as the gRPC publisher has outstanding.
 const BURST: u64 = 64;
 
 pub(super) async fn nats(options: &Options) -> Result<Figures> {
@@ -44,7 +44,7 @@ pub(super) async fn nats(options: &Options) -> Result<Figures> {
 
 struct Connection {
     stream: TcpStream,
-    /// What was received; what was used of it ends at `used`.
+    /// Received bytes; those before `used` are consumed.
     buf: Vec<u8>,
     used: usize,
 }
@@ -67,7 +67,7 @@ impl Connection {
         self.synchronize().await
     }
 
-    /// Returns once the server has done what was asked before.
+    /// Waits until the server has processed all earlier commands.
     async fn synchronize(&mut self) -> Result<()> {
         self.stream.write_all(b"PING\r\n").await?;
         loop {
@@ -120,7 +120,7 @@ async fn read(mut connection: Connection, count: u64, arrivals: Arc<Arrivals>) -
         while let Some((line, payload)) = connection.line()? {
             let Some(subject) = line.strip_prefix("MSG bench ") else { continue };
             let sid: usize = subject.split(' ').next().unwrap_or_default().parse()?;
-            let order = orders.get_mut(sid).ok_or("a message for nobody")?;
+            let order = orders.get_mut(sid).ok_or("a message without a subscription")?;
             order.post(payload, now, &arrivals)?;
             open -= u64::from(order.ended);
         }
@@ -138,7 +138,7 @@ async fn publish(
     while pace.sent < pace.total {
         for index in pace.due(BURST) {
             let mut post = message(index, pace.total, arrivals);
-            // A gRPC server adds these.
+            // Fields that a gRPC server would add.
             post.author = posts::author(&post.user_id);
             post.create_time = Some(posts::create_time());
             post.sequence = index as i64;

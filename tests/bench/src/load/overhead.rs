@@ -1,4 +1,5 @@
-//! One call after another by a client's channel: what the channel adds to a healthy call.
+//! One call after another through a client's channel: the overhead of the channel for a healthy
+//! call.
 
 use std::time::Instant;
 
@@ -17,15 +18,16 @@ use crate::{
     usage::{Figures, Meter},
 };
 
-/// Everything that a healthy call has to pass: a balancer, a retry policy and its throttle.
+/// Everything that a healthy call passes: a balancer, a retry policy and its throttle.
 const CONFIG: &str = r#"{
     "loadBalancingConfig": [{"round_robin": {}}],
     "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
-    "methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "1s",
+    "methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 4,
+        "initialBackoff": "0.1s", "maxBackoff": "1s",
         "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]
 }"#;
 
-/// By the channel of this suite's client.
+/// Through the channel of this suite's client.
 pub(super) async fn our_channel(options: &Options) -> Result<Figures> {
     let config: ServiceConfig = CONFIG.parse()?;
     let target = format!("http://{}", options.address).parse()?;
@@ -33,7 +35,7 @@ pub(super) async fn our_channel(options: &Options) -> Result<Figures> {
     call(channel, options).await
 }
 
-/// By tonic's, with the windows of ours.
+/// Through tonic's channel, with the same windows.
 pub(super) async fn tonic_channel(options: &Options) -> Result<Figures> {
     let endpoint = Endpoint::from_shared(format!("http://{}", options.address))?
         .initial_stream_window_size(8 * 1024 * 1024)
@@ -42,7 +44,8 @@ pub(super) async fn tonic_channel(options: &Options) -> Result<Figures> {
     call(channel, options).await
 }
 
-/// A request with the headers that ours have, a name and a trace: what differs is what makes the call, not what is said.
+/// Adds the headers that our channel sends, a request id and a trace, so that only the channels
+/// differ.
 fn marked(mut request: Request<Body>) -> Request<Body> {
     let headers = request.headers_mut();
     for (name, text) in [
@@ -50,7 +53,7 @@ fn marked(mut request: Request<Body>) -> Request<Body> {
         ("traceparent", format!("00-{:032x}-{:016x}-01", fastrand::u128(1..), fastrand::u64(1..))),
     ] {
         let mut value = HeaderValue::try_from(text).expect("invariant: it is ASCII");
-        value.set_sensitive(true); // not for HPACK's table, as ours
+        value.set_sensitive(true); // not indexed in HPACK's table, like ours
         headers.insert(name, value);
     }
     request
@@ -67,7 +70,7 @@ where
     let expected = options.posts / posts::USERS;
     let mut latencies = latencies()?;
     let mut meter = Meter::start(options.pid)?;
-    // Once around first: names are asked for and caches filled.
+    // One round before the measurement, so that names and caches are filled.
     for number in 0..posts::USERS + options.count {
         if number == posts::USERS {
             meter = Meter::start(options.pid)?;

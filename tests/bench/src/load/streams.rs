@@ -1,9 +1,11 @@
-//! Many calls on one connection, with as little of HTTP/2 (RFC 9113) as reading them takes.
+//! Many calls on one connection, with the minimum of HTTP/2 (RFC 9113) for reading them.
 //!
-//! A load shares the machine with its server, and what it does for one message makes all behind it late. The `h2` crate
-//! wakes a task for every frame; here one task reads what came for all calls, as clients of NATS do.
+//! A load shares the machine with its server, and its work for one message delays all later ones.
+//! The `h2` crate wakes a task for every frame; here one task reads the data of all calls, like
+//! clients of NATS.
 //!
-//! Not here: reading headers. A call has ended when its trailers came; that it ended well is seen by what it brought.
+//! Headers are not read. A call has ended when its trailers arrived; its success shows in the
+//! messages it received.
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -15,12 +17,12 @@ use crate::{
     wire::{Frames, put_frame},
 };
 
-/// As the load on the `h2` crate has them.
+/// The same values as the load on the `h2` crate.
 use super::connection::{FRAME, WINDOW};
 
 const READ: usize = 256 * 1024;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// What every connection has at first.
+/// The initial window of every connection.
 const DEFAULT_WINDOW: u32 = 65_535;
 /// Bytes before a frame's payload.
 const HEADER: usize = 9;
@@ -40,7 +42,7 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 
-/// What came for a call.
+/// Something that arrived for a call.
 #[derive(Debug)]
 pub(super) enum Event<'a> {
     Message(&'a [u8]),
@@ -51,16 +53,16 @@ pub(super) enum Event<'a> {
 #[derive(Debug)]
 pub(super) struct Streams {
     stream: TcpStream,
-    /// What was received and not used yet.
+    /// Received bytes that are not consumed yet.
     received: Vec<u8>,
     calls: Calls,
 }
 
-/// The calls, and what is to be sent for them.
+/// The calls, and the bytes to send for them.
 #[derive(Debug, Default)]
 struct Calls {
     calls: Vec<Call>,
-    /// Bytes of DATA since the connection's window was opened again.
+    /// Bytes of DATA since the connection's last window update.
     taken: u32,
     out: Vec<u8>,
 }
@@ -78,7 +80,8 @@ impl Streams {
         stream.set_nodelay(true)?;
         let mut calls = Calls::default();
         calls.out.extend_from_slice(PREFACE);
-        let settings = [(2, 0), (4, WINDOW), (5, FRAME)]; // no push, a stream's window, a frame's size
+        // No push, a stream's window, a frame's size.
+        let settings = [(2, 0), (4, WINDOW), (5, FRAME)];
         let settings = settings
             .map(|(id, value): (u16, u32)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat());
         put(SETTINGS, 0, 0, &settings.concat(), &mut calls.out);
@@ -86,8 +89,8 @@ impl Streams {
         Ok(Self { stream, received: Vec::new(), calls })
     }
 
-    /// Begins a call of the Post service with one message; with `more`, others may follow. It is sent before the next
-    /// read.
+    /// Begins a call of the Post service with one message; with `more`, others may follow. It is
+    /// sent before the next read.
     pub(super) fn ask(&mut self, method: &str, message: &impl prost::Message, more: bool) {
         let id = self.calls.calls.len() as u32 * 2 + 1;
         self.calls.calls.push(Call::default());
@@ -97,12 +100,12 @@ impl Streams {
         put(DATA, if more { 0 } else { END_STREAM }, id, &body, &mut self.calls.out);
     }
 
-    /// How many calls there were: the number of the next one.
+    /// The number of calls so far, which is the number of the next one.
     pub(super) fn begun(&self) -> usize {
         self.calls.calls.len()
     }
 
-    /// Waits for something to read and hands over all that is whole with it.
+    /// Waits for data and passes on all complete frames.
     pub(super) async fn read(
         &mut self,
         mut each: impl FnMut(usize, Event<'_>) -> Result<()>,
@@ -141,7 +144,7 @@ impl Calls {
                 each(number(id), Event::Ended)
             }
             SETTINGS | PING if flags & ACK == 0 => {
-                // Settings are answered with nothing, pings with what they brought.
+                // SETTINGS and pings need an acknowledgement, pings with their payload.
                 let echo = if kind == PING { payload } else { &[] };
                 put(kind, ACK, 0, echo, &mut self.out);
                 Ok(())
@@ -177,11 +180,11 @@ impl Calls {
     }
 
     fn call(&mut self, id: u32) -> Result<&mut Call> {
-        self.calls.get_mut(number(id)).ok_or_else(|| "a frame of no call".into())
+        self.calls.get_mut(number(id)).ok_or_else(|| "a frame of an unknown call".into())
     }
 }
 
-/// Which call a stream's id is of.
+/// The number of the call with this stream id.
 fn number(id: u32) -> usize {
     id as usize / 2
 }
@@ -203,10 +206,10 @@ fn put_window(id: u32, more: u32, out: &mut Vec<u8>) {
     put(WINDOW_UPDATE, 0, id, &more.to_be_bytes(), out);
 }
 
-/// The headers of a request in HPACK (RFC 7541), without a table and without Huffman's code.
+/// The request headers in HPACK (RFC 7541), without the dynamic table and Huffman coding.
 fn headers(method: &str) -> Vec<u8> {
     let path = format!("/post.v1.PostService/{method}");
-    // Where a name stands in the static table, as a literal that is not indexed has it.
+    // The index of a name in the static table, for a literal without indexing.
     let literals: [(&[u8], &str); 4] = [
         (&[0x04], &path),                     // :path
         (&[0x01], "bench"),                   // :authority
@@ -231,10 +234,10 @@ mod tests {
     use super::*;
     use crate::proto::ListPostsByUserIdRequest;
 
-    /// More than a window, so that it comes only if windows are opened again.
+    /// More than a window, so that it arrives only if windows are updated.
     const LONG: usize = 20 * 1024 * 1024;
 
-    /// Answers each call with a message as long as the user's id says.
+    /// Answers each call with a message of the length in the user's id.
     async fn serve(listener: TcpListener) {
         let (stream, _) = listener.accept().await.unwrap();
         let mut connection = h2::server::handshake(stream).await.unwrap();
@@ -253,7 +256,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_server_on_h2_answers_comes_out_for_the_right_call() {
+    async fn answers_of_an_h2_server_reach_the_right_call() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let mut server = JoinSet::new();
@@ -265,7 +268,7 @@ mod tests {
         let (mut received, mut ended) = ([0; 3], [false; 3]);
         while ended != [true; 3] {
             let each = |number: usize, event: Event<'_>| {
-                assert!(!ended[number], "something behind the end of call {number}");
+                assert!(!ended[number], "data after the end of call {number}");
                 match event {
                     Event::Message(message) => received[number] += message.len(),
                     Event::Ended => ended[number] = true,

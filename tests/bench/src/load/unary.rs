@@ -1,4 +1,4 @@
-//! Short calls: 64 callers on one connection, each asks again when it has its answer.
+//! Short calls: 64 callers on one connection, each with one call after another.
 
 use std::time::Instant;
 
@@ -20,13 +20,13 @@ use crate::{
 };
 
 const CALLERS: u64 = 64;
-/// The posts of one call of so many are compared letter by letter.
+/// The posts of one call in this many are compared byte for byte.
 const SAMPLED: u64 = 97;
 
 pub(super) async fn unary(options: &Options) -> Result<Figures> {
     let mut streams = Streams::open(&options.address).await?;
     let expected = options.posts / posts::USERS;
-    // Once around first: names are asked for and caches filled.
+    // One round before the measurement, so that names and caches are filled.
     calls(&mut streams, posts::USERS, expected).await?;
     let meter = Meter::start(options.pid)?;
     let latencies = calls(&mut streams, options.count, expected).await?;
@@ -63,7 +63,7 @@ async fn calls(streams: &mut Streams, count: u64, expected: u64) -> Result<Histo
     Ok(latencies)
 }
 
-/// What is known of an answer that is still on its way.
+/// An open call and the state of its checks.
 struct Call {
     begun: Instant,
     user: u64,

@@ -1,4 +1,4 @@
-//! Uploads: one stream of posts with ids of their own.
+//! Uploads: one stream of posts with distinct ids.
 
 use super::{connection::Connection, list::expect, options::Options};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     wire::put_frame,
 };
 
-/// Bytes that are handed to HTTP/2 at once.
+/// Bytes that are passed to HTTP/2 at once.
 const CHUNK: usize = 64 * 1024;
 
 pub(super) async fn upload(options: &Options) -> Result<Figures> {
@@ -41,7 +41,7 @@ pub(super) async fn upload(options: &Options) -> Result<Figures> {
     Ok(Figures { bytes, ..meter.stop(options.count)? })
 }
 
-/// Appends the request for a post, whose memory is reused, and says how large the post is.
+/// Appends the request for a post, whose memory is reused, and returns the size of the post.
 fn put_post(index: u64, request: &mut Payload, chunk: &mut Vec<u8>) -> u64 {
     let Payload::PostMessage(post) = request else { return 0 };
     posts::fill(index, post);

@@ -1,4 +1,5 @@
-//! A bidirectional call over `tokio::sync::broadcast`: every subscriber clones and encodes every post.
+//! A bidirectional call over `tokio::sync::broadcast`: every subscriber clones and encodes every
+//! post.
 
 use std::{collections::HashSet, future::pending, sync::Arc};
 
@@ -13,11 +14,12 @@ use crate::proto::{
     tag_feed_request::Payload as Asked, tag_feed_response::Payload,
 };
 
-/// What comes first.
+/// The next event of a feed.
 enum Event {
     Request(Option<TagFeedRequest>),
     Post(PostMessage),
-    /// The channel overwrote posts that this subscriber had not read. A tutorial goes on; the load counts them.
+    /// The channel overwrote posts that this subscriber had not read. A tutorial ignores that; the
+    /// load counts the lost posts.
     Lagged,
 }
 
@@ -36,12 +38,13 @@ pub(super) fn tag_feed(
                     Some(Asked::Join(join)) => {
                         posts.get_or_insert_with(|| feed.subscribe());
                         tags.extend(join.tags.clone());
-                        yield response(Payload::Joined(Joined { tags: join.tags, ..Joined::default() }));
+                        let joined = Joined { tags: join.tags, ..Joined::default() };
+                        yield response(Payload::Joined(joined));
                     }
                     Some(Asked::Publish(publish)) => {
                         let post = publish.post_message.unwrap_or_default();
                         let post_id = post.post_id.clone();
-                        // Nobody listening is no mistake.
+                        // A post without subscribers is no error.
                         let _ = feed.send(stored.with_author(post));
                         yield response(Payload::Receipt(Receipt { post_id, ..Receipt::default() }));
                     }
@@ -64,7 +67,7 @@ async fn event(
     posts: &mut Option<broadcast::Receiver<PostMessage>>,
 ) -> Result<Event, Status> {
     tokio::select! {
-        // Cancel-safe, both: a message half-read stays in the stream, a post in the channel.
+        // Both are cancel-safe: a partial message stays in the stream, a post in the channel.
         request = requests.message() => Ok(Event::Request(request?)),
         post = next(posts) => match post {
             Ok(post) => Ok(Event::Post(post)),

@@ -1,6 +1,6 @@
-//! The limit for lists: posts that are encoded already, written 64 KiB at a time to a bare TCP connection.
+//! The limit for lists: encoded posts, written 64 KiB at a time to a bare TCP connection.
 //!
-//! Who connects gets all of them, each behind a header as gRPC's.
+//! Every connection receives all of them, each behind a header like gRPC's.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(super) async fn serve(listener: &TcpListener, frames: Vec<Vec<u8>>) -> Resul
         let (stream, _) = listener.accept().await?;
         let frames = frames.clone();
         connections.spawn(async move {
-            // The load notices a connection that breaks.
+            // An error is ignored: the load notices a broken connection.
             let _ = send(stream, &frames).await;
         });
     }

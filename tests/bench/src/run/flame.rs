@@ -1,7 +1,13 @@
-//! Flame graphs: one subject's trial under `perf`, and what inferno makes of its samples.
+//! Flame graphs: one subject's trial under `perf`, drawn by inferno.
 //!
-//! Not here: building a server whose stacks `perf` can follow. `RUSTFLAGS="-C force-frame-pointers=yes" cargo build
-//! --release --bin server --target-dir target/flame` does that.
+//! The server must be built so that `perf` can follow its stacks, with the profile that keeps
+//! symbols:
+//!
+//! ```text
+//! RUSTFLAGS="-C force-frame-pointers=yes" \
+//!     cargo build --profile flame --workspace --bin server --bin bench
+//! target/flame/bench flame list --out list.svg
+//! ```
 
 use std::{
     fs,
@@ -21,12 +27,14 @@ use super::{
 };
 use crate::{error::Result, output::say};
 
-/// Samples per second and thread: enough for a trial of seconds, and not a multiple of what timers use.
+/// Samples per second and thread: enough for a trial of seconds, and not a multiple of common timer
+/// frequencies.
 const RATE: &str = "997";
-/// Frames narrower than this part of the whole, in per cent, are left out: nobody sees them, and the file stays small.
+/// Frames narrower than this percentage of the whole are left out: they would be invisible, and the
+/// file stays small.
 const NARROWEST: &str = "0.4";
 
-/// Whose time, and where the graph goes.
+/// The process to sample, and where to write the graph.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// A table of the results, by the name of its plot: list, feed-1000-paced, ...
@@ -34,13 +42,13 @@ pub(crate) struct Options {
     /// One of its subjects.
     #[arg(long, default_value = OURS)]
     subject: String,
-    /// Look at the load and not at the server.
+    /// Sample the load instead of the server.
     #[arg(long)]
     load: bool,
-    /// Our server's binary, if it is not the one beside this.
+    /// The server to test [default: the one beside this program].
     #[arg(long)]
     server: Option<PathBuf>,
-    /// What stands above the graph.
+    /// The title of the graph.
     #[arg(long)]
     title: Option<String>,
     #[arg(long, default_value = "flame.svg")]
@@ -73,7 +81,7 @@ fn find(options: &Options) -> Result<Case> {
     case.ok_or_else(|| missing.into())
 }
 
-/// Runs a trial with `perf` beside it.
+/// Runs a trial with `perf` attached.
 fn record(case: &Case, folders: &Folders, load: bool, samples: &Path) -> Result<()> {
     let trial = Trial::prepare(case, folders)?;
     let server = trial.server().filter(|_| !load);
@@ -95,7 +103,7 @@ fn record(case: &Case, folders: &Folders, load: bool, samples: &Path) -> Result<
     Ok(())
 }
 
-/// The CPU's clock is there on virtual machines too.
+/// Samples by the CPU's clock, which virtual machines have too.
 fn perf(samples: &Path) -> Command {
     let mut command = Command::new("perf");
     command.args(["record", "--quiet", "--event", "cpu-clock", "--freq", RATE]);
@@ -103,7 +111,7 @@ fn perf(samples: &Path) -> Command {
     command
 }
 
-/// `perf` that looks at a process.
+/// A `perf` process that samples another process.
 struct Perf(Child);
 
 impl Perf {
@@ -113,7 +121,7 @@ impl Perf {
         Ok(Self(start(&mut command)?))
     }
 
-    /// It writes what it has and ends.
+    /// Lets `perf` write its samples and end.
     fn stop(mut self) -> Result<()> {
         let pid = Pid::from_child(&self.0);
         kill_process(pid, Signal::INT)?;
@@ -122,10 +130,10 @@ impl Perf {
     }
 }
 
-/// `perf script`, then inferno's two programs, each reading what the one before it says.
+/// Runs `perf script`, then inferno's two programs, each with the output of the one before.
 fn render(samples: &Path, options: &Options, title: &str, folders: &Folders) -> Result<()> {
     let mut script = Command::new("perf");
-    // Who was inlined where takes minutes to find out.
+    // Resolving inlined functions would take minutes.
     script.args(["script", "--no-inline", "--input"]).arg(samples).stderr(Stdio::null());
     let mut script = start(script.stdout(Stdio::piped()))?;
     let samples = script.stdout.take().ok_or("no stdout")?;
@@ -141,7 +149,7 @@ fn render(samples: &Path, options: &Options, title: &str, folders: &Folders) -> 
     succeeded(graph).map(drop)
 }
 
-/// Threads that do the same, "core-0" and "core-1", as one.
+/// Merges threads of the same kind, such as "core-0" and "core-1".
 fn unnumbered(stacks: &str) -> String {
     let number = |c: char| c == '-' || c.is_ascii_digit();
     let line = |line: &str| match line.split_once(';') {
@@ -167,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threads_that_differ_by_their_number_are_one() {
+    fn threads_that_differ_only_by_number_are_merged() {
         let stacks = "core-0;poll;send 3\ncore-12;poll;send 4\nmain 1\n";
         assert_eq!(unnumbered(stacks), "core;poll;send 3\ncore;poll;send 4\nmain 1\n");
     }

@@ -1,4 +1,4 @@
-//! A bar for every subject, with a line from the least to the most.
+//! A bar for every subject, with a line from the least to the greatest value.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ const OTHERS: RGBColor = RGBColor(0xb8, 0xc4, 0xd0);
 pub(super) fn write(out: &Path, results: &Results) -> Result<()> {
     for rows in &results.0 {
         let path = out.join(format!("{}.svg", rows.table.name));
-        // plotters' errors borrow what it draws on.
+        // plotters' errors borrow the drawing area, so they become text here.
         draw(&path, rows).map_err(|error| error.to_string())?;
     }
     Ok(())

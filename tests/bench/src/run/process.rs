@@ -1,4 +1,4 @@
-//! The processes of one trial: a server and a load. They end with it.
+//! The processes of one trial: a server and a load, which end with the trial.
 
 use std::{
     env, fs,
@@ -30,7 +30,7 @@ pub(super) fn play(case: &Case, folders: &Folders) -> Result<Figures> {
     measure(trial.load(case)?)
 }
 
-/// All that a load needs, until the end of this.
+/// Everything that a load needs, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Trial {
     data: TempDir,
@@ -55,9 +55,9 @@ impl Trial {
         Ok(trial)
     }
 
-    /// Starts the server, or a new process of it.
+    /// Starts the server, or replaces its process.
     fn start(&mut self, server: Server, folders: &Folders) -> Result<()> {
-        self.server = None; // the one before lets go of its log
+        self.server = None; // the old process releases its log first
         self.server = Some(Running::start(server, folders, self.data.path())?);
         Ok(())
     }
@@ -67,7 +67,7 @@ impl Trial {
         self.server.as_ref().map(|server| server.child.id())
     }
 
-    /// The load, which is not started yet.
+    /// The command of the load, not started yet.
     pub(super) fn load(&self, case: &Case) -> Result<Command> {
         self.command(&case.load)
     }
@@ -93,7 +93,7 @@ pub(super) fn measure(mut load: Command) -> Result<Figures> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// A line for every user.
+/// The user file: one line for every user.
 fn users() -> String {
     let line = |index| {
         let id = posts::user_id(index);
@@ -102,12 +102,12 @@ fn users() -> String {
     (0..posts::USERS).map(line).collect()
 }
 
-/// A server that runs; it is ended with this.
+/// A running server, which is killed when this is dropped.
 #[derive(Debug)]
 struct Running {
     child: Child,
     address: String,
-    /// Whom the load has to trust.
+    /// The CA that the load has to trust.
     ca: Option<PathBuf>,
     /// Kept open: a server that logs into a closed pipe ends.
     _output: BufReader<PipeReader>,
@@ -119,7 +119,7 @@ impl Running {
         let mut command = command(server, folders, data)?;
         command.stdin(Stdio::null()).env("RUST_LOG", "warn");
         if server == Server::Whole {
-            // The lines are written, and nobody has to look at them.
+            // The access log is written, but not read.
             command.env("RUST_LOG", "info").stderr(Stdio::null());
         }
         if server == Server::Foreign(Foreign::Nats) {
@@ -128,7 +128,7 @@ impl Running {
             command.stdout(writer)
         };
         let child = command.spawn()?;
-        drop(command); // and with it our end of the pipe: a server that fails closes the last one
+        drop(command); // closes our end of the pipe, so that reading ends if the server fails
         let ca = (server == Server::Tls).then(|| data.join("certs/ca.pem"));
         let output = BufReader::new(reader);
         let mut running = Self { child, address: String::new(), ca, _output: output };
@@ -139,7 +139,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail only if it has ended.
+        // Both fail only if the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -180,7 +180,7 @@ fn ours(server: Server, folders: &Folders, data: &Path) -> Result<Command> {
             let (cert, key) = (certs.join("server.pem"), certs.join("server.key"));
             command.arg("--tls-cert").arg(cert).arg("--tls-key").arg(key)
         }
-        // Limits that no load meets, so that what is measured is that they are looked at.
+        // Limits that no load reaches, so that only checking them is measured.
         Server::Whole => command.args(["--metrics", "127.0.0.1:0"]).args([
             "--max-calls-per-second",
             "1000000",
@@ -192,7 +192,7 @@ fn ours(server: Server, folders: &Folders, data: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// Reads what the server says until it says where it listens.
+/// Reads the server's output up to its address.
 fn address(output: &mut impl BufRead) -> Result<String> {
     let mut line = String::new();
     while output.read_line(&mut line)? > 0 {

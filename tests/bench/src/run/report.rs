@@ -1,4 +1,4 @@
-//! The page: what was reached, every table, and on what machine.
+//! The page of results: the goals, every table, and the machine.
 
 use std::{fmt::Write as _, fs, path::Path};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::error::Result;
 
-/// What the figures depend on.
+/// The environment on which the figures depend.
 #[derive(Debug)]
 pub(super) struct Machine {
     cpu: String,
@@ -63,9 +63,10 @@ fn introduce(page: &mut String, machine: &Machine) -> std::fmt::Result {
     writeln!(page, "{cpu}, {cores} cores, Linux {kernel}; {versions}.\n")?;
     writeln!(
         page,
-        "Server and load are processes of the same machine, over loopback, without TLS unless it is named. Each figure is"
-    )?;
-    writeln!(page, "the median over the rounds with [least-most]. CPU time is the server's.")
+        "Server and load are processes on the same machine, connected over loopback, without TLS \
+         unless stated.\n\
+         Each figure is the median over the rounds with [least-most]. CPU time is the server's."
+    )
 }
 
 fn put_goals(page: &mut String, results: &Results) -> std::fmt::Result {
@@ -107,7 +108,7 @@ fn put_table(page: &mut String, rows: &Rows) -> std::fmt::Result {
     Ok(())
 }
 
-/// The first one is what a plot shows.
+/// The columns of a table; a plot shows the first one.
 pub(super) fn columns(unit: &str) -> Vec<(String, Metric)> {
     let column = |title: &str, metric: Metric| (title.to_owned(), metric);
     if matches!(unit, "feeds" | "connections") {

@@ -1,4 +1,4 @@
-//! Figures of all rounds, and what is read from them.
+//! The figures of all rounds, and the metrics derived from them.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ pub(super) struct Rows {
 }
 
 impl Results {
-    /// Every round, for those who want to look closer.
+    /// The figures of every round, for a closer look.
     pub(super) fn to_json(&self) -> Result<String> {
         let table = |rows: &Rows| (rows.table.name, rows.rows.clone());
         Ok(serde_json::to_string_pretty(&self.0.iter().map(table).collect::<Vec<_>>())?)
@@ -38,14 +38,14 @@ impl Results {
         }
     }
 
-    /// A figure of a subject, if it was run.
+    /// A metric of a subject, if it was run.
     pub(super) fn spread(&self, table: &Table, subject: &str, metric: Metric) -> Option<Spread> {
         let rows = self.0.iter().find(|rows| rows.table == table)?;
         let (_, rounds) = rows.rows.iter().find(|(name, _)| *name == subject)?;
         Spread::of(rounds, metric)
     }
 
-    /// The median of one subject over that of another.
+    /// The median of one subject divided by that of another.
     pub(super) fn ratio(
         &self,
         table: &Table,
@@ -58,7 +58,7 @@ impl Results {
     }
 }
 
-/// A figure that is derived from a round, if the round has it.
+/// A metric that is derived from a round, if the round has it.
 pub(super) type Metric = fn(&Figures) -> Option<f64>;
 
 pub(super) fn count(figures: &Figures) -> Option<f64> {
@@ -79,7 +79,7 @@ pub(super) fn rate(figures: &Figures) -> Option<f64> {
     Some(figures.count as f64 / figures.seconds / 1e3)
 }
 
-/// How many cores the server kept busy.
+/// The number of cores that the server kept busy.
 pub(super) fn cores(figures: &Figures) -> Option<f64> {
     Some(figures.server_cpu / figures.seconds)
 }
@@ -107,12 +107,12 @@ pub(super) fn peak_mib(figures: &Figures) -> Option<f64> {
     Some(figures.peak_kib as f64 / 1024.0)
 }
 
-/// What each of the things that were opened holds.
+/// The memory of each opened feed or connection.
 pub(super) fn kib_each(figures: &Figures) -> Option<f64> {
     Some((figures.after_kib as f64 - figures.before_kib as f64) / figures.count as f64)
 }
 
-/// The rounds of a figure.
+/// A metric over all rounds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spread {
     pub(super) median: f64,
@@ -145,7 +145,7 @@ impl fmt::Display for Spread {
     }
 }
 
-/// Three digits of it, as far as that is after the point.
+/// A number with three significant digits, as far as they are decimals.
 pub(super) fn digits(value: f64) -> String {
     match value.abs() {
         100.0.. => format!("{value:.0}"),

@@ -1,4 +1,5 @@
-//! Peers of other languages, each built when its toolchain is there. What cannot be built is named and left out.
+//! Peers in other languages, each built if its toolchain is present. Peers that cannot be built are
+//! reported and left out.
 
 use std::process::Command;
 
@@ -30,7 +31,7 @@ impl Foreign {
         }
     }
 
-    /// Builds it and says which versions it is of.
+    /// Builds the peer and returns its versions.
     fn build(self, folders: &Folders) -> Result<String> {
         match self {
             Foreign::GrpcGo => go::grpc(folders),
@@ -55,12 +56,12 @@ impl Foreign {
     }
 }
 
-/// What could be built, with its versions.
+/// The peers that could be built, with their versions.
 #[derive(Debug, Default)]
 pub(super) struct Built(Vec<(Foreign, String)>);
 
 impl Built {
-    /// Builds each of these that it can, once.
+    /// Tries to build each of these once.
     pub(super) fn of(wanted: impl Iterator<Item = Foreign>, folders: &Folders) -> Self {
         let (mut tried, mut built) = (Vec::new(), Vec::new());
         for foreign in wanted {

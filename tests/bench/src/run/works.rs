@@ -1,7 +1,7 @@
-//! What is compared: tables, their subjects, and how much is asked of each.
+//! The comparisons: tables, their subjects, and the amount of work for each.
 //!
-//! Whatever ours does in a trial takes about a second of a fast core. Slower subjects are asked for less of it, so that
-//! a trial of theirs takes about as long: figures are per million.
+//! In each trial our server works for about a second of a fast core. Slower subjects get less work,
+//! so that their trials take about as long: figures are per million.
 
 use clap::ValueEnum;
 
@@ -19,23 +19,23 @@ pub(crate) enum Work {
     Chain,
 }
 
-/// How much.
+/// The amount of work.
 #[derive(Debug)]
 pub(super) struct Scale {
     pub(super) rounds: usize,
-    /// Whether subjects that no goal names have their turn.
+    /// Whether to run subjects without goals.
     all: bool,
     /// Posts in our log, which a list reads to the end.
     posts: u64,
-    /// Posts listed in all.
+    /// Posts listed in total.
     listed: u64,
     /// Posts in a log that many readers list.
     read: u64,
     calls: u64,
     uploaded: u64,
-    /// Of a feed that goes as fast as it can.
+    /// Messages of a feed at full speed.
     deliveries: u64,
-    /// Seconds that a paced feed takes.
+    /// Duration of a paced feed, in seconds.
     seconds: u64,
 }
 
@@ -70,7 +70,7 @@ pub(super) struct Table {
     /// The name of its plot.
     pub(super) name: &'static str,
     pub(super) title: &'static str,
-    /// What is counted.
+    /// The unit that is counted.
     pub(super) unit: &'static str,
 }
 
@@ -152,34 +152,35 @@ pub(super) const ONE_READER: &str = "Quartet, 1 reader";
 pub(super) const READERS_64: &str = "Quartet, 64 readers";
 pub(super) const TAG_ALONE: &str = "Quartet, 10 feeds";
 pub(super) const TAG_AMONG: &str = "Quartet, 10 of 10,000 feeds";
-/// No goal names it.
+/// Without a goal.
 const GRPC_PYTHON: &str = "gRPC Python";
 
-/// Embedded stores, in this process and with the indexes that ours has; each with how much slower than ours it is.
+/// Embedded stores, in this process and with the same indexes as ours; each with its factor of
+/// slowness.
 pub(super) const STORES: &[(&str, u64)] =
     if cfg!(feature = "stores") { &[("redb", 10), ("fjall", 5)] } else { &[] };
 
-/// What is measured.
+/// The server under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Server {
     /// Ours, with its log in memory.
     Memory,
-    /// The same without what calls can do without.
+    /// The same without the optional layers.
     Bare,
-    /// The same with all that can be had: metrics, limits, and an access log that is written.
+    /// The same with everything optional: metrics, limits, and an access log that is written.
     Whole,
-    /// Ours, encrypted.
+    /// Ours, over TLS.
     Tls,
-    /// Ours, with its log on disk; after it was filled, a new process reads it.
+    /// Ours, with its log on disk; a new process reads it after it was filled.
     Disk,
-    /// One that is written in Rust.
+    /// A peer in Rust.
     Peer(&'static str),
     Foreign(Foreign),
-    /// The load itself.
+    /// None: the load does the work itself.
     None,
 }
 
-// What tables share.
+// Servers that several tables share.
 const TUTORIAL: Server = Server::Peer("async-stream");
 const GO: Server = Server::Foreign(Foreign::GrpcGo);
 const CPP: Server = Server::Foreign(Foreign::GrpcCpp);
@@ -191,11 +192,11 @@ pub(super) struct Case {
     pub(super) table: &'static Table,
     pub(super) subject: &'static str,
     pub(super) server: Server,
-    /// Posts that the server is given before.
+    /// Posts that are uploaded before the measurement.
     pub(super) fill: u64,
     /// The load's arguments.
     pub(super) load: Vec<String>,
-    /// Whether the quick form has it too.
+    /// Whether the quick form includes it.
     quick: bool,
 }
 
@@ -223,7 +224,7 @@ impl Case {
         self
     }
 
-    /// No goal asks about it.
+    /// Without a goal.
     fn only_in_full(mut self) -> Self {
         self.quick = false;
         self
@@ -257,13 +258,13 @@ pub(super) fn cases(work: Work, scale: &Scale) -> Vec<Case> {
     cases
 }
 
-/// What a peer holds at most.
+/// The most posts that a peer holds.
 const PEER_POSTS: u64 = 100_000;
 
 fn lists(scale: &Scale) -> Vec<Case> {
     let case = |subject, server, held: u64, slower: u64| {
         let listed = scale.listed / slower;
-        let held = held.min(listed / 4); // one list of four comes before the clock runs, and is not worth waiting for
+        let held = held.min(listed / 4); // one list of four runs before the measurement
         Case::new(&LIST, subject, server, "list").fill(held).with("lists", listed / held)
     };
     let ours = |subject, server| case(subject, server, scale.posts, 1);
@@ -352,7 +353,7 @@ fn feeds(scale: &Scale) -> Vec<Case> {
         (&PACED_1000, 1_000, 200, 200 * scale.seconds),
     ] {
         let case = |subject, server, work, slower| {
-            // A pace takes its time, whoever keeps it.
+            // A paced feed takes the same time with every server.
             let messages = if rate == 0 { messages / slower } else { messages };
             let case = Case::new(table, subject, server, work).with("subscribers", subscribers);
             case.with("rate", rate).with("count", messages)
@@ -365,14 +366,14 @@ fn feeds(scale: &Scale) -> Vec<Case> {
         ]);
     }
     cases.extend([tag(scale, TAG_ALONE, 0), tag(scale, TAG_AMONG, 9_990)]);
-    // No goal asks about this one.
+    // Without a goal.
     cases.retain(|case| scale.all || *case.table != SATURATED_100);
     cases
 }
 
 fn tag(scale: &Scale, subject: &'static str, idle: u64) -> Case {
     let case = Case::new(&TAG, subject, Server::Memory, "feed").with("subscribers", 10);
-    // Fewer deliveries than others make: here it is the publish that counts.
+    // Fewer deliveries than elsewhere: this is about the cost of a publish.
     case.with("connections", 100).with("idle", idle).with("count", scale.deliveries / 50)
 }
 
@@ -394,7 +395,7 @@ fn idle() -> Vec<Case> {
 }
 
 fn readers(scale: &Scale) -> Vec<Case> {
-    // The same work for one as for 64.
+    // The same total work for 1 reader as for 64.
     let case = |subject, server, lists: u64, readers: u64| {
         let case = Case::new(&READERS, subject, server, "readers").fill(scale.read);
         case.with("connections", 8).with("lists", lists).with("readers", readers)
@@ -407,7 +408,7 @@ fn readers(scale: &Scale) -> Vec<Case> {
     ]
 }
 
-/// Each load on the server as it comes, on less of it and on more.
+/// Each load on the default server, on one with less, and on one with everything.
 fn chain(scale: &Scale) -> Vec<Case> {
     let servers = [(BARE, Server::Bare), (OURS, Server::Memory), (WHOLE, Server::Whole)];
     let lists = servers.map(|(subject, server)| {

@@ -1,4 +1,4 @@
-//! What a writer is told.
+//! Promises about acknowledgements to writers.
 
 use super::{
     finder::{Finder, can_go_on},
@@ -9,7 +9,7 @@ use crate::{
     view::{Call, Index, View},
 };
 
-/// The refusals that are final; everything else ends the call instead.
+/// The codes of final refusals; every other error ends the call instead.
 const FINAL: [&str; 4] = ["INVALID_ARGUMENT", "ALREADY_EXISTS", "NOT_FOUND", "PERMISSION_DENIED"];
 
 pub(super) fn receipts(view: &View<'_>, found: &mut Finder) {
@@ -19,7 +19,7 @@ pub(super) fn receipts(view: &View<'_>, found: &mut Finder) {
             upload_is_counted(call, event, answer, found);
             upload_is_true(view, call, event, answer, found);
         }
-        // A reader's are told apart by the promises to readers.
+        // How a reader's call ended is judged by the promises to readers.
         if let Some((event, ended)) = call.ended()
             && call.opened.rpc == Rpc::Upload
             && !can_go_on(ended)
@@ -29,7 +29,7 @@ pub(super) fn receipts(view: &View<'_>, found: &mut Finder) {
     }
 }
 
-/// One per publish, in their order, and true.
+/// One receipt per publish, in order, and true.
 fn receipts_answer_publishes(view: &View<'_>, call: &Call<'_>, found: &mut Finder) {
     let mut published = call.sent();
     for (event, post_id, outcome) in call.receipts() {
@@ -40,7 +40,7 @@ fn receipts_answer_publishes(view: &View<'_>, call: &Call<'_>, found: &mut Finde
                 }
             }
             Some((_, post)) => {
-                let why = format!("{post_id} was answered where {} was due", post.post_id);
+                let why = format!("{post_id} was answered in place of {}", post.post_id);
                 found.on(call, event, why);
                 return;
             }
@@ -58,7 +58,7 @@ fn receipts_answer_publishes(view: &View<'_>, call: &Call<'_>, found: &mut Finde
     }
 }
 
-/// What is wrong with an outcome, given what the log holds.
+/// What is wrong with an outcome, given the content of the log.
 fn untrue(view: &View<'_>, sent: &Post, outcome: &Outcome) -> Option<String> {
     let id = &sent.post_id;
     let stored = view.stored.get(id.as_str());
@@ -70,7 +70,8 @@ fn untrue(view: &View<'_>, sent: &Post, outcome: &Outcome) -> Option<String> {
             let taken = stored.is_some_and(|stored| !stored.has_content_of(sent));
             (!taken).then(|| format!("{id} is not taken"))
         }
-        // Who may write as whom depends on who calls; everything else is final for everybody.
+        // Whether a user is permitted depends on the caller; the other refusals are the same for
+        // everyone.
         Outcome::Refused { code } if code == "PERMISSION_DENIED" => None,
         Outcome::Refused { code } => {
             let there = stored.is_some_and(|stored| stored.is_same(sent));
@@ -83,7 +84,7 @@ fn untrue(view: &View<'_>, sent: &Post, outcome: &Outcome) -> Option<String> {
     }
 }
 
-/// The answer counts what was sent, and says `complete` if and only if the finish did too.
+/// The answer counts the posts sent, and says `complete` if and only if the finish was right.
 fn upload_is_counted(call: &Call<'_>, event: Index, answer: &Uploaded, found: &mut Finder) {
     let sent = call.sent().count() as u64;
     let received = answer.created + answer.duplicates + answer.refused;
@@ -104,7 +105,7 @@ fn upload_is_counted(call: &Call<'_>, event: Index, answer: &Uploaded, found: &m
     }
 }
 
-/// Its refusals are true, and its position is the largest place that one of its posts has.
+/// The refusals are true, and the position is the largest sequence of the upload's posts.
 fn upload_is_true(
     view: &View<'_>,
     call: &Call<'_>,
@@ -122,14 +123,14 @@ fn upload_is_true(
     let accepted = accepted(call);
     let places: Vec<i64> = accepted.iter().filter_map(|post| view.place(post)).collect();
     let is_known = accepted.len() as u64 == answer.created + answer.duplicates;
-    // A post that is not there breaks another promise.
+    // A missing post breaks another promise.
     if !is_known || places.len() < accepted.len() {
         return;
     }
     let largest = places.into_iter().max().unwrap_or(0);
     let Position { log_id, sequence } = &answer.position;
     if *sequence != largest || *log_id != view.history.run.log_id {
-        let why = format!("its position is {sequence} of {log_id:?}, its last post stands at");
+        let why = format!("its position is {sequence} of {log_id:?}, its last post is at");
         found.on(call, event, format!("{why} {largest}"));
     }
 }

@@ -1,4 +1,4 @@
-//! What a reader is promised about the posts and positions that it gets.
+//! Promises to readers about the posts and positions that they receive.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ pub(super) fn ordered(view: &View<'_>, found: &mut Finder) {
                 }
                 last = post.sequence;
             }
-            // The client library checks the order of what it gets, and gives up.
+            // The client library checks the order itself, and ends the call if it is violated.
             if let Some((event, ended)) = call.ended().filter(|(_, ended)| ended.code == "PROTOCOL")
             {
                 found.on(call, event, format!("the client refused it: {}", ended.reason));
@@ -56,13 +56,14 @@ pub(super) fn filter(view: &View<'_>, found: &mut Finder) {
     for call in view.readers().into_values().flatten() {
         let in_force = call.in_force();
         for (event, post) in call.delivered() {
-            // A post from before the first join's position is the stream's start gone wrong, not its filter.
+            // A post before the first join's position violates the start of the stream, not its
+            // filter.
             let asked_for = match at(&in_force, post.sequence) {
                 Some(in_force) => in_force.follows.matches(post),
                 None => !in_force.is_empty(),
             };
             if !asked_for {
-                found.on(call, event, format!("{} was not asked for", post.sequence));
+                found.on(call, event, format!("{} does not match the filter", post.sequence));
             }
         }
     }
@@ -74,8 +75,8 @@ pub(super) fn filter(view: &View<'_>, found: &mut Finder) {
     });
 }
 
-/// Posts that match and did not come, though a position past them did. `explained` says whether what was followed
-/// before a change of the filter explains it.
+/// Calls `missing` for matching posts that were not delivered before a position past them.
+/// `explained` says whether the filter in force before a change explains it.
 fn each_missing<'a>(view: &View<'a>, mut missing: impl FnMut(&Call<'a>, &'a Post, bool)) {
     for call in view.readers().into_values().flatten() {
         let (Some(start), Some(end)) = (call.start(), call.position()) else { continue };
@@ -92,7 +93,7 @@ fn each_missing<'a>(view: &View<'a>, mut missing: impl FnMut(&Call<'a>, &'a Post
     }
 }
 
-/// What is followed at a sequence: the last change before it.
+/// The filter in force at a sequence: the last change before it.
 fn at<'a>(in_force: &[InForce<'a>], sequence: i64) -> Option<InForce<'a>> {
     in_force.iter().rfind(|change| change.after < sequence).copied()
 }
@@ -154,13 +155,13 @@ pub(super) fn resumable(view: &View<'_>, found: &mut Finder) {
     }
 }
 
-/// A start in another log must be refused.
+/// A start position of another log must be refused.
 fn another_logs_start(call: &Call<'_>, found: &mut Finder) {
     if let Some(message) = call.messages().next() {
-        found.on(call, message.index, "another log's position was taken for one of this log");
+        found.on(call, message.index, "a position of another log was accepted");
     }
     if let Some((event, ended)) = call.ended().filter(|(_, ended)| ended.code == "OK") {
-        found.on(call, event, format!("another log's position ended {}", ended.code));
+        found.on(call, event, format!("a position of another log ended the call {}", ended.code));
     }
 }
 

@@ -1,4 +1,4 @@
-//! A history for every way to break a promise, and beside it one that keeps it.
+//! For every way to break a promise, a history that breaks it and one that keeps it.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::{
 
 const LOG: &str = "log";
 
-/// A history that is told event by event, a millisecond each.
+/// A history that is built event by event, a millisecond apart.
 struct Story {
     history: History,
     at: u64,
@@ -31,7 +31,7 @@ fn post(n: i64) -> Post {
     }
 }
 
-/// The same as its writer sent it.
+/// The same post as its writer sent it.
 fn unsent(n: i64) -> Post {
     Post { author: String::new(), sequence: 0, ..post(n) }
 }
@@ -107,14 +107,14 @@ fn ended(code: &str, reason: &str) -> What {
 }
 
 impl Story {
-    /// Before anything happens.
+    /// A run without events.
     fn empty() -> Self {
         let users = [("1".to_owned(), "Henry".to_owned())].into();
         let run = Run { log_id: LOG.to_owned(), users, ..Run::default() };
         Self { history: History { run, ..History::default() }, at: 0 }
     }
 
-    /// After an upload of so many posts, which the log holds.
+    /// A run with an upload of this many posts, all of them in the log.
     fn stored(posts: i64) -> Self {
         let mut story = Self::empty().then("writer", 0, upload());
         for n in 1..=posts {
@@ -152,7 +152,7 @@ impl Story {
     }
 
     fn broken(&self) -> BTreeSet<Promise> {
-        // What the checker reads is what it can save.
+        // A history survives being saved and read.
         let read = History::from_lines(&self.history.to_lines()).unwrap();
         assert_eq!(read, self.history);
         check(&read).into_iter().map(|broken| broken.promise).collect()
@@ -214,7 +214,7 @@ fn reliable_is_broken_by_a_gap_up_to_the_last_position() {
 }
 
 #[test]
-fn resumable_is_broken_by_a_refused_position_a_moved_start_and_another_logs() {
+fn resumable_is_broken_by_a_refused_position_a_moved_start_and_another_logs_position() {
     Story::stored(3)
         .reader([list(0), got(&[1], 1), ended("LOST", "")])
         .client("reader", 1, [list(1), ended("OUT_OF_RANGE", "LOG_RESET")])
@@ -239,7 +239,7 @@ fn resumable_is_broken_by_a_refused_position_a_moved_start_and_another_logs() {
 }
 
 #[test]
-fn bookmarkable_is_broken_by_what_follows_a_position_at_or_before_it() {
+fn bookmarkable_is_broken_by_a_later_post_or_position_at_or_before_a_position() {
     Story::stored(3)
         .reader([list(0), got(&[1], 2), got(&[2, 3], 3)])
         .breaks(&[Promise::Bookmarkable]);
@@ -253,7 +253,7 @@ fn bookmarkable_is_broken_by_what_follows_a_position_at_or_before_it() {
 }
 
 #[test]
-fn durable_is_broken_by_what_was_told_and_is_not_there() {
+fn durable_is_broken_by_an_acknowledged_or_delivered_post_that_is_missing() {
     Story::stored(2).reader([list(0), got(&[1, 2, 3], 3)]).breaks(&[Promise::Durable]);
     Story::stored(2).reader([list(0), got(&[1, 2], 2), got(&[], 3)]).breaks(&[Promise::Durable]);
     let other = What::Posts {
@@ -273,7 +273,7 @@ fn durable_is_broken_by_what_was_told_and_is_not_there() {
 }
 
 #[test]
-fn exactly_once_is_broken_by_a_double_a_phantom_and_a_hole() {
+fn exactly_once_is_broken_by_a_duplicate_a_phantom_and_a_hole() {
     let twice = |log: &mut Vec<Post>| log.push(Post { sequence: 3, ..post(1) });
     Story::stored(2).log(twice).breaks(&[Promise::ExactlyOnce]);
     Story::stored(2).log(|log| log.push(post(3))).breaks(&[Promise::ExactlyOnce]);
@@ -294,7 +294,7 @@ fn exactly_once_is_broken_by_a_double_a_phantom_and_a_hole() {
     Story::stored(1)
         .client("writer", 1, [feed(None), sent(1), created(1)])
         .breaks(&[Promise::ExactlyOnce]);
-    // Two at once: one of them may have stored it, whoever is told first.
+    // Two uploads at once: either may have stored it, whichever is answered first.
     let two = Story::empty().holds(1).client("writer", 0, again().into_iter().take(3));
     let two = two.client("other", 0, again()).client("third", 0, [upload(), sent(2)]);
     two.client("writer", 0, [uploaded(1, 1)]).breaks(&[Promise::ExactlyOnce]);
@@ -315,7 +315,7 @@ fn writers_order_is_broken_by_a_post_that_overtakes_another_of_its_call() {
     Story::stored(4).log(swapped).breaks(&[Promise::WritersOrder]);
     let publishes = [feed(None), sent(2), created(2), sent(1)];
     let story = Story::empty().holds(2).client("one", 0, [upload(), sent(1), ended("LOST", "")]);
-    // A duplicate keeps the place of its original.
+    // A duplicate keeps the sequence of its original.
     let found =
         What::Receipt { post_id: "p1".to_owned(), outcome: Outcome::Duplicate { sequence: 1 } };
     story.client("two", 0, publishes).client("two", 0, [found]).keeps_all();
@@ -357,7 +357,7 @@ fn fresh_is_broken_by_a_list_that_ends_before_what_was_acknowledged() {
     };
     publishes(follows(&["even"], 0)).breaks(&[Promise::Fresh]);
     publishes(follows(&[], 0)).keeps_all();
-    // A list that began before the acknowledgement owes nothing.
+    // A list that began before the acknowledgement need not contain the post.
     let story = Story::empty().holds(1).reader([list(0)]);
     story
         .client("writer", 0, [feed(None), sent(1), created(1)])
@@ -447,7 +447,7 @@ fn live_is_broken_by_a_reader_that_is_still_behind() {
     late.reader([got(&[2, 3], 3)]).keeps_all();
     let mut joined = Story::stored(3).reader([feed(Some(0)), follows(&["odd"], 0), got(&[1], 2)]);
     joined.history.run.calm_from = Some(joined.at);
-    // A feed that left everything reads nothing.
+    // A feed that left every tag reads nothing.
     joined = joined.reader([follows(&[], 2), ended("LOST", "")]);
     joined.at += 40_000_000;
     joined.client("reader", 1, [feed(Some(2)), bookmark(0)]).keeps_all();
@@ -470,7 +470,7 @@ fn a_run_in_which_too_little_happened_is_void() {
     let story = || {
         let story = Story::stored(3).reader([list(0), got(&[1], 1), ended("LOST", "")]);
         let refused = [feed(None), sent(4), refused(4, "NOT_FOUND")];
-        // One that starts anew where another stood has resumed nothing.
+        // A reader that starts over where another stopped has resumed nothing.
         let story = story.client("other", 0, [list(1)]).client("writer", 1, refused);
         story.client("reader", 1, [list(1), got(&[2], 2), got(&[], 2)]).history
     };

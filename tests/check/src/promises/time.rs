@@ -1,4 +1,4 @@
-//! What is promised about before and after.
+//! Promises about before and after.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,7 +23,7 @@ pub(super) fn real_time(view: &View<'_>, found: &mut Finder) {
         let Some(stored) = view.stored.get(post_id) else { continue };
         let before = acknowledged[event];
         if stored.sequence <= before {
-            let why = format!("{post_id} stands at {}", stored.sequence);
+            let why = format!("{post_id} is at {}", stored.sequence);
             found.on(
                 call,
                 event,
@@ -40,14 +40,14 @@ pub(super) fn fresh(view: &View<'_>, found: &mut Finder) {
         let mut complete = call.messages().filter(|message| message.complete);
         if let Some(message) = complete.next().filter(|message| message.position.sequence < owed) {
             let position = message.position.sequence;
-            let why = format!("it was up to date at {position}, and {owed} was acknowledged");
+            let why = format!("it was complete at {position}, but {owed} was acknowledged");
             found.on(call, message.index, why);
         }
         half_closed_feed_has_its_own(call, found);
     }
 }
 
-/// A feed that ended well got everything up to its own last post.
+/// A feed that ended OK received everything up to its own last post.
 fn half_closed_feed_has_its_own(call: &Call<'_>, found: &mut Finder) {
     let Some((event, _)) = call.ended().filter(|(_, ended)| ended.code == "OK") else { return };
     let own = call.receipts().map(|(_, _, outcome)| match outcome {
@@ -55,10 +55,10 @@ fn half_closed_feed_has_its_own(call: &Call<'_>, found: &mut Finder) {
         Outcome::Refused { .. } => 0,
     });
     let own = own.max().unwrap_or(0);
-    // One that follows nothing in the end stands where it left.
+    // A feed without a filter at its end stays where it left its last tag.
     let follows = call.in_force().last().is_some_and(|now| !now.follows.is_nothing());
     if let Some(position) = call.position().filter(|position| follows && *position < own) {
-        found.on(call, event, format!("it ended at {position}, its own post stands at {own}"));
+        found.on(call, event, format!("it ended at {position}, its own last post is at {own}"));
     }
 }
 
@@ -67,7 +67,7 @@ pub const CATCH_UP: Duration = Duration::from_secs(30);
 /// How long a client that had stopped reading may take to begin again.
 const WAKE_UP: Duration = Duration::from_secs(1);
 
-/// On the clock of a history: microseconds.
+/// A time later on the clock of a history, in microseconds.
 fn after(begun: u64, time: Duration) -> u64 {
     begun + time.as_micros() as u64
 }
@@ -94,7 +94,7 @@ pub(super) fn live(view: &View<'_>, found: &mut Finder) {
                 let why = format!("still at {reached} when {owed} was due");
                 found.on(call, deadline.saturating_sub(1), why);
             }
-            // A feed that joined nothing has no position; a list always has one.
+            // A feed without a join has no position; a list always has one.
             None if call.opened.rpc == Rpc::List && owed > 0 => {
                 found.on(
                     call,
@@ -111,7 +111,7 @@ fn stays(opened: &Opened) -> bool {
     opened.rpc == Rpc::Feed || opened.stays
 }
 
-/// Whether a feed left all that it had joined: then it reads nothing, on the calls that follow either.
+/// Whether a feed left everything that it had joined: it then reads nothing, on later calls too.
 fn follows_nothing(calls: &[&Call<'_>]) -> bool {
     let events = calls.iter().rev().flat_map(|call| call.events.iter().rev());
     let mut changes = events.filter_map(|(_, what)| match what {
@@ -121,13 +121,13 @@ fn follows_nothing(calls: &[&Call<'_>]) -> bool {
     changes.next().is_some_and(Follows::is_nothing)
 }
 
-/// Whether the client ended its last call itself, or it ended well.
+/// Whether the client ended its last call itself, or the call ended OK.
 fn gave_up(call: &Call<'_>, deadline: Index) -> bool {
     let over = |code: &str| code == "OK" || code == "LEFT";
     call.ended().is_some_and(|(event, ended)| event < deadline && over(&ended.code))
 }
 
-/// Whether the client did not read for some of the time that counts.
+/// Whether the client did not read for part of the time that counts.
 fn was_paused(calls: &[&Call<'_>], calm: u64, view: &View<'_>) -> bool {
     let mut paused = false;
     for (index, what) in calls.iter().flat_map(|call| &call.events) {

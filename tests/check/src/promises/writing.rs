@@ -1,4 +1,4 @@
-//! What becomes of what was written: it stays, once, in order.
+//! Promises about stored posts: they stay, once, in order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,8 @@ pub(super) fn durable(view: &View<'_>, found: &mut Finder) {
             if let Outcome::Created { sequence } | Outcome::Duplicate { sequence } = outcome {
                 let stored = view.at(*sequence).is_some_and(|post| post.post_id == post_id);
                 if !stored {
-                    let why = format!("{post_id} was acknowledged at {sequence} and is not there");
+                    let why =
+                        format!("{post_id} was acknowledged at {sequence} and is not in the log");
                     found.on(call, event, why);
                 }
             }
@@ -23,7 +24,11 @@ pub(super) fn durable(view: &View<'_>, found: &mut Finder) {
         for post in accepted(call) {
             if view.place(post).is_none() {
                 let event = call.uploaded().map_or(call.begun, |(event, _)| event);
-                found.on(call, event, format!("{} was accepted and is not there", post.post_id));
+                found.on(
+                    call,
+                    event,
+                    format!("{} was accepted and is not in the log", post.post_id),
+                );
             }
         }
     }
@@ -39,7 +44,7 @@ fn delivered_is_stored(view: &View<'_>, call: &Call<'_>, found: &mut Finder) {
                 }
                 Some(stored) if !stored.is_same(post) => {
                     let why = format!("{} was delivered as {}", post.sequence, post.post_id);
-                    found.on(call, message.index, why + ", unlike the log");
+                    found.on(call, message.index, why + ", which differs from the log");
                 }
                 Some(_) => {}
             }
@@ -52,8 +57,8 @@ fn delivered_is_stored(view: &View<'_>, call: &Call<'_>, found: &mut Finder) {
     }
 }
 
-/// The posts that an upload's answer vouches for. It names only its first refusals, so that more of them leave open
-/// which posts they were.
+/// The posts that an upload's answer acknowledges. If the answer does not name all refused posts,
+/// none is certain.
 pub(super) fn accepted<'a>(call: &Call<'a>) -> Vec<&'a Post> {
     let Some((_, answer)) = call.uploaded() else { return Vec::new() };
     if answer.refused != answer.refusals.len() as u64 {
@@ -75,24 +80,25 @@ pub(super) fn exactly_once(view: &View<'_>, found: &mut Finder) {
     let mut ids = BTreeSet::new();
     for (post, sequence) in view.history.log.iter().zip(1..) {
         if post.sequence != sequence {
-            found.in_log(format!("{} stands where {sequence} belongs", post.sequence));
+            found.in_log(format!("{} is in the place of {sequence}", post.sequence));
         }
         if !ids.insert(&post.post_id) {
             found.in_log(format!("{} is stored twice", post.post_id));
         }
         let tries = sent.get(post.post_id.as_str()).map(Vec::as_slice).unwrap_or_default();
         if !tries.iter().any(|sent| sent.is_same(post)) {
-            found.in_log(format!("{sequence}, {}, was never sent like this", post.post_id));
+            found.in_log(format!("{sequence}, {}, was never sent with this content", post.post_id));
         }
     }
     created_once(view, found);
 }
 
-/// What is told as created was not there before it was sent, and is told so once.
+/// A post reported as created was not stored before it was sent, and is reported so once.
 fn created_once(view: &View<'_>, found: &mut Finder) {
     let acknowledged = first_acknowledged(view);
-    let is_new =
-        |sent: Index, post: &Post| acknowledged.get(&*post.post_id).is_none_or(|told| *told > sent);
+    let is_new = |sent: Index, post: &Post| {
+        acknowledged.get(&*post.post_id).is_none_or(|reported| *reported > sent)
+    };
     let mut created = BTreeSet::new();
     let mut uploaded = 0;
     for call in &view.calls {
@@ -109,34 +115,35 @@ fn created_once(view: &View<'_>, found: &mut Finder) {
             let new = call.sent().filter(|(sent, post)| is_new(*sent, post));
             let new = new.map(|(_, post)| &post.post_id).collect::<BTreeSet<_>>().len();
             if answer.created > new as u64 {
-                let why = format!("{} were told as created, {new} were new", answer.created);
+                let why =
+                    format!("{} posts were reported as created, {new} were new", answer.created);
                 found.on(call, event, why);
             }
             uploaded += if accepted(call).is_empty() { 0 } else { answer.created };
         }
     }
-    // Not how many are stored: a post that was lost was created once all the same.
-    let (told, ids) = (uploaded + created.len() as u64, acknowledged.len() as u64);
-    if told > ids {
-        found.in_log(format!("{told} posts were told as created, with {ids} ids"));
+    // Not the number of stored posts: a lost post counts as created all the same.
+    let (reported, ids) = (uploaded + created.len() as u64, acknowledged.len() as u64);
+    if reported > ids {
+        found.in_log(format!("{reported} posts were reported as created, with {ids} ids"));
     }
 }
 
-/// When each id was first told as created or found again.
+/// When each id was first acknowledged, as created or as a duplicate.
 fn first_acknowledged<'a>(view: &View<'a>) -> BTreeMap<&'a str, Index> {
     let mut first = BTreeMap::new();
-    let mut told = |post_id: &'a str, event: Index| {
+    let mut reported = |post_id: &'a str, event: Index| {
         let first = first.entry(post_id).or_insert(event);
         *first = event.min(*first);
     };
     for call in &view.calls {
         for (event, post_id, outcome) in call.receipts() {
             if !matches!(outcome, Outcome::Refused { .. }) {
-                told(post_id, event);
+                reported(post_id, event);
             }
         }
         if let Some((event, _)) = call.uploaded() {
-            accepted(call).iter().for_each(|post| told(&post.post_id, event));
+            accepted(call).iter().for_each(|post| reported(&post.post_id, event));
         }
     }
     first
@@ -155,7 +162,8 @@ pub(super) fn writers_order(view: &View<'_>, found: &mut Finder) {
             .filter(|(_, _, outcome)| matches!(outcome, Outcome::Created { .. }))
             .map(|(_, post_id, _)| post_id)
             .collect();
-        // Who else could have stored it? Without receipts, only a post that nobody else sent is surely this call's.
+        // Another call could have stored the post. Without receipts, it is certainly this call's
+        // only if no other call sent it.
         let is_new = |post: &Post| match call.opened.rpc {
             Rpc::Feed => created.contains(post.post_id.as_str()),
             _ => senders.get(post.post_id.as_str()).is_some_and(|senders| senders.len() == 1),

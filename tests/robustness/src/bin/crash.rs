@@ -1,4 +1,4 @@
-//! `crash`: crashes servers, checks what happened, and says what broke.
+//! `crash`: crashes servers, checks the history, and reports what broke.
 
 use std::{
     env,
@@ -19,37 +19,40 @@ use quartet_robustness::{
     report::{print, save},
 };
 
-/// Runs real Quartet servers that are killed, lose power and meet failing disks, and checks every promise.
+/// Runs real Quartet servers that are killed, lose power and meet failing disks, and checks every
+/// promise.
 ///
-/// Clients write and read all the while. A seed chooses what is done, the machine chooses when, so a run cannot be
-/// repeated; the history of one that broke a promise is saved, for `quartet-check`.
+/// Clients write and read all the while. A seed chooses the actions, the machine chooses their
+/// times, so a run cannot be repeated; the history of a run that broke a promise is saved, for
+/// `quartet-check`.
 ///
-/// Exit code: 0 if every promise was kept, and if the machine cannot do what was asked for, which is said; 1 if not.
+/// Exit code: 0 if every promise was kept, or if the run was skipped (with a message) because the
+/// machine lacks something; 1 otherwise.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
-    /// How often a server is brought down. Ten are one of each kind, five with --power.
+    /// How often a server is brought down. Ten cycles cover each kind once, five with --power.
     #[arg(long, default_value_t = 10, value_name = "N")]
     cycles: usize,
 
-    /// What everything random comes from; by default, another one each time.
+    /// The seed of everything random [default: another one each time].
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
 
-    /// The program to test; by default, the one beside this program.
+    /// The server to test [default: the one beside this program].
     #[arg(long, value_name = "FILE")]
     server: Option<PathBuf>,
 
-    /// Where the history is saved if a promise was broken.
+    /// Where to save the history if a promise was broken.
     #[arg(long, default_value = "target/crash", value_name = "DIR")]
     save: PathBuf,
 
-    /// Put the log on a file system of its own, cut its power and fill it. Needs root, loop devices and `xfs_io` of
-    /// xfsprogs.
+    /// Put the log on a separate file system, cut its power and fill it. Needs root, loop devices
+    /// and `xfs_io` of xfsprogs.
     #[arg(long, value_name = "FILE SYSTEM")]
     power: Option<FileSystem>,
 
-    /// Set when it runs in a mount namespace of its own.
+    /// Set when this process runs in its own mount namespace.
     #[arg(long, hide = true)]
     in_namespace: bool,
 }
@@ -117,7 +120,7 @@ fn report(cli: &Cli, Outcome { history, starts, wrong }: &Outcome, took: Duratio
     if let (Some(median), Some(longest)) = (starts.get(starts.len() / 2), starts.last()) {
         let count = starts.len();
         print(&format!(
-            "{count} starts: served after {median:.2?} (median), {longest:.2?} at most"
+            "{count} starts: ready after {median:.2?} (median), {longest:.2?} (longest)"
         ));
     }
     wrong.iter().for_each(|wrong| print(&format!("wrong: {wrong}")));
@@ -126,7 +129,7 @@ fn report(cli: &Cli, Outcome { history, starts, wrong }: &Outcome, took: Duratio
     }
     let void = void(history);
     if let Some(why) = &void {
-        print(&format!("VOID, it proves nothing: {why}"));
+        print(&format!("VOID, the run proves nothing: {why}"));
     }
     print(&format!("{} promises broken", broken.len()));
     let good = broken.is_empty() && wrong.is_empty() && void.is_none();
@@ -137,7 +140,7 @@ fn report(cli: &Cli, Outcome { history, starts, wrong }: &Outcome, took: Duratio
 }
 
 fn failed(error: &dyn Error) -> ExitCode {
-    // If stderr is gone too, the exit code has to do.
+    // If stderr is closed too, only the exit code reports the failure.
     let _ = writeln!(io::stderr(), "error: {error}");
     ExitCode::FAILURE
 }

@@ -1,4 +1,4 @@
-//! `failing-server`: the server, over a disk that fails when it is told to.
+//! `failing-server`: the server, over a disk that fails on purpose.
 
 use std::{
     error::Error,
@@ -12,7 +12,7 @@ use std::{
 };
 
 use clap::Parser;
-use quartet_client::connect;
+use quartet_client::{command::rust_log, connect};
 use quartet_log::{EmbeddedLog, LogOptions, disk::RealDisk};
 use quartet_robustness::crash::failing::{self, Fault};
 use quartet_server::{
@@ -21,13 +21,18 @@ use quartet_server::{
     server::Server,
 };
 use tokio::net::TcpListener;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    Layer as _,
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
-/// A Post service whose disk fails at an operation of your choice.
+/// A Post service whose disk fails at a chosen operation.
 ///
-/// It is the library that `server` runs, over another disk. Until the fault it is a good server with five sample users,
-/// and what it leaves behind is a log for `server` to open. It prints `listening on http://ADDRESS` once it takes calls,
-/// and ends on Ctrl-C.
+/// It is the library that `server` runs, over another disk. Until the fault it works normally, with
+/// five sample users, and it leaves a log that `server` can open. It prints `listening on
+/// http://ADDRESS` once it accepts calls, and ends on Ctrl-C.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
@@ -35,7 +40,7 @@ struct Cli {
     #[arg(long, default_value = "127.0.0.1:9001", value_name = "ADDRESS")]
     listen: SocketAddr,
 
-    /// The directory of the post log; made if it is not there.
+    /// The directory of the post log; created if it is missing.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
 
@@ -43,8 +48,13 @@ struct Cli {
     #[arg(long)]
     fault: Fault,
 
-    /// At which operation that it can happen at, from 1.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// The operation at which the fault happens: the Nth one at which it can, from 1.
+    #[arg(
+        long,
+        default_value_t = 1,
+        value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..),
+    )]
     nth: u64,
 }
 
@@ -55,22 +65,25 @@ Examples:
   failing-server --data /tmp/log --fault sync-error
                           acknowledges nothing after the first fsync, and still reads";
 
-/// Small, so that a commit often begins a new one.
+/// Small, so that commits often begin a new segment.
 const SEGMENT_BYTES: u64 = 256 * 1024;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
+    let selected = rust_log::selected().unwrap_or_else(|problem| {
+        let _ = writeln!(io::stderr(), "{problem}");
+        None
+    });
+    let filter = selected.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_env_filter(filter)
-        .init();
+        .with_ansi(io::stderr().is_terminal());
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // If stderr is gone too, the exit code has to do.
+            // If stderr is closed too, only the exit code reports the failure.
             let _ = writeln!(io::stderr(), "error: {}", chain(&*error));
             ExitCode::FAILURE
         }
@@ -89,7 +102,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let log = EmbeddedLog::open(Arc::new(disk), options).await?;
     trigger.opened();
     let posts = Server::of_posts(Arc::new(log), channel, SystemTime::now, Config::ephemeral());
-    // Whoever started us waits for this line, so it must not stay in a buffer.
+    // Flushed, because the parent process waits for this line.
     writeln!(io::stdout(), "listening on http://{}", listener.local_addr()?)?;
     io::stdout().flush()?;
 

@@ -1,4 +1,4 @@
-//! `simulate`: runs seeds, checks what happened, and says what broke.
+//! `simulate`: runs seeds, checks their histories, and reports what broke.
 
 use std::{
     collections::BTreeMap,
@@ -27,10 +27,10 @@ use quartet_robustness::{
 
 /// Runs Quartet in a simulated world, once for each seed, and checks every promise.
 ///
-/// A seed is a run: the same seed gives the same history. The history of a run that broke a promise is saved, for
-/// `quartet-check`. A run in which too little happened is void: it counts for nothing.
+/// A seed is a run: the same seed gives the same history. The history of a run that broke a promise
+/// is saved, for `quartet-check`. A run in which too little happened is void and does not count.
 ///
-/// Exit code: 0 if every promise held and at most one run in a hundred was void, 1 if not.
+/// Exit code: 0 if every promise held and at most one run in a hundred was void, 1 otherwise.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
@@ -46,11 +46,11 @@ struct Cli {
     #[arg(long, value_name = "BUG")]
     bug: Option<Bug>,
 
-    /// Plant every bug, one after another, and say at which seed each is found.
+    /// Plant every bug, one after another, and print at which seed each is found.
     #[arg(long, conflicts_with = "bug")]
     bugs: bool,
 
-    /// Where histories are saved.
+    /// Where to save histories.
     #[arg(long, default_value = "target/simulation", value_name = "DIR")]
     save: PathBuf,
 
@@ -58,7 +58,7 @@ struct Cli {
     #[arg(long)]
     save_all: bool,
 
-    /// Runs beside each other; by default, one for each core.
+    /// Parallel runs [default: one for each core].
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
 }
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
     if cli.bugs { find_bugs(&cli) } else { run_seeds(&cli) }
 }
 
-/// Runs seeds beside each other and hands over what came of them, until `take` has seen enough.
+/// Runs seeds in parallel and passes on the results, until `take` has seen enough.
 fn each_seed(
     cli: &Cli,
     bug: Option<Bug>,
@@ -107,13 +107,13 @@ fn each_seed(
     });
 }
 
-/// A run on a thread of its own: what it keeps for its thread is gone with it.
+/// A run on its own thread, so that its thread-locals end with it.
 fn simulated(seed: u64, bug: Option<Bug>) -> Result<History, Failed> {
     let run = thread::spawn(move || simulation::run(seed, bug));
     let panicked = |_| {
         let run = Run { seed, ..Run::default() };
         let history = Box::new(History { run, ..History::default() });
-        Err(Failed { why: "a part of it panicked".to_owned(), history })
+        Err(Failed { why: "the run panicked".to_owned(), history })
     };
     run.join().unwrap_or_else(panicked)
 }
@@ -156,7 +156,7 @@ fn find_bugs(cli: &Cli) -> ExitCode {
     ExitCode::from(missed.min(1))
 }
 
-/// What became of all runs.
+/// The results of all runs.
 #[derive(Default)]
 struct Totals {
     runs: u64,

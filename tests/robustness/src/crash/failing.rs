@@ -1,6 +1,8 @@
-//! A disk under a real process that fails at a chosen operation: by ending the process, or with an error.
+//! A disk for a real process that fails at a chosen operation: it ends the process or returns an
+//! error.
 //!
-//! Everything else goes to the file system as it is, and reading never fails. `failing-server` runs on it.
+//! All other operations go to the file system unchanged, and reads never fail. `failing-server`
+//! uses it.
 
 use std::{
     io,
@@ -25,7 +27,7 @@ pub enum Fault {
     TornCommit,
     /// Killed when a commit is written and not yet synced.
     InCommit,
-    /// Killed when a commit is durable and nobody was told.
+    /// Killed when a commit is durable and not yet acknowledged.
     AfterCommit,
     /// Killed while the log opens, before an operation that changes the disk.
     StartUp,
@@ -37,7 +39,8 @@ pub enum Fault {
     Full,
 }
 
-/// A directory of the file system, and a fault in wait at the `nth` operation that it can happen at, counted from 1.
+/// A directory of the file system with a fault at the `nth` operation at which it can happen,
+/// counted from 1.
 pub fn disk(disk: RealDisk, fault: Fault, nth: u64) -> (impl Disk, Arc<Trigger>) {
     let (opened, left) = (AtomicBool::new(false), AtomicU64::new(nth));
     let trigger = Arc::new(Trigger { fault, opened, left });
@@ -54,7 +57,7 @@ impl Intercept for Trigger {
         self.die_at(Fault::BeforeCommit)?;
         for (fault, error) in [
             (Fault::TornCommit, None),
-            (Fault::WriteError, Some(io::Error::other("an I/O error that was ordered"))),
+            (Fault::WriteError, Some(io::Error::other("an injected I/O error"))),
             (Fault::Full, Some(io::ErrorKind::StorageFull.into())),
         ] {
             if self.is_due(fault) {
@@ -69,24 +72,24 @@ impl Intercept for Trigger {
     fn sync(&self, sync: &dyn Fn() -> io::Result<()>) -> io::Result<()> {
         self.die_at(Fault::StartUp)?;
         if self.is_due(Fault::SyncError) {
-            return Err(io::Error::other("an I/O error that was ordered"));
+            return Err(io::Error::other("an injected I/O error"));
         }
         sync()?;
         self.die_at(Fault::AfterCommit)
     }
 }
 
-/// When the fault happens. It does once.
+/// Decides when the fault happens; it happens once.
 #[derive(Debug)]
 pub struct Trigger {
     fault: Fault,
     opened: AtomicBool,
-    /// How many times it is still passed, this one included.
+    /// How many operations remain until the fault, this one included.
     left: AtomicU64,
 }
 
 impl Trigger {
-    /// Says that the log is open: what is written from now on are commits.
+    /// Reports that the log is open: later writes are commits.
     pub fn opened(&self) {
         self.opened.store(true, Ordering::Relaxed);
     }
@@ -103,7 +106,8 @@ impl Trigger {
     }
 }
 
-/// Ends this process at once: nothing is flushed, nobody is told. The calling thread goes no further than this.
+/// Ends this process at once, without flushing or notifying anything. The calling thread stops
+/// here.
 fn die() -> io::Error {
     match kill_process(getpid(), Signal::KILL) {
         Ok(()) => io::Error::other("this process is killed"),

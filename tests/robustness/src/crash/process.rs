@@ -1,4 +1,4 @@
-//! A server that is a process of its own.
+//! A server in its own process.
 
 use std::{
     error::Error,
@@ -25,13 +25,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Process {
     child: Child,
     started: Instant,
-    /// Kept, because a server that cannot write to its stdout would end.
+    /// Kept open: a server that cannot write to its stdout would end.
     stdout: Lines<BufReader<ChildStdout>>,
     stderr: PathBuf,
 }
 
 impl Process {
-    /// Starts a program. What it says on stderr goes into a file, in place of what is there.
+    /// Starts a program. Its stderr goes into a file, replacing its content.
     pub(super) fn spawn(command: &mut Command, stderr: &Path) -> Result<Self, Box<dyn Error>> {
         let program = command.as_std().get_program().to_owned();
         let spawned = command
@@ -47,7 +47,7 @@ impl Process {
         Ok(Self { child, started: Instant::now(), stdout, stderr: stderr.to_owned() })
     }
 
-    /// Waits until it takes calls. Returns how long that took from its start.
+    /// Waits until the server accepts calls. Returns the time since its start.
     pub(super) async fn serving(&mut self) -> Result<Duration, Box<dyn Error>> {
         match timeout(PATIENCE, self.stdout.next_line()).await? {
             Ok(Some(line)) if line.starts_with("listening on ") => Ok(self.started.elapsed()),
@@ -55,32 +55,33 @@ impl Process {
         }
     }
 
-    /// Waits until it has ended. Returns whether it was killed.
+    /// Waits for the exit. Returns whether the process was killed by a signal.
     pub(super) async fn killed(&mut self) -> io::Result<bool> {
         let ended = timeout(PATIENCE, self.child.wait()).await;
         Ok(ended.is_ok_and(|ended| ended.is_ok_and(was_killed)))
     }
 
-    /// Stops it where it is: what its threads wait for may still happen, but they do not learn of it.
+    /// Suspends the process: operations in the kernel may still complete, but its threads do not
+    /// learn of it.
     pub(super) fn freeze(&self) -> Result<(), Box<dyn Error>> {
         Ok(kill_process(self.id()?, Signal::STOP)?)
     }
 
-    /// Kills it. Returns whether it was there to be killed.
+    /// Kills the process. Returns whether it was still running.
     pub(super) async fn kill(&mut self) -> io::Result<bool> {
         let alive = self.child.try_wait()?.is_none();
         self.child.kill().await?;
         Ok(alive)
     }
 
-    /// Asks it to stop, which it must do well.
+    /// Asks the process to stop, and checks that it exits successfully.
     pub(super) async fn stop(mut self) -> Result<(), Box<dyn Error>> {
         kill_process(self.id()?, Signal::TERM)?;
         let status = timeout(PATIENCE, self.child.wait()).await??;
         if status.success() {
             return Ok(());
         }
-        Err(format!("a server did not stop well: {status}: {}", self.last_words()).into())
+        Err(format!("a server did not stop successfully: {status}: {}", self.last_words()).into())
     }
 
     fn id(&self) -> Result<Pid, Box<dyn Error>> {
@@ -88,7 +89,7 @@ impl Process {
         id.ok_or_else(|| "a server ended by itself".into())
     }
 
-    /// Whether it said this on stderr.
+    /// Whether this text is on its stderr.
     pub(super) fn has_said(&self, what: &str) -> bool {
         self.said().contains(what)
     }
@@ -97,9 +98,9 @@ impl Process {
         fs::read_to_string(&self.stderr).unwrap_or_default()
     }
 
-    /// The last line that it said.
+    /// The last line on stderr.
     fn last_words(&self) -> String {
-        self.said().lines().next_back().unwrap_or("it said nothing").to_owned()
+        self.said().lines().next_back().unwrap_or("no output").to_owned()
     }
 }
 

@@ -1,10 +1,13 @@
-//! Where a server keeps its log: a directory, or a file system of its own that can lose power and be filled.
+//! The volume of a server's log: a directory, or a separate file system that can lose power and be
+//! filled.
 //!
-//! A file system of its own is an image in a file on a loop device. Power loss is its shutdown without flushing
-//! (`xfs_io -x -c shutdown`, which ext4 knows too): what was synced is in the image, what was not is forgotten, and the
-//! next mount recovers as after a real power loss. Not here: a disk that loses what it said was flushed.
+//! A separate file system is an image in a file on a loop device. Power loss is its shutdown
+//! without flushing (`xfs_io -x -c shutdown`, which ext4 supports too): synced data is in the
+//! image, the rest is forgotten, and the next mount recovers as after a real power loss. Not
+//! covered: a disk that loses data after confirming a flush.
 //!
-//! It takes root and `mount`, `umount`, `mkfs` and `xfs_io`. Mount in a namespace of your own: [`in_a_namespace`].
+//! Requires root and `mount`, `umount`, `mkfs` and `xfs_io`. Mount in a separate namespace:
+//! [`in_a_namespace`].
 
 use std::{
     error::Error,
@@ -39,13 +42,13 @@ impl fmt::Display for FileSystem {
     }
 }
 
-/// The least that `mkfs.xfs` accepts, and some. The image is sparse.
+/// The least that `mkfs.xfs` accepts, and a margin. The image is sparse.
 const IMAGE_BYTES: u64 = 512 * 1024 * 1024;
 
-/// Where a log is kept. Dropping it removes all of it.
+/// The storage of a log. Dropping it removes all of it.
 #[derive(Debug)]
 pub struct Volume {
-    /// None: the home is a plain directory.
+    /// `None`: the home is a plain directory.
     file_system: Option<FileSystem>,
     home: TempDir,
 }
@@ -54,15 +57,15 @@ impl Volume {
     /// A plain directory.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// The directory cannot be created.
     pub fn directory() -> io::Result<Self> {
         Ok(Self { file_system: None, home: TempDir::new()? })
     }
 
-    /// A file system of its own, made and mounted.
+    /// A separate file system, created and mounted.
     ///
     /// # Errors
-    /// What this machine lacks for it, or does not allow.
+    /// The machine lacks a tool for it, or does not permit it.
     pub async fn of(file_system: FileSystem) -> Result<Self, Box<dyn Error>> {
         run(Command::new("xfs_io").arg("-V")).await?;
         let volume = Self { file_system: Some(file_system), home: TempDir::new()? };
@@ -74,12 +77,12 @@ impl Volume {
         Ok(volume)
     }
 
-    /// Which file system it is, if it can lose power.
+    /// The file system, if this volume can lose power.
     pub fn file_system(&self) -> Option<FileSystem> {
         self.file_system
     }
 
-    /// Where the log goes.
+    /// The directory of the log.
     pub fn data(&self) -> PathBuf {
         match self.file_system {
             Some(_) => self.mount_point().join("data"),
@@ -87,24 +90,24 @@ impl Volume {
         }
     }
 
-    /// A place for other files, on no failing file system.
+    /// The path of another file, outside of the failing file system.
     pub fn beside(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
-    /// Takes the power: nothing that was not synced will be found again, and nothing more is written. Whoever writes must
-    /// stand still by then.
+    /// Cuts the power: unsynced data is lost, and nothing more is written. The server must be
+    /// suspended or dead by then.
     pub(super) async fn cut_power(&self) -> Result<(), Box<dyn Error>> {
         run(Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(self.mount_point())).await
     }
 
-    /// Mounts it again, once nobody uses it, as it is found after a power loss.
+    /// Mounts the file system again as after a power loss, once no process uses it.
     pub(super) async fn restore_power(&self) -> Result<(), Box<dyn Error>> {
         run(Command::new("umount").arg(self.mount_point())).await?;
         self.mount().await
     }
 
-    /// Takes all the room that is left.
+    /// Fills all free space.
     pub(super) fn fill(&self) -> io::Result<()> {
         let filler = File::create(self.filler())?;
         let (mut filled, mut step) = (0, IMAGE_BYTES);
@@ -118,7 +121,7 @@ impl Volume {
         Ok(())
     }
 
-    /// Gives the room back.
+    /// Frees the space again.
     pub(super) fn make_room(&self) -> io::Result<()> {
         fs::remove_file(self.filler())
     }
@@ -141,21 +144,23 @@ impl Volume {
     }
 }
 
-/// The least that a file takes.
+/// The smallest size of a file.
 const BLOCK: u64 = 4096;
 
 impl Drop for Volume {
     fn drop(&mut self) {
         if self.file_system.is_some() {
-            // Lazily, for whoever still uses it; if it was never mounted, there is nothing to do.
+            // Lazily, because a process may still use it. It fails harmlessly if nothing was
+            // mounted.
             let mut umount = std::process::Command::new("umount");
             let _ = umount.arg("--lazy").arg(self.mount_point()).output();
         }
     }
 }
 
-/// Goes on as this program with these arguments in a mount namespace of its own, which ends with it: however it ends,
-/// nothing stays mounted. Returns only if that is not possible, and why.
+/// Executes this program again, with these arguments, in a separate mount namespace that ends with
+/// it, so that nothing stays mounted however it ends. Returns, with the reason, only if that is not
+/// possible.
 pub async fn in_a_namespace(arguments: impl Iterator<Item = OsString>) -> Box<dyn Error> {
     let flags = ["--mount", "--propagation", "private"];
     if let Err(error) = run(Command::new("unshare").args(flags).arg("true")).await {

@@ -1,7 +1,8 @@
-//! Bugs that are planted on purpose, to see whether the simulator drives the server there and the checker notices.
+//! Planted bugs, to see whether the simulator reaches them and the checker finds them.
 //!
-//! They stand at the seams of the server (`Disk`, `PostLog`, `PostService`), one at a time, chosen when a run starts.
-//! The server's own code has none of them in it, and no program but the simulator can switch them on.
+//! They are at the seams of the server (`Disk`, `PostLog`, `PostService`), one at a time, selected
+//! when a run starts. The server's own code contains none of them, and only the simulator can
+//! select them.
 
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ impl Bug {
         }
     }
 
-    /// How the server opens its log.
+    /// The options with which the server opens its log.
     pub(super) fn options(bug: Option<Bug>, options: LogOptions) -> LogOptions {
         match bug {
             Some(Bug::IdsForgottenAtRestart) => {
@@ -42,7 +43,7 @@ impl Bug {
         }
     }
 
-    /// The log as the services see it, once it is open.
+    /// The open log of the services, with the bug.
     pub(super) fn log(bug: Option<Bug>, log: Arc<dyn PostLog>) -> Arc<dyn PostLog> {
         match bug {
             Some(Bug::IdsForgottenAtRestart) => {

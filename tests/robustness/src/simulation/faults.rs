@@ -1,4 +1,4 @@
-//! What goes wrong on purpose.
+//! The injected faults.
 
 use std::{error::Error, io, time::Duration};
 
@@ -10,17 +10,18 @@ use super::{
     world::{GROUPS, Simulation, TICK},
 };
 
-/// How long a fault waits for what it needs: a connection, an operation of the disk, a second segment.
+/// How long a fault waits for its precondition: a connection, an operation of the disk, a second
+/// segment.
 const DUE: Duration = Duration::from_secs(20);
 
-/// A kind of fault. It waits until it can happen, and is over when its injection returns.
+/// A kind of fault. It waits for its precondition, and is over when its injection returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// Nothing gets through between a group of clients and the server.
     Partition,
     /// Nothing gets through in one direction.
     OneWay,
-    /// Everything gets through, later.
+    /// Messages are delayed.
     Hold,
     /// The connections of a group are reset.
     Cut,
@@ -28,22 +29,23 @@ pub enum Fault {
     Kill,
     /// The server's machine loses power.
     PowerLoss,
-    /// It loses power in the middle of an operation of the disk.
+    /// The machine loses power in the middle of an operation of the disk.
     PowerLossInWrite,
     /// An operation of the disk fails, a write or an fsync; the server is restarted later.
     DiskError,
     /// The disk is full; the server is restarted later.
     DiskFull,
-    /// A byte of the log flips while the server is down. It must refuse to start until the byte is back.
+    /// A byte of the log flips while the server is down. The server must refuse to start until it
+    /// is restored.
     Flip,
-    /// The User service goes away, and the Post server forgets the names that it knew.
+    /// The User service is unreachable, and the Post server loses its cached names.
     UsersGone,
-    /// The server is told to stop and started again.
+    /// The server is drained and started again.
     Drain,
 }
 
 impl Fault {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Fault; 12] = [
         Fault::Partition,
         Fault::OneWay,
@@ -59,12 +61,12 @@ impl Fault {
         Fault::Drain,
     ];
 
-    /// One of them.
+    /// A random kind.
     pub(super) fn any(rng: &mut impl Rng) -> Self {
         Self::ALL[rng.random_range(0..Self::ALL.len())]
     }
 
-    /// As reports call it.
+    /// Its name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Fault::Partition => "partition",
@@ -84,7 +86,7 @@ impl Fault {
 }
 
 impl Simulation {
-    /// Lets a fault happen, and repairs what it broke.
+    /// Injects a fault, and repairs what it broke.
     pub(super) fn inject(&mut self, fault: Fault) -> turmoil::Result {
         let fired = match fault {
             Fault::Partition => {
@@ -143,15 +145,16 @@ impl Simulation {
         count.fired += u64::from(fired);
     }
 
-    /// A group, once it has a connection, and whether it has.
+    /// A random group, once it has a connection, and whether it has one.
     fn connected_group(&mut self) -> Result<(&'static str, bool), Box<dyn Error>> {
         let group = GROUPS[self.rng.random_range(0..GROUPS.len())];
         let connected = self.pass_until(DUE, |it| it.cuts[group].is_open())?;
         Ok((group, connected))
     }
 
-    /// Ends the server's process at once. Its connections are reset by us, because their ends would come in the order in
-    /// which tokio drops tasks, and that depends on how many tasks other runs in this process had.
+    /// Ends the server's process at once. The connections are reset here: otherwise their ends
+    /// would come in the order in which tokio drops tasks, which depends on how many tasks other
+    /// runs in this process had.
     fn crash_posts(&mut self) {
         for group in GROUPS {
             self.cuts[group].cut();
@@ -163,7 +166,8 @@ impl Simulation {
         }
     }
 
-    /// Ends the server's process, and its machine if `power`, and starts it again. Returns whether there was one.
+    /// Ends the server's process, and its machine if `power`, and starts it again. Returns whether
+    /// it had been running.
     fn restart(&mut self, power: bool) -> Result<bool, Box<dyn Error>> {
         let ran = self.posts.is_serving();
         self.crash_posts();
@@ -187,7 +191,7 @@ impl Simulation {
         }
     }
 
-    /// Lets one of the next operations of the disk fail, and waits until it did.
+    /// Fails one of the next operations of the disk, and waits until that has happened.
     fn fail_disk(&mut self, fault: DiskFault) -> Result<bool, Box<dyn Error>> {
         let disk = self.posts.disk();
         let after = self.rng.random_range(0..6);
@@ -203,7 +207,7 @@ impl Simulation {
         Ok(self.restart(power)? && fired)
     }
 
-    /// Flips a byte before the last segment, where no torn write can have been.
+    /// Flips a byte before the last segment, where no torn write is possible.
     fn flip(&mut self) -> Result<bool, Box<dyn Error>> {
         let disk = self.posts.disk();
         if !self.pass_until(DUE, |_| disk.segments().len() > 1)? {

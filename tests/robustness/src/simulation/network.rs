@@ -1,4 +1,4 @@
-//! The simulated network, in the shapes that server and clients take.
+//! The simulated network, as listeners and connectors for server and clients.
 
 use std::{
     io,
@@ -20,11 +20,11 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use turmoil::net::{TcpListener, TcpStream};
 
-/// How long a connection may be made.
+/// The time limit of connecting.
 const CONNECT: Duration = Duration::from_secs(2);
 /// Shorter than gRPC's two minutes, because a run is.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
-/// A link that lost a packet stays silent, and this is how a client learns of it.
+/// The keepalive time: a link that lost a packet stays silent, and only keepalive detects it.
 const KEEPALIVE: Duration = Duration::from_secs(4);
 
 /// A listener of the simulated network.
@@ -38,24 +38,24 @@ impl Listener for SimListener {
     }
 }
 
-/// Breaks the connections of a group of clients.
+/// Cuts the connections of a group of clients.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cuts(Arc<Group>);
 
 #[derive(Debug, Default)]
 struct Group {
     cut: Mutex<CancellationToken>,
-    /// One clone more for each connection that is open.
+    /// Each open connection holds one clone.
     open: Arc<()>,
 }
 
 impl Cuts {
-    /// Breaks those that are open now.
+    /// Cuts all open connections.
     pub(super) fn cut(&self) {
         std::mem::take(&mut *self.0.cut.lock()).cancel();
     }
 
-    /// Whether there is a connection.
+    /// Whether any connection is open.
     pub(super) fn is_open(&self) -> bool {
         Arc::strong_count(&self.0.open) > 1
     }
@@ -70,7 +70,7 @@ impl Cuts {
     }
 }
 
-/// Makes channels to a port of a host, each with connections of its own.
+/// Makes channels to a port of a host, each with its own connections.
 pub(super) fn connector(
     host: &'static str,
     port: u16,

@@ -1,4 +1,4 @@
-//! The two services, each on a host of its own.
+//! The two services, each on its own host.
 
 use std::{
     future::pending,
@@ -34,14 +34,14 @@ use super::{
 pub(super) const POSTS_PORT: u16 = 9001;
 const USERS_PORT: u16 = 9000;
 
-/// Small enough that readers fall out of the ring and segments end within a run.
+/// Small enough that readers fall out of the ring and segments are completed within a run.
 const RING: RingLimits = RingLimits { posts: 24, bytes: 1 << 20 };
 const SEGMENT_BYTES: u64 = 24 * 1024;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often the clients here may ping.
+/// The least interval between pings of clients.
 const PINGS: Duration = Duration::from_secs(1);
 
-/// The Post server's machine: what outlives its process.
+/// The machine of the Post server: the state that outlives its process.
 pub(super) struct PostServer {
     disk: Mutex<MemoryDisk>,
     identity: Identity,
@@ -49,14 +49,14 @@ pub(super) struct PostServer {
     state: Mutex<State>,
 }
 
-/// What became of the process that was started last.
+/// The state of the latest process.
 #[derive(Debug, Clone, Default)]
 pub(super) enum State {
     #[default]
     Starting,
-    /// It serves until this is cancelled.
+    /// Serving until this is cancelled.
     Serving(CancellationToken),
-    /// It did not start, and said why.
+    /// It failed to start, with this error.
     Refused(String),
     Ended,
 }
@@ -103,7 +103,7 @@ impl PostServer {
     }
 }
 
-/// The Post service, until it is told to stop, cannot start, or is crashed.
+/// Runs the Post service until it is stopped, fails to start, or is crashed.
 pub(super) async fn serve_posts(machine: Arc<PostServer>) -> turmoil::Result {
     machine.set(State::Starting);
     let disk = Bug::disk(machine.bug, machine.disk());
@@ -121,7 +121,7 @@ pub(super) async fn serve_posts(machine: Arc<PostServer>) -> turmoil::Result {
     match machine.bug {
         None => {
             let server = Server::of_posts(log, users, now, config());
-            // What a failed log says when it is closed was said to its clients before.
+            // The error of a failed log was reported to clients before.
             let _ = server.serve(listener, stop.cancelled_owned()).await;
         }
         Some(bug) => serve_buggy(bug, log, users, listener, stop).await,
@@ -130,7 +130,7 @@ pub(super) async fn serve_posts(machine: Arc<PostServer>) -> turmoil::Result {
     Ok(())
 }
 
-/// The same service with a bug in front of it.
+/// Runs the same service behind a bug.
 async fn serve_buggy(
     bug: Bug,
     log: Arc<dyn PostLog>,
@@ -159,7 +159,7 @@ fn config() -> Config {
     Config { drain_timeout: DRAIN_TIMEOUT, enforcement, ..Config::ephemeral() }
 }
 
-/// The User service.
+/// Runs the User service.
 pub(super) async fn serve_users() -> turmoil::Result {
     let listener = SimListener(TcpListener::bind(("0.0.0.0", USERS_PORT)).await?);
     let config = Config { serve: vec![Role::User], ..config() };

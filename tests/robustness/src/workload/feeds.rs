@@ -29,12 +29,12 @@ use tonic::{Response, Status};
 use super::setting::{Setting, TAGS, post};
 use crate::recorder::{Call, Client};
 
-/// Room for all that a call may have to say at its start: a join and what has no receipt.
+/// Enough for all requests at the start of a call: a join and the posts without receipts.
 const REQUESTS: usize = 128;
 /// Publishes that may wait for their receipts.
 const UNANSWERED: usize = 40;
 
-/// What a client decides to do next.
+/// The next action of a client.
 enum Action {
     Publish,
     Join,
@@ -71,7 +71,8 @@ async fn stall(setting: &Setting, call: &Call, rng: &mut StdRng) {
     call.note(What::Unpaused);
 }
 
-/// A feed of plain calls, which resumes as the contract says: position and tags together, what has no receipt again.
+/// A feed of plain calls, which resumes as the contract requires: it sends its position and tags
+/// together, then the posts without receipts again.
 pub(super) async fn plain_feed(setting: Setting, name: &'static str) {
     let (client, mut rng) = (setting.recorder.client(name), setting.rng(name));
     let channel = (setting.connect)();
@@ -97,9 +98,9 @@ struct PlainFeed {
     tags: BTreeSet<String>,
     position: Option<LogPosition>,
     published: u64,
-    /// Posts without receipts, in their order.
+    /// Posts without receipts, in order.
     unanswered: VecDeque<PostMessage>,
-    /// Whether a join is in force on this call. Before, its positions say nothing.
+    /// Whether a join is in force on this call. Before it, positions have no meaning.
     joined: bool,
     caught_up: bool,
 }
@@ -114,7 +115,7 @@ impl PlainFeed {
         }
     }
 
-    /// One call, and how it ended.
+    /// Makes one call, and returns how it ended.
     async fn call(
         &mut self,
         setting: &Setting,
@@ -144,7 +145,8 @@ impl PlainFeed {
                 },
                 () = sleep_until(act_at), if act => {
                     act_at = next_action(rng);
-                    if let ControlFlow::Break(end) = self.act(setting, call, &mut sender, rng).await {
+                    let acted = self.act(setting, call, &mut sender, rng).await;
+                    if let ControlFlow::Break(end) = acted {
                         return end;
                     }
                 }
@@ -213,7 +215,7 @@ impl PlainFeed {
 
 fn ask(sender: &Option<mpsc::Sender<TagFeedRequest>>, payload: Asked) {
     if let Some(sender) = sender {
-        // If the call is over, its end says so.
+        // If the call is over, its status reports it.
         let _ = sender.try_send(TagFeedRequest { payload: Some(payload) });
     }
 }
@@ -223,7 +225,7 @@ fn publish(sender: &Option<mpsc::Sender<TagFeedRequest>>, call: &Call, post: Pos
     ask(sender, Asked::Publish(PublishPost { post_message: Some(post) }));
 }
 
-/// One call as one stream.
+/// The messages of one call as one stream.
 fn responses(
     channel: Channel,
     requests: mpsc::Receiver<TagFeedRequest>,
@@ -251,12 +253,12 @@ struct LibraryFeed {
     name: &'static str,
     position: Option<LogPosition>,
     published: u64,
-    /// None before the first join is answered. Until then, positions say nothing.
+    /// `None` before the first join is answered. Until then, positions have no meaning.
     follows: Option<Follows>,
 }
 
 impl LibraryFeed {
-    /// One feed, over as many calls as the library makes for it.
+    /// Runs one feed, over all calls that the library makes for it.
     async fn run(
         &mut self,
         setting: &Setting,
@@ -283,7 +285,8 @@ impl LibraryFeed {
                 },
                 () = sleep_until(act_at), if act => {
                     act_at = next_action(rng);
-                    if let ControlFlow::Break(end) = self.act(setting, &call, &mut sender, rng).await {
+                    let acted = self.act(setting, &call, &mut sender, rng).await;
+                    if let ControlFlow::Break(end) = acted {
                         break end;
                     }
                 }
@@ -354,7 +357,8 @@ impl LibraryFeed {
         call.note(what);
     }
 
-    /// The library joins again by itself and says so only by where it was let in.
+    /// Records that the library joined again by itself, which only the position of the answer
+    /// shows.
     fn joined_again(&self, call: &Call, at: &Option<LogPosition>) {
         if let (Some(follows), Some(_)) = (&self.follows, at) {
             call.note(What::Follows { follows: follows.clone(), position: at.into() });
@@ -364,7 +368,7 @@ impl LibraryFeed {
 
 fn request(sender: &Option<mpsc::Sender<FeedRequest>>, request: FeedRequest) {
     if let Some(sender) = sender {
-        // A full channel is a client that waits; it decides anew later.
+        // If the channel is full, the client waits and decides anew later.
         let _ = sender.try_send(request);
     }
 }

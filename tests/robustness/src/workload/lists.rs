@@ -15,10 +15,10 @@ use tonic::{Response, Status};
 
 use super::setting::{Setting, USERS, some_tags};
 
-/// How long a reader waits for the end of a list that ends.
+/// How long a reader waits for the end of a snapshot.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Follows everything through the client library, which resumes by itself.
+/// Follows the whole log through the client library, which resumes by itself.
 pub(super) async fn follower(setting: Setting, name: &'static str) {
     let (client, mut rng) = (setting.recorder.client(name), setting.rng(name));
     let mut request = ListPostsRequest { follow: true, ..ListPostsRequest::default() };
@@ -90,12 +90,13 @@ pub(super) async fn plain_follower(setting: Setting, name: &'static str) {
     }
 }
 
-/// Lists what there is, again and again: each list is a reader of its own, which must hold what was acknowledged.
+/// Lists the log again and again: each list is a reader of its own, which must contain every
+/// acknowledged post.
 pub(super) async fn snapshots(setting: Setting, name: &'static str) {
     let (channel, mut rng) = ((setting.connect)(), setting.rng(name));
     for number in 0.. {
         let client = setting.recorder.client(format!("{name}-{number}"));
-        // Only what somebody was told of is a position.
+        // Only acknowledged sequences are positions.
         let told = setting.recorder.progress().acknowledged.min(50);
         let from = if rng.random_bool(0.5) { 0 } else { rng.random_range(0..=told) };
         let from = LogPosition { sequence: from, ..LogPosition::default() };
@@ -164,7 +165,7 @@ pub(super) async fn pages(setting: Setting, name: &'static str) {
     }
 }
 
-/// Comes with a position of another log.
+/// Resumes with a position of another log, which must be refused.
 pub(super) async fn stranger(setting: Setting, name: &'static str) {
     let (channel, mut rng) = ((setting.connect)(), setting.rng(name));
     for number in 0.. {
@@ -191,7 +192,7 @@ fn some_users(rng: &mut StdRng) -> Vec<String> {
     if rng.random_bool(0.3) { vec![user] } else { Vec::new() }
 }
 
-/// One call as one stream.
+/// The messages of one call as one stream.
 fn batches(
     channel: Channel,
     request: ListPostsRequest,

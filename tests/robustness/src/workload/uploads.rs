@@ -17,7 +17,8 @@ use tokio::time::{sleep, timeout};
 use super::setting::{Setting, post};
 use crate::recorder::{Call, Client};
 
-/// Uploads one file after another; some are broken off, or end without a finish, and are then sent as a whole.
+/// Uploads one file after another; some are broken off, or end without a finish, and are then
+/// repeated as a whole.
 pub(super) async fn uploader(setting: Setting, name: &'static str) {
     let (client, mut rng) = (setting.recorder.client(name), setting.rng(name));
     let channel = (setting.connect)();
@@ -36,7 +37,8 @@ pub(super) async fn uploader(setting: Setting, name: &'static str) {
     }
 }
 
-/// Sends the same ids again and again, most with the same content, some with other content, some for an unknown user.
+/// Sends the same ids again and again, mostly with the same content, sometimes with other content
+/// or an unknown user.
 pub(super) async fn rival(setting: Setting, name: &'static str) {
     let (client, mut rng) = (setting.recorder.client(name), setting.rng(name));
     let channel = (setting.connect)();
@@ -102,7 +104,7 @@ async fn upload(
     }
 }
 
-/// The posts of an attempt, written down as the connection takes them.
+/// The posts of an attempt, recorded when the connection takes them.
 fn recorded(
     call: Call,
     posts: Arc<[PostMessage]>,
@@ -120,14 +122,14 @@ fn recorded(
     }
 }
 
-/// Sends a part and resets the call: the server must not take it for the whole.
+/// Sends a part and resets the call: the server must not take it for a complete upload.
 async fn break_off(channel: &Channel, client: &Client, posts: &[PostMessage], rng: &mut StdRng) {
     let part = &posts[..rng.random_range(0..=posts.len())];
     let patience = Duration::from_millis(rng.random_range(0..400));
     send(channel, client, part, Then::Wait, patience).await;
 }
 
-/// Ends without a finish, or with a finish that counts wrong.
+/// Ends without a finish, or with a wrong count.
 async fn end_early(channel: &Channel, client: &Client, posts: &[PostMessage], rng: &mut StdRng) {
     let part = &posts[..posts.len() / 2];
     let wrong = Then::Finish { post_count: posts.len() as i64 };
@@ -139,13 +141,13 @@ async fn end_early(channel: &Channel, client: &Client, posts: &[PostMessage], rn
 enum Then {
     /// Nothing: the call stays open.
     Wait,
-    /// The end of the stream.
+    /// The end of the stream, without a finish.
     End,
-    /// A finish that says this, and the end.
+    /// A finish with this count, and the end.
     Finish { post_count: i64 },
 }
 
-/// Uploads by a plain call, for so long.
+/// Uploads by a plain call, with a time limit.
 async fn send(
     channel: &Channel,
     client: &Client,
@@ -181,7 +183,8 @@ fn requests(
             Then::End => {}
             Then::Finish { post_count } => {
                 call.note(What::Finished { post_count: post_count.cast_unsigned() });
-                yield UploadPostsRequest { payload: Some(Payload::Finish(UploadFinish { post_count })) };
+                let finish = Payload::Finish(UploadFinish { post_count });
+                yield UploadPostsRequest { payload: Some(finish) };
             }
         }
     }

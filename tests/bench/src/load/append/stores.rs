@@ -1,4 +1,4 @@
-//! The same batches to embedded stores: posts by sequence, ids that are taken once, and an index by user.
+//! The same batches for embedded stores: posts by sequence, unique ids, and an index by user.
 
 use std::{path::Path, time::Instant};
 
@@ -79,7 +79,7 @@ fn fjall_batch(spaces: &Fjall, writes: &mut OwnedWriteBatch, batch: u64) -> Resu
     })
 }
 
-/// Makes the posts of a batch and says how many bytes they are.
+/// Makes the posts of a batch and returns their size in bytes.
 fn each(batch: u64, mut store: impl FnMut(u64, &PostMessage, &[u8]) -> Result<()>) -> Result<u64> {
     let mut post = PostMessage::default();
     let mut bytes = 0;

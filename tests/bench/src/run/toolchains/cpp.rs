@@ -1,11 +1,11 @@
-//! The peer in C++: gRPC's libraries as `pkg-config` finds them, `protoc` and `c++`.
+//! The peer in C++, built with gRPC's libraries as found by `pkg-config`, `protoc` and `c++`.
 
 use std::{fs, path::Path, process::Command};
 
 use super::steps::{once, output, sources};
 use crate::{error::Result, output::say, proto::DESCRIPTORS, run::folders::Folders};
 
-/// As CMake's "Release".
+/// The same as CMake's "Release".
 const FLAGS: [&str; 3] = ["-std=c++17", "-O3", "-DNDEBUG"];
 const PROTOS: [&str; 2] = ["google/rpc/status.proto", "post/v1/post.proto"];
 

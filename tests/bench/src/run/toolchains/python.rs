@@ -1,4 +1,4 @@
-//! The peer in Python, with grpcio in a virtual environment of its own.
+//! The peer in Python, with grpcio in its own virtual environment.
 
 use std::{
     fs,

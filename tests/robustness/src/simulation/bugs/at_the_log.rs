@@ -17,11 +17,11 @@ use tokio::sync::watch;
 use super::bug::Bug;
 
 thread_local! {
-    /// How often ids were forgotten. A simulation has a thread of its own.
+    /// How often ids were forgotten. Thread-local: a simulation has its own thread.
     static FORGOTTEN: Cell<u32> = const { Cell::new(0) };
 }
 
-/// From now on, no id that was taken is known.
+/// Forgets all taken ids from now on.
 pub(super) fn forget() {
     FORGOTTEN.set(FORGOTTEN.get() + 1);
 }
@@ -34,9 +34,9 @@ pub(super) fn forgetful_hash(identity: &Identity, post_id: &str) -> u32 {
 pub(super) struct BuggyLog {
     log: Arc<dyn PostLog>,
     bug: Bug,
-    /// The sequence that an append would get if nothing went wrong.
+    /// The sequence that the next append should get.
     next: AtomicU64,
-    /// What was told its place and is stored later.
+    /// The appends that were acknowledged and will be stored later.
     held: Mutex<Option<NewPosts>>,
 }
 
@@ -51,10 +51,10 @@ impl BuggyLog {
     }
 }
 
-/// What was appended becomes this instead.
+/// An append that returns these outcomes instead.
 fn answered(outcomes: Vec<Outcome>) -> Appending {
     let (promise, appending) = Appending::new();
-    // The other end is right here.
+    // The receiver is in scope, so the send succeeds.
     let _ = promise.send(Ok(outcomes));
     appending
 }

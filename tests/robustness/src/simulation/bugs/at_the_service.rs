@@ -1,4 +1,4 @@
-//! Bugs of the services: what they make of requests, and what they send.
+//! Bugs of the services: wrong reading of requests, wrong responses.
 
 use std::{mem::take, sync::Weak};
 
@@ -27,7 +27,7 @@ use super::bug::Bug;
 
 /// Messages of a stream before it falls silent.
 const TALKATIVE: usize = 25;
-/// Bytes of a long post.
+/// Size of a long post, in bytes.
 const LONG: usize = 8_000;
 
 /// The Post service with a bug.
@@ -77,7 +77,7 @@ impl PostService for BuggyPosts {
         let messages = response.into_inner();
         let stream: Self::TagFeedStream = Box::pin(self.clone().spoil_feed(messages));
         let mut response = Response::new(stream);
-        // Without its lane, a feed sends everything through the stream that is spoiled.
+        // Without its lane, a feed sends everything through the stream with the bug.
         if let (Some(lane), Bug::LanePostsLost | Bug::LanePostsTwice) = (lane, self.bug) {
             let lane = BuggyLane { lane, bug: self.bug, last: Mutex::default() };
             response.extensions_mut().insert(Lane::new(LaneSender::new(lane)));
@@ -91,7 +91,7 @@ impl PostService for BuggyPosts {
 struct BuggyLane {
     lane: Lane,
     bug: Bug,
-    /// How many messages came, and the one to send again.
+    /// How many messages came, and the one to repeat.
     last: Mutex<(usize, Option<Bytes>)>,
 }
 
@@ -174,7 +174,7 @@ impl BuggyPosts {
                 let mut message = message?;
                 match &mut message {
                     FeedMessage::Posts(page) => self.spoil(page),
-                    FeedMessage::Other(TagFeedResponse { payload: Some(payload) }) => match payload {
+                    FeedMessage::Other(TagFeedResponse { payload: Some(event) }) => match event {
                         Payload::Joined(joined) => {
                             joins += 1;
                             if joins > 1 && self.bug == Bug::FilterChangesAPostLate {

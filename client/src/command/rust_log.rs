@@ -1,0 +1,67 @@
+//! RUST_LOG: which log lines a binary prints.
+
+use std::env::{self, VarError};
+
+use tracing_subscriber::filter::{ParseError, Targets};
+
+/// Why RUST_LOG selects nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum RustLogError {
+    /// It is not a list of levels.
+    #[error(
+        "RUST_LOG={0} is ignored ({1}): it must be a level or a list of TARGET=LEVEL, such as info,h2=debug"
+    )]
+    Syntax(String, #[source] ParseError),
+    /// It is not text.
+    #[error("RUST_LOG is ignored: it is not Unicode")]
+    NotUnicode,
+}
+
+/// What RUST_LOG selects. `None` if it is unset or empty.
+///
+/// # Errors
+/// Its value cannot be used.
+pub fn selected() -> Result<Option<Targets>, RustLogError> {
+    match env::var("RUST_LOG") {
+        Ok(text) => parse(&text),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(RustLogError::NotUnicode),
+    }
+}
+
+/// A list of `TARGET=LEVEL`, `TARGET` (all of its lines) and `LEVEL` (for all other targets).
+fn parse(text: &str) -> Result<Option<Targets>, RustLogError> {
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|error| RustLogError::Syntax(text.to_owned(), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing_subscriber::filter::LevelFilter;
+
+    use super::*;
+
+    #[test]
+    fn levels_are_selected_by_target() {
+        let info = Targets::new().with_default(LevelFilter::INFO);
+        for (text, selected) in [
+            ("", None),
+            ("off", Some(Targets::new().with_default(LevelFilter::OFF))),
+            ("INFO", Some(info.clone())),
+            ("access=debug", Some(Targets::new().with_target("access", LevelFilter::DEBUG))),
+            ("info,access=off", Some(info.with_target("access", LevelFilter::OFF))),
+        ] {
+            assert_eq!(parse(text).unwrap(), selected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_used_is_refused_with_an_example() {
+        for text in ["h2=loud", "[span]=debug"] {
+            let problem = parse(text).unwrap_err().to_string();
+            assert!(problem.contains(text) && problem.contains("such as"), "{problem}");
+        }
+    }
+}
