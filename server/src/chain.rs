@@ -1,8 +1,8 @@
 //! The chain: what every call passes on its way to a handler, whatever its kind.
 //!
 //! A layer is a function from a service to a service that does a little more, as
-//! [`quartet_connection::layer`] explains; each has a file in [`layers`](crate::layers). Here is their
-//! order.
+//! [`quartet_connection::layer`] explains; each has a file in [`layers`](crate::layers). Here is
+//! their order.
 //!
 //! Not here: connections and frames ([`quartet_connection`]), and what is valid in a request
 //! ([`validate`](crate::validate)).
@@ -50,10 +50,11 @@ impl Chain {
         let chain = ServiceBuilder::new()
             // Outermost, so that every response says which call it was, also after a panic.
             .layer_fn(request_id::around)
-            // Around all that could have a bug: a panic becomes INTERNAL, and the connection lives on.
+            // Around all that could have a bug: a panic becomes INTERNAL, and the connection lives
+            // on.
             .layer_fn(recover::around)
-            // Around all that can refuse a call: the access log, the metrics and the traces see each
-            // of them end.
+            // Around all that can refuse a call: the access log, the metrics and the traces see
+            // each of them end.
             .layer_fn(|service| record::around(service, self.observers.clone()))
             // Time runs from here on, for handlers and checks alike.
             .layer_fn(|service| deadline::around(service, statuses.clone()))

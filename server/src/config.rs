@@ -129,8 +129,9 @@ pub struct Config {
     #[arg(long, value_delimiter = ',', default_value = "user,post", value_name = "SERVICES")]
     pub serve: Vec<Role>,
 
-    /// The users: JSON lines of {"user_id", "name", "phone_number"?, "age"?}. Without it, five sample
-    /// users; if the Post service runs here too, an empty log starts with eight posts of theirs.
+    /// The users: JSON lines of {"user_id", "name", "phone_number"?, "age"?}. Without it, five
+    /// sample users; if the Post service runs here too, an empty log starts with eight posts of
+    /// theirs.
     #[arg(long, value_name = "FILE.jsonl", help_heading = USER)]
     pub users: Option<PathBuf>,
 
@@ -154,8 +155,8 @@ pub struct Config {
     #[command(flatten)]
     pub user_tls: UserTls,
 
-    /// A file with the token that the Post service calls the User service with. It is read for every
-    /// call.
+    /// A file with the token that the Post service calls the User service with. It is read for
+    /// every call.
     ///
     /// The Post service calls as itself: it never passes on its callers' tokens.
     #[arg(long, value_name = "FILE", requires = "user_endpoint", help_heading = POST)]
@@ -186,8 +187,8 @@ pub struct Config {
     #[arg(long, value_name = "ADDRESS", help_heading = OBSERVED)]
     pub metrics: Option<SocketAddr>,
 
-    /// Send traces of calls to this collector, by OTLP over gRPC (http://127.0.0.1:4317). Without it,
-    /// none are made.
+    /// Send traces of calls to this collector, by OTLP over gRPC (http://127.0.0.1:4317). Without
+    /// it, none are made.
     #[arg(long, value_name = "URL", help_heading = OBSERVED)]
     pub otlp: Option<String>,
 
@@ -216,8 +217,8 @@ pub struct Config {
 /// How the Post service reaches a User service with an `https://` endpoint.
 #[derive(Debug, Clone, Default, Args)]
 pub struct UserTls {
-    /// Trust a User service with a certificate of this CA (PEM); without it, of those that the system
-    /// trusts.
+    /// Trust a User service with a certificate of this CA (PEM); without it, of those that the
+    /// system trusts.
     #[arg(long, value_name = "FILE", requires = "user_endpoint", help_heading = POST)]
     pub user_ca: Option<PathBuf>,
 

@@ -1,7 +1,8 @@
 //! From this server's errors to gRPC statuses: the one place.
 //!
-//! Every status carries a `google.rpc.ErrorInfo` with a reason of [`quartet::reason`], `BadRequest` violations where
-//! a field is at fault, and `RetryInfo` where trying again makes sense. What a caller may not know goes to the log.
+//! Every status carries a `google.rpc.ErrorInfo` with a reason of [`quartet::reason`], `BadRequest`
+//! violations where a field is at fault, and `RetryInfo` where trying again makes sense. What a
+//! caller may not know goes to the log.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -16,7 +17,8 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _, pb};
 
 /// When a caller may try again what failed for a reason that passes.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
-/// Violations that a status lists. With the message it stays under 8 KiB, which peers accept as trailers.
+/// Violations that a status lists. With the message it stays under 8 KiB, which peers accept as
+/// trailers.
 const LISTED_VIOLATIONS: usize = 16;
 /// Characters of a method's name that are echoed: callers choose it, and a status stays small.
 const METHOD_CHARS: usize = 256;
@@ -80,7 +82,8 @@ pub fn of_request_message(status: &Status) -> Status {
             reason::REQUEST_TOO_LARGE,
             format!("a request message is over {} bytes", limits::REQUEST_BYTES),
         ),
-        // Broken framing and compression. The codes are gRPC's; so is the metadata, which says what is accepted.
+        // Broken framing and compression. The codes are gRPC's; so is the metadata, which says what
+        // is accepted.
         Code::Internal | Code::Unimplemented => {
             let mut named =
                 self::status(status.code(), reason::UNDECODABLE_MESSAGE, status.message());
@@ -147,7 +150,8 @@ pub fn credentials_missing() -> Status {
     status(Code::Unauthenticated, reason::CREDENTIALS_MISSING, message)
 }
 
-/// A token that cannot be trusted. Why is for the log: whoever tries to forge one shall not learn how far it came.
+/// A token that cannot be trusted. Why is for the log: whoever tries to forge one shall not learn
+/// how far it came.
 pub fn token_invalid() -> Status {
     status(Code::Unauthenticated, reason::TOKEN_INVALID, "the token is not valid here")
 }

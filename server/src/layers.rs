@@ -8,8 +8,8 @@
 //! - [`limits`]: how many calls a user may make.
 //! - `reasons`: gives a reason to the statuses that tonic makes itself.
 //!
-//! A layer knows the response of the layers below it, and the extensions of the request: `RequestId`,
-//! `Caller`, `Peer`, `Stop`. It imports no other layer.
+//! A layer knows the response of the layers below it, and the extensions of the request:
+//! `RequestId`, `Caller`, `Peer`, `Stop`. It imports no other layer.
 
 pub mod authentication;
 pub mod authorization;

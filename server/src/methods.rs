@@ -6,8 +6,8 @@ pub use quartet::methods::*;
 /// The name of every other method.
 pub const OTHER: &str = "other";
 
-/// The name of the method at a path: the path without its first slash. Callers choose the paths that
-/// they ask for, so a label or the name of a span is one of these or [`OTHER`].
+/// The name of the method at a path: the path without its first slash. Callers choose the paths
+/// that they ask for, so a label or the name of a span is one of these or [`OTHER`].
 pub fn name(path: &str) -> &'static str {
     known(path).map_or(OTHER, |method| &method[1..])
 }

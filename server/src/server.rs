@@ -163,8 +163,8 @@ impl Security {
 }
 
 impl Server {
-    /// Opens the log, reads the users, and seeds an empty log if it is asked to. Its connections will run on the runtime
-    /// that calls.
+    /// Opens the log, reads the users, and seeds an empty log if it is asked to. Its connections
+    /// will run on the runtime that calls.
     pub async fn open(config: Config) -> Result<Self, ServerError> {
         Self::open_on(Cores::default(), config).await
     }
@@ -246,8 +246,8 @@ impl Server {
         }
     }
 
-    /// A Post service alone, over what a test or a simulation brings: a log that is open, the way to a User service, and
-    /// a clock.
+    /// A Post service alone, over what a test or a simulation brings: a log that is open, the way
+    /// to a User service, and a clock.
     pub fn of_posts(
         log: Arc<dyn PostLog>,
         users: Channel,
@@ -273,8 +273,9 @@ impl Server {
         &self.reloader
     }
 
-    /// Takes calls until `shutdown` resolves, then drains: streams end resumable, uploads finish, and what is not
-    /// done after the drain timeout is cut. When it returns, nothing of the server runs any more.
+    /// Takes calls until `shutdown` resolves, then drains: streams end resumable, uploads finish,
+    /// and what is not done after the drain timeout is cut. When it returns, nothing of the server
+    /// runs any more.
     pub async fn serve(
         self,
         listener: impl Listener + 'static,
@@ -346,8 +347,8 @@ impl Server {
     }
 }
 
-/// Takes calls on this listener while a server opens: health is UNKNOWN, all other calls are UNAVAILABLE (STARTING).
-/// Returns what came of the opening; the listener goes to the server then.
+/// Takes calls on this listener while a server opens: health is UNKNOWN, all other calls are
+/// UNAVAILABLE (STARTING). Returns what came of the opening; the listener goes to the server then.
 pub async fn answer_while<T>(
     listener: &mut impl Listener,
     config: &Config,
@@ -421,7 +422,8 @@ fn user_channel(url: &str, config: &Config) -> Result<Channel, SetupError> {
     }
 }
 
-/// A channel to the User service of this process, over a pipe in memory: a real gRPC client and a real server.
+/// A channel to the User service of this process, over a pipe in memory: a real gRPC client and a
+/// real server.
 fn pipe_channel(connector: Connector) -> Result<Channel, ServerError> {
     let dial = move |_: Address| {
         let connector = connector.clone();
@@ -446,15 +448,16 @@ fn services(config: &Config) -> Vec<&'static str> {
     all.into_iter().filter(|(role, _)| config.runs(*role)).map(|(_, name)| name).collect()
 }
 
-/// The Post service serves for as long as its log takes posts. Reading goes on after that, but whoever can should go
-/// elsewhere.
+/// The Post service serves for as long as its log takes posts. Reading goes on after that, but
+/// whoever can should go elsewhere.
 async fn watch_log(log: Arc<dyn PostLog>, health: Health, stop: CancellationToken) {
     if stop.run_until_cancelled(log.failed()).await.is_some() {
         health.set(health::POST, ServingStatus::NotServing);
     }
 }
 
-/// All that a process serves: its services under their own names and the blog's, health and reflection.
+/// All that a process serves: its services under their own names and the blog's, health and
+/// reflection.
 fn routes(
     config: &Config,
     users: Option<Users>,

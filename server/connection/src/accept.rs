@@ -20,8 +20,8 @@ use crate::{
     tls::Tls,
 };
 
-/// Serves connections until `drain` is cancelled, then lets them finish within the drain timeout and
-/// cuts the rest, which takes a second more at most.
+/// Serves connections until `drain` is cancelled, then lets them finish within the drain timeout
+/// and cuts the rest, which takes a second more at most.
 ///
 /// Draining closes the listener and sends a GOAWAY on every connection; streams are told by their
 /// [`Stop`](crate::Stop). A listener that ends by itself is closed without that: its connections go

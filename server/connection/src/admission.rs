@@ -1,5 +1,5 @@
-//! Limits of how many of something there may be, in all and for each key: connections of an address,
-//! calls of a user.
+//! Limits of how many of something there may be, in all and for each key: connections of an
+//! address, calls of a user.
 
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 
@@ -33,8 +33,8 @@ impl<K: Hash + Eq + Clone> Admission<K> {
         Arc::new(Self { all, each, taken })
     }
 
-    /// A permit for this key, unless a limit is reached. Without a key, as for a pipe in memory, only
-    /// the limit in all counts.
+    /// A permit for this key, unless a limit is reached. Without a key, as for a pipe in memory,
+    /// only the limit in all counts.
     pub fn admit(self: &Arc<Self>, key: Option<K>) -> Option<Permit<K>> {
         let mut taken = self.taken.lock();
         if taken.all >= self.all {

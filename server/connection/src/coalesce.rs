@@ -1,12 +1,14 @@
-//! Coalescing: small writes wait until the connection has been polled once more, and go out together.
+//! Coalescing: small writes wait until the connection has been polled once more, and go out
+//! together.
 //!
 //! h2 flushes after every DATA frame of more than 256 bytes, so a connection with a hundred streams
-//! makes a hundred system calls for one message to all of them. Here a flush only promises to write:
-//! it has the connection polled again, behind the streams that are ready already, and what they have
-//! sent by then goes out at once. A lone message waits for one turn of the runtime, not for a clock.
+//! makes a hundred system calls for one message to all of them. Here a flush only promises to
+//! write: it has the connection polled again, behind the streams that are ready already, and what
+//! they have sent by then goes out at once. A lone message waits for one turn of the runtime, not
+//! for a clock.
 //!
-//! While the socket takes nothing it is not tried again, and at most the capacity of the buffer waits
-//! for it: beyond that a write waits like any other.
+//! While the socket takes nothing it is not tried again, and at most the capacity of the buffer
+//! waits for it: beyond that a write waits like any other.
 
 use std::{
     cell::RefCell,
@@ -22,12 +24,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::activity::Activity;
 
-/// Unused buffers that a thread keeps: one for each connection that writes at a time, in most cases.
+/// Unused buffers that a thread keeps: one for each connection that writes at a time, in most
+/// cases.
 const SPARE_BUFFERS: usize = 16;
 
 thread_local! {
-    /// Unused buffers: to ask the system for one with every burst costs more than the write. The one
-    /// that was used last is taken first.
+    /// Unused buffers: to ask the system for one with every burst costs more than the write. The
+    /// one that was used last is taken first.
     static SPARE: RefCell<Vec<BytesMut>> = RefCell::default();
 }
 

@@ -1,8 +1,8 @@
 //! The layer that ends a call when its deadline passes.
 //!
-//! A gRPC deadline covers the whole call. tonic's own timeout ends with the response headers, so that
-//! a stream would go on for ever; this one holds the body too, and ends it with DEADLINE_EXCEEDED in
-//! its trailers. What the handler held is freed at that moment.
+//! A gRPC deadline covers the whole call. tonic's own timeout ends with the response headers, so
+//! that a stream would go on for ever; this one holds the body too, and ends it with
+//! DEADLINE_EXCEEDED in its trailers. What the handler held is freed at that moment.
 //!
 //! [`serve`](crate::serve) puts it around every service that does not say that it
 //! [has one](crate::HttpService::keeping_deadlines).

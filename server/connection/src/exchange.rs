@@ -1,9 +1,9 @@
 //! One stream of HTTP/2: a request in, a response out.
 //!
-//! The response's body is polled only when the peer has granted a window for more. So a reader is at
-//! most one batch ahead of its client, and nothing of a response waits in buffers that are not read.
-//! A peer that grants no window within the stall timeout loses the stream, as does one whose deadline
-//! passes meanwhile.
+//! The response's body is polled only when the peer has granted a window for more. So a reader is
+//! at most one batch ahead of its client, and nothing of a response waits in buffers that are not
+//! read. A peer that grants no window within the stall timeout loses the stream, as does one whose
+//! deadline passes meanwhile.
 //!
 //! Dropping the exchange resets the stream and frees all that the call holds: cursors, permits, its
 //! part of a pipe.
@@ -168,8 +168,8 @@ impl Outgoing {
         Poll::Pending
     }
 
-    /// Whether the peer has reset the stream. With a lane this does not wake the task: h2 would do so
-    /// for every message that is sent there, and the end of its requests wakes the body.
+    /// Whether the peer has reset the stream. With a lane this does not wake the task: h2 would do
+    /// so for every message that is sent there, and the end of its requests wakes the body.
     fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut silent = Context::from_waker(Waker::noop());
         let cx = if self.lane.is_some() { &mut silent } else { cx };
@@ -214,7 +214,8 @@ impl Outgoing {
                 Ok(Some(Ok(_))) => {}
                 Ok(Some(Err(_)) | None) => return Err(Broken::Gone),
                 Err(_) if until == stalled => {
-                    tracing::debug!(stream = ?stream.stream_id(), "no window for {stall_timeout:?}");
+                    let id = stream.stream_id();
+                    tracing::debug!(stream = ?id, "no window for {stall_timeout:?}");
                     return Err(Broken::Reset(Reason::ENHANCE_YOUR_CALM));
                 }
                 Err(_) => return Err(Broken::Reset(Reason::CANCEL)),

@@ -2,9 +2,9 @@
 //! the rules.
 //!
 //! h2 answers pings and obeys settings without reporting them, so this is the one place where they
-//! can be counted. The guard reads the headers of frames in both directions and copies no payload. A
-//! peer that breaks a rule of [`policy`] gets a GOAWAY with ENHANCE_YOUR_CALM and the rule's name, at
-//! the next boundary between two frames, and then the connection ends with an error.
+//! can be counted. The guard reads the headers of frames in both directions and copies no payload.
+//! A peer that breaks a rule of [`policy`] gets a GOAWAY with ENHANCE_YOUR_CALM and the rule's
+//! name, at the next boundary between two frames, and then the connection ends with an error.
 //!
 //! It does not validate HTTP/2; h2 does.
 
@@ -146,8 +146,8 @@ impl<IO> Drop for Guard<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Guard<IO> {
-    /// Writes the GOAWAY as far as it may be written now; then the connection is over. Pending in the
-    /// middle of a frame: the write of its rest polls this again.
+    /// Writes the GOAWAY as far as it may be written now; then the connection is over. Pending in
+    /// the middle of a frame: the write of its rest polls this again.
     fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         if !self.outbound.at_boundary() {
             return Poll::Pending;
@@ -322,7 +322,8 @@ mod tests {
         Guard::new(io, &Settings::default(), Arc::new(Activity::default()))
     }
 
-    /// Writes as h2 does, in chunks of this size, and reads between them. Returns what the peer received.
+    /// Writes as h2 does, in chunks of this size, and reads between them. Returns what the peer
+    /// received.
     async fn served(frames: Vec<Vec<u8>>, chunk: usize, pipe: usize, from: usize) -> Vec<u8> {
         let (near, far) = duplex(pipe);
         let (mut incoming, mut outgoing) = tokio::io::split(far);
@@ -379,7 +380,8 @@ mod tests {
             let mut frames = vec![frame(kind::HEADERS, 0, 7), frame(kind::CONTINUATION, 4, 9)];
             // PUSH_PROMISE does not forgive pings.
             frames.extend(lengths.into_iter().map(|length| frame(5, 4, length)));
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_time().build().unwrap();
             let got = runtime.block_on(served(frames, chunk, pipe, from));
             let (mut seen, mut scanner) = (Vec::new(), Frames::of_server());
             scanner.scan(&got, |header| seen.push(header));
@@ -388,9 +390,8 @@ mod tests {
             prop_assert_eq!(last.kind, kind::GOAWAY);
             prop_assert!(others.iter().all(|header| header.kind != kind::GOAWAY));
             prop_assert!(got.ends_with(b"\x00\x00\x00\x05\x00\x00\x00\x0btoo_many_pings"));
-            let continued = others.iter().filter(|header| header.kind == kind::CONTINUATION).count();
-            let begun = others.iter().filter(|header| header.kind == kind::HEADERS).count();
-            prop_assert_eq!(begun, continued);
+            let count = |kind| others.iter().filter(|header| header.kind == kind).count();
+            prop_assert_eq!(count(kind::HEADERS), count(kind::CONTINUATION));
         }
     }
 

@@ -1,11 +1,11 @@
 //! A fast lane: finished messages of a response that go out past its body.
 //!
 //! A stream may have messages of two kinds. Answers and receipts are made for it alone, by its body
-//! with all of its layers. What is sent to many streams alike, such as the posts of a feed, is there
-//! already, and there is much more of it. A handler that has such messages puts a [`Lane`] into the
-//! extensions of its response. While the task that sends the response waits for its body, it lends
-//! the HTTP/2 stream to the lane, and the thread that has news for the lane sends its messages,
-//! stream after stream: no task is woken but that of the connection, once.
+//! with all of its layers. What is sent to many streams alike, such as the posts of a feed, is
+//! there already, and there is much more of it. A handler that has such messages puts a [`Lane`]
+//! into the extensions of its response. While the task that sends the response waits for its body,
+//! it lends the HTTP/2 stream to the lane, and the thread that has news for the lane sends its
+//! messages, stream after stream: no task is woken but that of the connection, once.
 //!
 //! Guarantee: while the body is polled nothing is taken from the lane, and while the lane has the
 //! stream the body is not polled. So they may share state, and messages of one stand between two
@@ -32,8 +32,8 @@ use crate::meter::Meter;
 /// The body beside it must read its requests while it waits, and end when they are cut off: with a
 /// lane, nothing else notices that the peer has reset the stream.
 pub trait MessageSource: Debug + Send + Sync + 'static {
-    /// The next message that is at hand, with its prefix, as gRPC puts it into DATA frames. If there
-    /// is none, the observer is notified when there may be one. It must not block.
+    /// The next message that is at hand, with its prefix, as gRPC puts it into DATA frames. If
+    /// there is none, the observer is notified when there may be one. It must not block.
     fn next(&self, now: Instant, observer: &Weak<dyn Observer>) -> Option<Bytes>;
 
     /// The lane is in use from now on: whenever the body waits, its messages are taken. A response
@@ -120,7 +120,8 @@ impl<S: MessageSource> Deref for LaneSender<S> {
 }
 
 impl<S: MessageSource + ?Sized> LaneSender<S> {
-    /// Sends what is at hand, if there is a stream with a window. Returns whether there was anything.
+    /// Sends what is at hand, if there is a stream with a window. Returns whether there was
+    /// anything.
     fn send(&self, now: Instant) -> bool {
         let mut lent = self.lent.lock();
         let Some(lent) = lent.as_mut() else { return false };

@@ -38,8 +38,8 @@ use crate::request::RequestBody;
 
 pub mod watch;
 
-/// What a layer stands around: the layers below it, and in the end the routes. It is always ready: a
-/// server has no queue before its handlers.
+/// What a layer stands around: the layers below it, and in the end the routes. It is always ready:
+/// a server has no queue before its handlers.
 pub trait Inner:
     Service<
         Request<RequestBody>,

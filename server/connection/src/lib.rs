@@ -38,7 +38,8 @@
 //!
 //! - [`serve`] and [`Settings`]: the two to begin with; [`listener`]: where connections come from.
 //! - `lifecycle`: one connection, from its handshake to its end; [`keepalive`]: how long it lives.
-//! - `exchange`: one stream; [`HttpService`] and [`Routes`]: what answers; [`Stop`]: tells it to end.
+//! - `exchange`: one stream; [`HttpService`] and [`Routes`]: what answers; [`Stop`]: tells it to
+//!   end.
 //! - [`guard`]: sees every frame, and ends what floods; `coalesce`: below it, gathers small writes.
 //! - [`Lane`]: messages that go out past the body of a response; [`Meter`]: counts messages.
 //! - [`layer`], [`deadline`]: layers around services, and the one that every call has.

@@ -1,7 +1,7 @@
 //! One connection, from its handshake to its end.
 //!
-//! Ages and idle times end in a GOAWAY, after which open streams go on and no new ones begin; what is
-//! left in the end is cut. The rules and their defaults are grpc-go's
+//! Ages and idle times end in a GOAWAY, after which open streams go on and no new ones begin; what
+//! is left in the end is cut. The rules and their defaults are grpc-go's
 //! ([`ServerParameters`](crate::keepalive::ServerParameters)).
 
 use std::{

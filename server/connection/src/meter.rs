@@ -7,8 +7,8 @@ use std::{
 
 /// Counts the messages of one call.
 ///
-/// [`RequestBody`](crate::RequestBody) reports what is received, and a [`Lane`](crate::Lane) what is
-/// sent past the response's body; the messages of the body itself are counted by the layer that
+/// [`RequestBody`](crate::RequestBody) reports what is received, and a [`Lane`](crate::Lane) what
+/// is sent past the response's body; the messages of the body itself are counted by the layer that
 /// watches it. Each direction is reported by one task at a time.
 pub trait Meter: Debug + Send + Sync + 'static {
     /// A message of so many bytes begins to arrive: compressed if it is, without its prefix.

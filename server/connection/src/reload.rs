@@ -1,4 +1,5 @@
-//! Values that are made from files, and made again when they change: certificates, the keys of tokens.
+//! Values that are made from files, and made again when they change: certificates, the keys of
+//! tokens.
 //!
 //! Files are read once a second, because that works however they are replaced: written in place,
 //! renamed over, or behind a link that a secret store moves. They are a few KiB.
@@ -177,7 +178,8 @@ impl Reloader {
                 _ = every.tick() => {}
             }
             let all = self.all.clone();
-            // On a thread that may wait for a disk. Its error is a panic, which the hook has reported.
+            // On a thread that may wait for a disk. Its error is a panic, which the hook has
+            // reported.
             let _ = spawn_blocking(move || all.iter().for_each(|value| value.reload())).await;
         }
     }

@@ -36,8 +36,8 @@ impl RequestBody {
         self.meter = Some((meter, Framing::default()));
     }
 
-    /// All of the request's data, if it has arrived in one piece and its end with it. The data stays
-    /// in the body for its reader.
+    /// All of the request's data, if it has arrived in one piece and its end with it. The data
+    /// stays in the body for its reader.
     pub fn whole(&mut self) -> Option<&Bytes> {
         let mut now = Context::from_waker(Waker::noop());
         loop {

@@ -48,8 +48,8 @@ impl HttpService {
     }
 
     /// Says that the service ends its calls at their deadlines by a layer of
-    /// [`deadline`](crate::deadline) that it has, so that [`serve`](crate::serve) adds none. A layer
-    /// outside of that one sees how such calls end.
+    /// [`deadline`](crate::deadline) that it has, so that [`serve`](crate::serve) adds none. A
+    /// layer outside of that one sees how such calls end.
     #[must_use]
     pub fn keeping_deadlines(self) -> Self {
         Self { keeps_deadlines: true, ..self }

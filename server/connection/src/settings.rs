@@ -154,9 +154,9 @@ pub struct FrameBudget {
     /// WINDOW_UPDATE frames that a client may send before it has received anything; the same refill
     /// per second applies. 200.
     pub window_updates: u32,
-    /// How many more for each HEADERS or DATA frame that the client is sent, beside one for each KiB
-    /// of data. 4: clients grant window for every message that they wait for, also where the answer
-    /// turns out to have none.
+    /// How many more for each HEADERS or DATA frame that the client is sent, beside one for each
+    /// KiB of data. 4: clients grant window for every message that they wait for, also where the
+    /// answer turns out to have none.
     pub window_updates_per_frame: u32,
     /// How many a client may save up. 2,000: as many as one needs that reads late and grants window
     /// for every frame.

@@ -40,8 +40,8 @@ impl Stop {
         Self(Arc::new(Inner { token, status: OnceLock::new(), above }))
     }
 
-    /// The one of a request, from its extensions. Without a connection below, as in a unit test, one
-    /// that never ends anything.
+    /// The one of a request, from its extensions. Without a connection below, as in a unit test,
+    /// one that never ends anything.
     pub fn of(request: &Extensions) -> Self {
         request.get::<Stop>().cloned().unwrap_or_default()
     }

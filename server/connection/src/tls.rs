@@ -133,8 +133,8 @@ impl Tls {
     }
 
     // ANCHOR: accept
-    /// The handshake. Results in the encrypted connection and the names of the peer's certificate. A
-    /// peer that is refused is told why, as far as possible.
+    /// The handshake. Results in the encrypted connection and the names of the peer's certificate.
+    /// A peer that is refused is told why, as far as possible.
     ///
     /// # Errors
     /// Why there is no connection. Dropping the future closes it.

@@ -74,8 +74,8 @@ pub struct Auth {
 }
 
 impl Auth {
-    /// Authentication with these settings. `None` if callers need not be authenticated: no issuer is
-    /// trusted and clients have no certificates, as `certificates` says.
+    /// Authentication with these settings. `None` if callers need not be authenticated: no issuer
+    /// is trusted and clients have no certificates, as `certificates` says.
     ///
     /// # Errors
     /// The file of the keys, if it cannot be read or used.

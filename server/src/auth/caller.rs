@@ -67,8 +67,8 @@ impl Caller {
         call.get()
     }
 
-    /// A user with the scopes that exist here; a token may have others, for other services. `None` if
-    /// it is not a user id.
+    /// A user with the scopes that exist here; a token may have others, for other services. `None`
+    /// if it is not a user id.
     pub(crate) fn new<'a>(
         user_id: &str,
         scopes: impl IntoIterator<Item = &'a str>,

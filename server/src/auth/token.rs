@@ -155,7 +155,8 @@ fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation 
 /// What expires later never does: no process runs for so long.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// When `exp` is, on the clock of this process. `None` if it has passed, `Some(None)` if it is never.
+/// When `exp` is, on the clock of this process. `None` if it has passed, `Some(None)` if it is
+/// never.
 fn expiry(exp: f64) -> Option<Option<Instant>> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let left =

@@ -45,7 +45,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// One thread for what all connections share, such as accepting them and writing the log, and a few for connections.
+/// One thread for what all connections share, such as accepting them and writing the log, and a few
+/// for connections.
 fn start(cli: Cli) -> Result<bool, Box<dyn Error>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let traces = {

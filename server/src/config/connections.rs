@@ -42,12 +42,13 @@ pub struct KeepaliveFlags {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub max_connection_idle: Option<Duration>,
 
-    /// End a connection of this age, give or take a tenth (GOAWAY): it takes no new calls. Without it, never.
+    /// End a connection of this age, give or take a tenth (GOAWAY): it takes no new calls. Without
+    /// it, never.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub max_connection_age: Option<Duration>,
 
-    /// How long open streams may go on after that. Then feeds and lists are ended resumable, and the connection is
-    /// closed. Without it, for any time.
+    /// How long open streams may go on after that. Then feeds and lists are ended resumable, and
+    /// the connection is closed. Without it, for any time.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, requires = "max_connection_age")]
     pub max_connection_age_grace: Option<Duration>,
 
@@ -129,13 +130,13 @@ impl From<EnforcementFlags> for EnforcementPolicy {
 #[derive(Debug, Clone, Copy, Default, Args)]
 #[command(next_help_heading = "Calls")]
 pub struct CallFlags {
-    /// How many calls a user may begin each second, or an address whose users are not known; as many may come at once.
-    /// Without it, any number.
+    /// How many calls a user may begin each second, or an address whose users are not known; as
+    /// many may come at once. Without it, any number.
     #[arg(long, value_name = "N")]
     pub max_calls_per_second: Option<NonZeroU32>,
 
-    /// How many calls a user may have open at once, or an address whose users are not known; a stream counts until it
-    /// ends. Without it, any number.
+    /// How many calls a user may have open at once, or an address whose users are not known; a
+    /// stream counts until it ends. Without it, any number.
     #[arg(long, value_name = "N")]
     pub max_open_calls: Option<NonZeroU32>,
 }

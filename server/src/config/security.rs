@@ -13,7 +13,8 @@ use crate::auth::{Access, AuthSettings, TrustedIssuer};
 pub struct TlsFlags {
     /// Speak TLS, with this certificate and those that lead to its CA (PEM).
     ///
-    /// It is read again when it changes and on SIGHUP, as are the key and the client CA. Open streams go on.
+    /// It is read again when it changes and on SIGHUP, as are the key and the client CA. Open
+    /// streams go on.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
 
@@ -23,7 +24,8 @@ pub struct TlsFlags {
 
     /// Accept only clients that have a certificate of this CA (PEM): mutual TLS.
     ///
-    /// A name `quartet:user:ID` in the certificate says who calls, names `quartet:scope:SCOPE` what they may do.
+    /// A name `quartet:user:ID` in the certificate says who calls, names `quartet:scope:SCOPE` what
+    /// they may do.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub client_ca: Option<PathBuf>,
 }
@@ -44,10 +46,11 @@ impl TlsFlags {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Authentication")]
 pub struct AuthFlags {
-    /// Require callers to send a token (a JWT) that is signed with one of these keys (JWKS: EdDSA, ES256 or RS256).
+    /// Require callers to send a token (a JWT) that is signed with one of these keys (JWKS: EdDSA,
+    /// ES256 or RS256).
     ///
-    /// The file is read again when it changes and on SIGHUP. Without it and without --client-ca everybody may call
-    /// everything.
+    /// The file is read again when it changes and on SIGHUP. Without it and without --client-ca
+    /// everybody may call everything.
     #[arg(long, value_name = "FILE", requires_all = ["issuer", "audience"])]
     pub jwks: Option<PathBuf>,
 

@@ -18,8 +18,8 @@ use super::{
 use crate::auth::{Auth, Caller};
 
 // ANCHOR: authentication
-/// A service that knows its [`Caller`]s. Others get UNAUTHENTICATED, except for methods that are open
-/// to all. Without `auth`, no caller is authenticated.
+/// A service that knows its [`Caller`]s. Others get UNAUTHENTICATED, except for methods that are
+/// open to all. Without `auth`, no caller is authenticated.
 pub fn around(mut service: impl Inner, auth: Option<Auth>) -> impl Inner {
     service_fn(move |mut request: Request<RequestBody>| {
         let caller = auth.as_ref().map_or(Ok(None), |auth| admit(auth, &mut request));

@@ -1,7 +1,7 @@
 //! The layer that lets a caller do what its scopes allow, and nothing else.
 //!
-//! One table says what each method requires. A method that is not in it is denied to everyone: it is
-//! answered as if it did not exist. Paths are compared as they came, byte by byte, so that no
+//! One table says what each method requires. A method that is not in it is denied to everyone: it
+//! is answered as if it did not exist. Paths are compared as they came, byte by byte, so that no
 //! spelling of one gets past the table.
 
 use http::Request;

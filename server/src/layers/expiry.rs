@@ -1,8 +1,8 @@
 //! The end of a call whose token expires.
 //!
-//! A stream is told to end by its [`Stop`], as when the server drains: a feed sends the receipts that
-//! it owes and a bookmark. What has not ended a second later is ended here. A peer that grants no
-//! window is told nothing; the connection resets its stream at the [`Deadline`].
+//! A stream is told to end by its [`Stop`], as when the server drains: a feed sends the receipts
+//! that it owes and a bookmark. What has not ended a second later is ended here. A peer that grants
+//! no window is told nothing; the connection resets its stream at the [`Deadline`].
 
 use std::{
     convert::Infallible,

@@ -1,9 +1,9 @@
 //! The layer that limits the calls of a user: how many it may begin per second, and have open.
 //!
-//! A caller that is not authenticated counts by its address, or over a unix socket by the user of its
-//! process. A call is open until its response's body ends or is dropped, so a stream counts for as
-//! long as it lives. Health checks and reflection are not limited, or the server's health would depend
-//! on its users; nor are calls within the process.
+//! A caller that is not authenticated counts by its address, or over a unix socket by the user of
+//! its process. A call is open until its response's body ends or is dropped, so a stream counts for
+//! as long as it lives. Health checks and reflection are not limited, or the server's health would
+//! depend on its users; nor are calls within the process.
 
 use std::{
     net::IpAddr,

@@ -1,5 +1,5 @@
-//! The layer that gives a reason to the statuses that tonic makes before a handler runs: for unknown
-//! methods, and for requests that cannot be read.
+//! The layer that gives a reason to the statuses that tonic makes before a handler runs: for
+//! unknown methods, and for requests that cannot be read.
 
 use futures::TryFutureExt as _;
 use http::{Request, Response};

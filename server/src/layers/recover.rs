@@ -1,7 +1,7 @@
 //! The layer that turns a panic into INTERNAL.
 //!
-//! Without it, a stream whose handler panics after the response headers looks to the caller as if it
-//! had ended well. With it the caller gets INTERNAL, the server's log gets the panic, and the
+//! Without it, a stream whose handler panics after the response headers looks to the caller as if
+//! it had ended well. With it the caller gets INTERNAL, the server's log gets the panic, and the
 //! connection lives on.
 
 use std::{

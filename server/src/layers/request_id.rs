@@ -1,7 +1,7 @@
 //! The layer that gives every call an id: `x-request-id`.
 //!
-//! A caller that sends one finds it in its own log and in the server's; for others one is made. It is
-//! returned in the response's headers. It proves nothing, and two calls may have the same.
+//! A caller that sends one finds it in its own log and in the server's; for others one is made. It
+//! is returned in the response's headers. It proves nothing, and two calls may have the same.
 
 use futures::TryFutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue};

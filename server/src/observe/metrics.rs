@@ -5,8 +5,8 @@
 //! Labels are of closed sets: the methods of this suite,
 //! with [`OTHER`](crate::methods::OTHER) for every other path, and gRPC's status codes.
 //!
-//! `docs/reference/observability.md` lists all of them. Not here: counting itself, which costs nothing
-//! while there is no endpoint.
+//! `docs/reference/observability.md` lists all of them. Not here: counting itself, which costs
+//! nothing while there is no endpoint.
 
 use std::{fmt, time::Duration};
 

@@ -1,8 +1,9 @@
 //! Traces: what a call led to, over several processes.
 //!
 //! A call is a span, and so is each call that is made for it. Their context travels in W3C's
-//! `traceparent`: from a client to Post to User. Spans are tracing's, at a target and a level of their
-//! own, so that they cost nothing unless they are collected: by [`Traces`], which exports them by OTLP.
+//! `traceparent`: from a client to Post to User. Spans are tracing's, at a target and a level of
+//! their own, so that they cost nothing unless they are collected: by [`Traces`], which exports
+//! them by OTLP.
 
 use std::time::Duration;
 
@@ -34,9 +35,9 @@ const FLUSH: Duration = Duration::from_secs(3);
 pub struct Traces(SdkTracerProvider);
 
 impl Traces {
-    /// Exports to a collector that speaks OTLP over gRPC, such as `http://127.0.0.1:4317`. Spans are
-    /// sent in batches by a thread of its own; while the collector cannot be reached they are dropped,
-    /// which the log says.
+    /// Exports to a collector that speaks OTLP over gRPC, such as `http://127.0.0.1:4317`. Spans
+    /// are sent in batches by a thread of its own; while the collector cannot be reached they are
+    /// dropped, which the log says.
     ///
     /// Call it within a tokio runtime, which must run until [`finish`](Self::finish).
     ///

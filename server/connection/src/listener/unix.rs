@@ -27,9 +27,10 @@ const MODE: u32 = 0o600;
 /// that start at the same time one is refused.
 ///
 /// # Errors
-/// Another process serves on the path ([`AddrInUse`](ErrorKind::AddrInUse)); there is a file that is
-/// no socket, which is left alone ([`AlreadyExists`](ErrorKind::AlreadyExists)); or what the system
-/// says, such as a path that is too long (108 bytes on Linux) or a directory that may not be written.
+/// Another process serves on the path ([`AddrInUse`](ErrorKind::AddrInUse)); there is a file that
+/// is no socket, which is left alone ([`AlreadyExists`](ErrorKind::AlreadyExists)); or what the
+/// system says, such as a path that is too long (108 bytes on Linux) or a directory that may not be
+/// written.
 pub async fn bind(path: impl AsRef<Path>) -> io::Result<UnixSocket> {
     let path = path.as_ref();
     // Released when it is dropped. It blocks for as long as another server binds in this directory.
@@ -77,8 +78,8 @@ fn file_of(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// Accepts connections on a unix socket. Dropping it removes the socket, unless another has taken its
-/// place.
+/// Accepts connections on a unix socket. Dropping it removes the socket, unless another has taken
+/// its place.
 #[derive(Debug)]
 pub struct UnixSocket {
     listener: UnixListener,

@@ -1,7 +1,7 @@
 //! The endpoint for Prometheus: `GET /metrics` over HTTP/1, on a listener of its own.
 //!
-//! Apart from the gRPC port, so that callers need not see metrics, and Prometheus need not be allowed
-//! to call.
+//! Apart from the gRPC port, so that callers need not see metrics, and Prometheus need not be
+//! allowed to call.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
