@@ -19,6 +19,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("quartet-log", &["quartet", "quartet-runtime"]),
     ("quartet-connection", &["quartet-wire", "quartet-runtime"]),
     ("quartet-channel", &["quartet-wire"]),
+    ("quartet-channel-examples", &["quartet-channel"]),
     ("quartet-client", &["quartet", "quartet-wire", "quartet-channel"]),
     (
         "quartet-server",
