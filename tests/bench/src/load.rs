@@ -3,14 +3,16 @@
 //! All gRPC servers get the same load. It has large windows and frames and reads posts without copying, so that it is
 //! the server that is measured: on the `h2` crate, and where many calls share a connection, below it.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use clap::{Args, ValueEnum};
-use hdrhistogram::Histogram;
+use crate::{console::answer, error::Result};
+pub(crate) use options::Options;
+use options::Work;
 
-use crate::{Result, answer, usage::Figures};
+mod options;
 
 mod connection;
+mod latencies;
 mod streams;
 
 mod list;
@@ -26,84 +28,6 @@ mod append;
 
 /// What takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// Which load, how much of it, and on what.
-#[derive(Debug, Args)]
-pub(crate) struct Options {
-    work: Work,
-    /// The server's address.
-    #[arg(long, default_value = "127.0.0.1:9001")]
-    address: String,
-    /// The CA of a server that speaks TLS: of `upload` and `list`.
-    #[arg(long)]
-    ca: Option<PathBuf>,
-    /// The server's process.
-    #[arg(long, default_value_t = std::process::id())]
-    pid: u32,
-    /// How many posts, calls or messages.
-    #[arg(long, default_value_t = 10_000)]
-    count: u64,
-    /// How many posts the server holds.
-    #[arg(long, default_value_t = 10_000)]
-    posts: u64,
-    /// How many lists.
-    #[arg(long, default_value_t = 1)]
-    lists: u64,
-    /// How many readers share them.
-    #[arg(long, default_value_t = 1)]
-    readers: u64,
-    #[arg(long, default_value_t = 10)]
-    connections: u64,
-    /// Feeds that follow the tag that is published to.
-    #[arg(long, default_value_t = 100)]
-    subscribers: u64,
-    /// Feeds that follow a tag of their own; of `idle`, on each connection.
-    #[arg(long, default_value_t = 0)]
-    idle: u64,
-    /// Messages per second; 0 is as fast as it goes.
-    #[arg(long, default_value_t = 0)]
-    rate: u64,
-    /// Whether messages may be lost.
-    #[arg(long)]
-    lossy: bool,
-    /// Where `append` writes.
-    #[arg(long, default_value = ".")]
-    dir: PathBuf,
-    /// What `append` writes with.
-    #[arg(long, value_enum, default_value_t = append::Engine::Raw)]
-    engine: append::Engine,
-}
-
-/// The works.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Work {
-    /// `UploadPosts`: one stream.
-    Upload,
-    /// `ListPosts`: every post is decoded and checked.
-    List,
-    /// The same with tonic's client and prost.
-    TonicList,
-    /// The same with this suite's client.
-    ClientList,
-    /// The same from the raw server.
-    RawList,
-    /// `ListPosts`, many at once: posts are counted.
-    Readers,
-    /// `ListPostsByUserId`, 64 at once on one connection.
-    Unary,
-    /// The same one after another, by the channel of this suite's client.
-    OurChannel,
-    /// By tonic's.
-    TonicChannel,
-    /// `TagFeed`: one publisher, many subscribers.
-    Feed,
-    /// The same with NATS.
-    Nats,
-    /// `TagFeed` with nothing to say.
-    Idle,
-    /// Batches of 512 posts to a file or a store, in this process.
-    Append,
-}
 
 /// One thread is enough for every load, and it leaves the other cores to the server.
 #[tokio::main(flavor = "current_thread")]
@@ -128,17 +52,4 @@ pub(crate) async fn load(options: &Options) -> Result<()> {
     let figures = tokio::time::timeout(PATIENCE, work).await.map_err(|_| "the load hangs")??;
     answer(&serde_json::to_string(&figures)?);
     Ok(())
-}
-
-/// Latencies in microseconds, up to a minute, to two digits.
-fn latencies() -> Result<Histogram<u64>> {
-    Ok(Histogram::new_with_bounds(1, 60_000_000, 2)?)
-}
-
-impl Figures {
-    fn with_latencies(mut self, latencies: &Histogram<u64>) -> Self {
-        let at = |quantile| latencies.value_at_quantile(quantile) as f64 / 1000.0;
-        (self.p50_ms, self.p99_ms) = (Some(at(0.5)), Some(at(0.99)));
-        self
-    }
 }

@@ -13,27 +13,19 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use console::say;
+
 mod run;
 
 mod load;
 mod peers;
+
+mod console;
+mod error;
 mod posts;
+mod proto;
 mod usage;
 mod wire;
-
-/// The contract, generated with prost's codec.
-#[allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::all)] // generated
-mod proto {
-    tonic::include_proto!("post.v1");
-
-    /// What code generators for other languages start from.
-    pub(crate) const DESCRIPTORS: &[u8] =
-        include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
-}
-
-/// A bench says what went wrong, and a person reads it.
-type Error = Box<dyn std::error::Error + Send + Sync>;
-type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Compares Quartet with other servers and with the limits of the machine.
 #[derive(Debug, Parser)]
@@ -71,16 +63,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Progress goes to stderr: stdout is data.
-#[allow(clippy::print_stderr)] // no tracing here: a person watches
-fn say(line: &str) {
-    eprintln!("{line}");
-}
-
-/// The one line on stdout by which a process answers the one that started it.
-#[allow(clippy::print_stdout)] // it is data
-fn answer(line: &str) {
-    println!("{line}");
 }

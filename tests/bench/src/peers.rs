@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
-use crate::{Result, answer, proto::post_service_server::PostServiceServer};
+use crate::{console::answer, error::Result, proto::post_service_server::PostServiceServer};
 use lists::Style;
 use tutorial::Tutorial;
 
@@ -16,9 +16,7 @@ mod tutorial;
 mod feed;
 mod lists;
 mod raw_tcp;
-
-/// Posts that the raw server makes itself. The others are filled by an upload.
-pub(crate) const POSTS: u64 = 100_000;
+mod stored;
 
 /// Which peer, and where.
 #[derive(Debug, Args)]

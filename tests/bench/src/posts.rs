@@ -4,6 +4,10 @@ use prost_types::Timestamp;
 
 use crate::proto::PostMessage;
 
+/// Posts that the raw server makes itself; the others are filled by an upload.
+pub(crate) const MADE: u64 = 100_000;
+/// Posts that an append makes durable together.
+pub(crate) const BATCH: u64 = 512;
 /// How many users write. A log of 10,000 posts has ten of each.
 pub(crate) const USERS: u64 = 1_000;
 

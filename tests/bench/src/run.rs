@@ -2,17 +2,18 @@
 
 use std::{env, fs, path::PathBuf, time::Instant};
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum as _};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::{Result, say};
-use process::Folders;
+use crate::{console::say, error::Result};
+use folders::Folders;
 use results::Results;
 use toolchains::Built;
-use works::{Case, Scale};
+use works::{Case, Scale, Work};
 
 mod works;
 
+mod folders;
 mod process;
 mod toolchains;
 
@@ -42,18 +43,6 @@ pub(crate) struct Options {
     /// Our server's binary, if it is not the one beside this.
     #[arg(long)]
     server: Option<PathBuf>,
-}
-
-/// What can be compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Work {
-    List,
-    Unary,
-    Upload,
-    Feed,
-    Idle,
-    Readers,
-    Chain,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {

@@ -4,7 +4,7 @@ use std::{fs, time::Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use crate::error::Result;
 
 /// The kernel counts CPU time for `stat` in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;

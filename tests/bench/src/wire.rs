@@ -2,7 +2,7 @@
 
 use quartet::borrowed::{Field, PostRef, fields};
 
-use crate::{Result, proto::PostMessage};
+use crate::{error::Result, proto::PostMessage};
 
 /// A compression flag and four bytes of length stand before every gRPC message.
 pub(crate) const HEADER: usize = 5;

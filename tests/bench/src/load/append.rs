@@ -7,13 +7,17 @@ use std::{
     time::Instant,
 };
 
-use clap::ValueEnum;
 use hdrhistogram::Histogram;
 use prost::Message as _;
 
-use super::{Options, latencies, list::expect};
+use super::{
+    latencies::latencies,
+    list::expect,
+    options::{Engine, Options},
+};
 use crate::{
-    Result, posts,
+    error::Result,
+    posts,
     proto::PostMessage,
     usage::{Figures, Meter},
 };
@@ -21,22 +25,8 @@ use crate::{
 #[cfg(feature = "stores")]
 mod stores;
 
-/// Posts that are made durable together.
-const BATCH: u64 = 512;
-
-/// What takes the batches.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum Engine {
-    /// A file, with append and fdatasync.
-    Raw,
-    #[cfg(feature = "stores")]
-    Redb,
-    #[cfg(feature = "stores")]
-    Fjall,
-}
-
 pub(super) fn append(options: &Options) -> Result<Figures> {
-    let batches = options.count.div_ceil(BATCH);
+    let batches = options.count.div_ceil(posts::BATCH);
     let mut latencies = latencies()?;
     let meter = Meter::start(std::process::id())?;
     let bytes = match options.engine {
@@ -46,7 +36,7 @@ pub(super) fn append(options: &Options) -> Result<Figures> {
         #[cfg(feature = "stores")]
         Engine::Fjall => stores::fjall(&options.dir, batches, &mut latencies)?,
     };
-    let figures = meter.stop(batches * BATCH)?.with_latencies(&latencies);
+    let figures = meter.stop(batches * posts::BATCH)?.with_latencies(&latencies);
     Ok(Figures { bytes, ..figures })
 }
 
@@ -68,7 +58,7 @@ fn raw(dir: &Path, batches: u64, latencies: &mut Histogram<u64>) -> Result<u64> 
 
 fn batch() -> Vec<u8> {
     let (mut bytes, mut post) = (Vec::new(), PostMessage::default());
-    for index in 0..BATCH {
+    for index in 0..posts::BATCH {
         posts::fill(index, &mut post);
         post.create_time = Some(posts::create_time());
         bytes.extend_from_slice(&post.encode_to_vec());

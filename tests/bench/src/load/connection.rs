@@ -15,7 +15,7 @@ use quartet_client::{
 use tokio::task::JoinSet;
 
 use crate::{
-    Result,
+    error::Result,
     wire::{Frames, put_frame},
 };
 

@@ -10,14 +10,15 @@ use quartet::borrowed::{Field, PostRef, fields};
 use tokio::{task::JoinSet, time::sleep_until};
 
 use super::{
-    Options,
     connection::{Call, Connection},
-    latencies,
+    latencies::latencies,
     list::expect,
+    options::Options,
     streams::{Event, Streams},
 };
 use crate::{
-    Result, posts,
+    error::Result,
+    posts,
     proto::{JoinTags, PostMessage, PublishPost, TagFeedRequest, tag_feed_request::Payload},
     usage::{Figures, Meter},
     wire::{each, put_frame, same_content},

@@ -5,12 +5,12 @@ use std::{ops::Range, rc::Rc};
 use bytes::Bytes;
 
 use super::{
-    Options,
     connection::{Call, Connection, Messages, Requests},
     feed::join,
+    options::Options,
 };
 use crate::{
-    Result,
+    error::Result,
     usage::{Figures, Meter},
     wire::{each, put_frame},
 };

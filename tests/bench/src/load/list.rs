@@ -6,16 +6,16 @@ use futures::StreamExt as _;
 use prost::Message as _;
 use quartet::borrowed::PostRef;
 use quartet_client::{ListEvent, borrowed::Batch, read_posts};
-
 use tokio::{io::AsyncReadExt as _, net::TcpStream, task::JoinSet};
 
 use super::{
-    Options,
     connection::Connection,
+    options::Options,
     streams::{Event, Streams},
 };
 use crate::{
-    Result, posts,
+    error::Result,
+    posts,
     proto::{ListPostsRequest, PostMessage, post_service_client::PostServiceClient},
     usage::{Figures, Meter},
     wire::{Frames, each, same_content},

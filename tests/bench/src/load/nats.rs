@@ -9,11 +9,12 @@ use tokio::{
 };
 
 use super::{
-    Options,
     feed::{Arrivals, Order, Pace, finish, message},
+    options::Options,
 };
 use crate::{
-    Result, posts,
+    error::Result,
+    posts,
     usage::{Figures, Meter},
 };
 

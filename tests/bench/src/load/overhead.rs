@@ -10,9 +10,10 @@ use quartet_client::ServiceConfig;
 use tonic::{body::Body, client::GrpcService, codegen::StdError, transport::Endpoint};
 use tower::ServiceBuilder;
 
-use super::{Options, latencies, list::expect};
+use super::{latencies::latencies, list::expect, options::Options};
 use crate::{
-    Result, posts,
+    error::Result,
+    posts,
     usage::{Figures, Meter},
 };
 

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    Result,
+    error::Result,
     wire::{Frames, put_frame},
 };
 

@@ -6,12 +6,14 @@ use hdrhistogram::Histogram;
 use quartet::borrowed::PostRef;
 
 use super::{
-    Options, latencies,
+    latencies::latencies,
     list::{expect, same},
+    options::Options,
     streams::{Event, Streams},
 };
 use crate::{
-    Result, posts,
+    error::Result,
+    posts,
     proto::ListPostsByUserIdRequest,
     usage::{Figures, Meter},
     wire::each,

@@ -1,8 +1,9 @@
 //! Uploads: one stream of posts with ids of their own.
 
-use super::{Options, connection::Connection, list::expect};
+use super::{connection::Connection, list::expect, options::Options};
 use crate::{
-    Result, posts,
+    error::Result,
+    posts,
     proto::{
         PostMessage, UploadFinish, UploadPostsRequest, UploadPostsResponse,
         upload_posts_request::Payload,

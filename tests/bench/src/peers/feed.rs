@@ -7,7 +7,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
-use super::tutorial::Stored;
+use super::stored::Stored;
 use crate::proto::{
     Joined, PostBatch, PostMessage, Receipt, TagFeedRequest, TagFeedResponse,
     tag_feed_request::Payload as Asked, tag_feed_response::Payload,

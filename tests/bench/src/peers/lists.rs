@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::tutorial::{Responses, Stored};
+use super::stored::{Responses, Stored};
 use crate::proto::{ListPostsResponse, PostMessage};
 
 /// Posts in a message of the batched list: as many as ours.

@@ -10,8 +10,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::POSTS;
-use crate::{Result, posts, proto::PostMessage, wire::put_frame};
+use crate::{error::Result, posts, proto::PostMessage, wire::put_frame};
 
 const WRITE: usize = 64 * 1024;
 
@@ -53,5 +52,5 @@ pub(super) fn frames() -> Vec<Vec<u8>> {
         put_frame(&post, &mut frame);
         frame
     };
-    (0..POSTS).map(frame).collect()
+    (0..posts::MADE).map(frame).collect()
 }

@@ -1,27 +1,23 @@
 //! The service as a tutorial writes it: structs in a `Vec`, cloned for every reader.
 
-use std::{
-    collections::HashMap,
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::broadcast;
-use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{feed, lists::Style};
+use super::{
+    feed,
+    lists::Style,
+    stored::{Responses, Stored},
+};
 use crate::{
-    posts::{self, USERS},
+    posts,
     proto::{
         ListPostsByUserIdRequest, ListPostsByUserIdResponse, ListPostsRequest, ListPostsResponse,
         PostMessage, TagFeedRequest, TagFeedResponse, UploadPostsRequest, UploadPostsResponse,
         post_service_server::PostService, upload_posts_request::Payload,
     },
 };
-
-/// A stream of responses, as the generated trait wants it.
-pub(super) type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Posts that a subscriber may lag behind before it loses some: the size that tutorials take.
 const FEED_CAPACITY: usize = 1024;
@@ -33,14 +29,6 @@ pub(super) struct Tutorial {
     feed: broadcast::Sender<PostMessage>,
 }
 
-/// What was uploaded last, and who the users are.
-#[derive(Debug, Default)]
-pub(super) struct Stored {
-    posts: Vec<PostMessage>,
-    by_user: HashMap<String, Vec<usize>>,
-    names: HashMap<String, String>,
-}
-
 impl Tutorial {
     pub(super) fn new(style: Style) -> Self {
         let (feed, _) = broadcast::channel(FEED_CAPACITY);
@@ -49,34 +37,6 @@ impl Tutorial {
 
     fn stored(&self) -> Arc<Stored> {
         self.stored.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Stored {
-    fn new(posts: Vec<PostMessage>) -> Self {
-        let mut by_user: HashMap<String, Vec<usize>> = HashMap::new();
-        for (index, post) in posts.iter().enumerate() {
-            by_user.entry(post.user_id.clone()).or_default().push(index);
-        }
-        let ids = (0..USERS).map(posts::user_id);
-        let names = ids.map(|id| (id.clone(), posts::author(&id))).collect();
-        Self { posts, by_user, names }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.posts.len()
-    }
-
-    /// A post with its author.
-    pub(super) fn post(&self, index: usize) -> PostMessage {
-        let mut post = self.posts[index].clone();
-        post.sequence = index as i64 + 1;
-        self.with_author(post)
-    }
-
-    pub(super) fn with_author(&self, mut post: PostMessage) -> PostMessage {
-        post.author = self.names.get(&post.user_id).cloned().unwrap_or_default();
-        post
     }
 }
 

@@ -14,12 +14,12 @@ use clap::{Args, ValueEnum as _};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
-    Work,
-    process::{Folders, Trial, measure},
+    folders::Folders,
+    process::{Trial, measure},
     toolchains::Built,
-    works::{self, Case, OURS, Scale},
+    works::{self, Case, OURS, Scale, Work},
 };
-use crate::{Result, say};
+use crate::{console::say, error::Result};
 
 /// Samples per second and thread: enough for a trial of seconds, and not a multiple of what timers use.
 const RATE: &str = "997";

@@ -14,7 +14,7 @@ use super::{
     report::columns,
     results::{Results, Rows, Spread, digits},
 };
-use crate::Result;
+use crate::error::Result;
 
 const WIDTH: u32 = 760;
 const ROW: u32 = 46;

@@ -11,7 +11,7 @@ use super::{
     toolchains::Built,
     works::STORES,
 };
-use crate::Result;
+use crate::error::Result;
 
 /// What the figures depend on.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::works::{Case, Table};
-use crate::{Result, usage::Figures};
+use crate::{error::Result, usage::Figures};
 
 /// The tables in the order in which they were run.
 #[derive(Debug, Default)]

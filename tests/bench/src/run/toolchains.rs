@@ -1,9 +1,11 @@
 //! Peers of other languages, each built when its toolchain is there. What cannot be built is named and left out.
 
-use std::{fs, path::Path, process::Command};
+use std::process::Command;
 
-use super::process::Folders;
-use crate::{Result, say};
+use super::folders::Folders;
+use crate::{console::say, error::Result};
+
+mod build;
 
 mod cpp;
 mod go;
@@ -81,30 +83,4 @@ impl Built {
     pub(super) fn versions(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(_, version)| version.as_str())
     }
-}
-
-/// The sources of a peer.
-fn sources(name: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../peers").join(name)
-}
-
-/// What a command says, if it succeeds.
-fn output(command: &mut Command) -> Result<String> {
-    let output = command.output().map_err(|error| {
-        format!("{} cannot be run: {error}", command.get_program().to_string_lossy())
-    })?;
-    if !output.status.success() {
-        let why = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("{command:?}: {why}").into());
-    }
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-}
-
-/// Does what takes long again only if what it depends on has changed, which the file `mark` remembers.
-fn once(mark: &Path, depends_on: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
-    if fs::read_to_string(mark).is_ok_and(|it| it == depends_on) {
-        return Ok(());
-    }
-    work()?;
-    Ok(fs::write(mark, depends_on)?)
 }

@@ -3,10 +3,21 @@
 //! Whatever ours does in a trial takes about a second of a fast core. Slower subjects are asked for less of it, so that
 //! a trial of theirs takes about as long: figures are per million.
 
-use super::{
-    Work,
-    toolchains::{Built, Foreign},
-};
+use clap::ValueEnum;
+
+use super::toolchains::{Built, Foreign};
+
+/// What can be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Work {
+    List,
+    Unary,
+    Upload,
+    Feed,
+    Idle,
+    Readers,
+    Chain,
+}
 
 /// How much.
 #[derive(Debug)]
@@ -268,7 +279,7 @@ fn lists(scale: &Scale) -> Vec<Case> {
         peer(GRPC_GO, GO, 5),
         peer(GRPC_CPP, CPP, 10),
         peer(GRPC_PYTHON, PYTHON, 200),
-        raw.with("posts", crate::peers::POSTS).with("lists", scale.listed / crate::peers::POSTS),
+        raw.with("posts", crate::posts::MADE).with("lists", scale.listed / crate::posts::MADE),
     ]
 }
 

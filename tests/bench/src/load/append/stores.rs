@@ -7,8 +7,8 @@ use hdrhistogram::Histogram;
 use prost::Message as _;
 use redb::{ReadableDatabase as _, TableDefinition, WriteTransaction};
 
-use super::{BATCH, expect};
-use crate::{Result, posts, proto::PostMessage};
+use super::super::list::expect;
+use crate::{error::Result, posts, proto::PostMessage};
 
 const POSTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("posts");
 const IDS: TableDefinition<'_, &str, u64> = TableDefinition::new("ids");
@@ -24,7 +24,7 @@ pub(super) fn redb(dir: &Path, batches: u64, latencies: &mut Histogram<u64>) -> 
         transaction.commit()?;
         latencies.saturating_record(begun.elapsed().as_micros() as u64);
     }
-    let last = database.begin_read()?.open_table(POSTS)?.get(batches * BATCH - 1)?.is_some();
+    let last = database.begin_read()?.open_table(POSTS)?.get(batches * posts::BATCH - 1)?.is_some();
     expect("the last post", last.into(), 1)?;
     Ok(bytes)
 }
@@ -61,7 +61,7 @@ pub(super) fn fjall(dir: &Path, batches: u64, latencies: &mut Histogram<u64>) ->
         writes.commit()?;
         latencies.saturating_record(begun.elapsed().as_micros() as u64);
     }
-    let last = spaces.posts.contains_key((batches * BATCH - 1).to_be_bytes())?;
+    let last = spaces.posts.contains_key((batches * posts::BATCH - 1).to_be_bytes())?;
     expect("the last post", last.into(), 1)?;
     Ok(bytes)
 }
@@ -83,7 +83,7 @@ fn fjall_batch(spaces: &Fjall, writes: &mut OwnedWriteBatch, batch: u64) -> Resu
 fn each(batch: u64, mut store: impl FnMut(u64, &PostMessage, &[u8]) -> Result<()>) -> Result<u64> {
     let mut post = PostMessage::default();
     let mut bytes = 0;
-    for index in batch * BATCH..(batch + 1) * BATCH {
+    for index in batch * posts::BATCH..(batch + 1) * posts::BATCH {
         posts::fill(index, &mut post);
         post.create_time = Some(posts::create_time());
         let encoded = post.encode_to_vec();

@@ -2,8 +2,11 @@
 
 use std::{fs, path::Path, process::Command};
 
-use super::{Folders, once, output, sources};
-use crate::{Result, proto::DESCRIPTORS, say};
+use super::{
+    super::folders::Folders,
+    build::{once, output, sources},
+};
+use crate::{console::say, error::Result, proto::DESCRIPTORS};
 
 /// As CMake's "Release".
 const FLAGS: [&str; 3] = ["-std=c++17", "-O3", "-DNDEBUG"];

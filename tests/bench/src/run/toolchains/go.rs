@@ -16,8 +16,11 @@ use prost_types::{
     compiler::{CodeGeneratorRequest, CodeGeneratorResponse},
 };
 
-use super::{Folders, once, output, sources};
-use crate::{Result, proto::DESCRIPTORS, say};
+use super::{
+    super::folders::Folders,
+    build::{once, output, sources},
+};
+use crate::{console::say, error::Result, proto::DESCRIPTORS};
 
 const NATS_SERVER: &str = "github.com/nats-io/nats-server/v2@v2.15.2";
 const PLUGINS: [(&str, &str); 2] = [

@@ -6,8 +6,11 @@ use std::{
     process::Command,
 };
 
-use super::{Folders, once, output, sources};
-use crate::{Result, proto::DESCRIPTORS, say};
+use super::{
+    super::folders::Folders,
+    build::{once, output, sources},
+};
+use crate::{console::say, error::Result, proto::DESCRIPTORS};
 
 pub(super) fn build(folders: &Folders) -> Result<String> {
     let version = output(Command::new("python3").arg("--version"))?;
