@@ -9,11 +9,11 @@
 use std::{collections::BTreeSet, env, fs, path::Path};
 
 use book::{Page, Pointer, files, pages, read, root};
-use regex::Regex;
 use stage::Stage;
 
 mod book;
 mod console;
+mod pattern;
 mod program;
 mod stage;
 
@@ -157,8 +157,4 @@ fn every_test_that_the_guarantees_name_exists() {
     for name in named.filter(is_test).filter(|name| !protos.contains(name)) {
         assert!(sources.contains(&format!("fn {name}(")), "no test is called {name}");
     }
-}
-
-fn regex(pattern: &str) -> Regex {
-    Regex::new(pattern).expect("pattern: constant")
 }

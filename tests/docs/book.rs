@@ -9,7 +9,7 @@ use std::{
 
 use regex::Regex;
 
-use super::regex;
+use super::pattern::regex;
 
 /// The top of the repository.
 pub(super) fn root() -> &'static Path {

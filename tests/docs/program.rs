@@ -26,7 +26,7 @@ use rustix::{
     termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr},
 };
 
-use super::{console::LEFT_OUT, regex};
+use super::{console::LEFT_OUT, pattern::regex};
 
 /// A line that does not come within it is missing. Only a page that fails takes so long.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);

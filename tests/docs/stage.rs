@@ -20,8 +20,8 @@ use regex::{Captures, Regex};
 
 use super::{
     console::{self, Action, Block, LEFT_OUT, Step},
+    pattern::regex,
     program::{PATIENCE, Program, mask},
-    regex,
 };
 
 /// When a page is rewritten, nobody knows how many lines will come: so long a silence ends a step.

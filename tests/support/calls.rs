@@ -14,7 +14,7 @@ use quartet_client::Channel;
 use tonic::{Code, Status, Streaming};
 use tonic_types::{StatusExt as _, pb};
 
-use super::soon;
+use super::wait::soon;
 
 pub type Client = PostServiceClient<Channel>;
 

@@ -17,7 +17,7 @@ use quartet_server::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::TestServer;
+use super::server::TestServer;
 
 /// A directory of `server certs`.
 pub struct Authority(TempDir);

@@ -12,7 +12,7 @@ use tonic::{Status, Streaming};
 use super::{
     calls::{Client, strings},
     order::Received,
-    soon,
+    wait::soon,
 };
 
 /// Requests that wait in the client before a send waits.

@@ -3,7 +3,7 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-use super::{TestServer, raw::framed, soon};
+use super::{raw::framed, server::TestServer, wait::soon};
 
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;

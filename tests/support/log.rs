@@ -16,7 +16,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use super::soon;
+use super::wait::soon;
 
 thread_local! {
     /// The log of the test that runs here, and what it wants to see.

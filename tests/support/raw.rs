@@ -8,7 +8,7 @@ use quartet_client::Channel;
 use tonic::{Status, body::Body};
 use tower::{Service as _, ServiceExt as _};
 
-use super::soon;
+use super::wait::soon;
 
 /// A gRPC message: a flag, a length, these bytes.
 pub fn framed(message: &[u8]) -> Bytes {

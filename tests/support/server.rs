@@ -26,7 +26,7 @@ use tempfile::TempDir;
 use tokio::{io::DuplexStream, net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::soon;
+use super::wait::soon;
 
 /// A server in this process. It stops when it is dropped.
 pub struct TestServer {

@@ -1,70 +1,40 @@
 //! A run in a simulated world: a seed in, a history out.
 //!
-//! The server (accept loop, HTTP/2, services, cursors, log) and the clients are the real ones. The network is turmoil's,
-//! the disk is `MemoryDisk`, and time passes when nobody has anything left to do. Everything random is drawn from the
-//! seed, nothing runs on another thread, and every `select!` of ours has an order, so that a seed is a run: the same
-//! history, again and again.
+//! The server (accept loop, HTTP/2, services, cursors, log) and the clients are the real ones. The
+//! network is turmoil's, the disk is `MemoryDisk`, and time passes when nobody has anything left to
+//! do. Everything random is drawn from the seed, nothing runs on another thread, and every
+//! `select!` of ours has an order, so that a seed is a run: the same history, again and again.
 //!
-//! Not simulated: threads beside each other, the kernel, and what TCP does about lost packets (here a lost packet is a
-//! connection that went silent).
+//! Not simulated: threads beside each other, the kernel, and what TCP does about lost packets (here
+//! a lost packet is a connection that went silent).
 
-use std::{
-    collections::BTreeMap,
-    error::Error,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{error::Error, sync::Arc, time::Duration};
 
-use futures::future::LocalBoxFuture;
 use quartet_check::{
     History,
-    history::{FaultCount, Floor, Post, Run},
+    history::{Floor, Post, Run},
     promises::CATCH_UP,
 };
 use quartet_log::{
     EmbeddedLog, LogError, LogOptions, OpenError,
     disk::{Access, memory::MemoryDisk},
 };
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use tokio_util::sync::CancellationToken;
+use rand::RngExt as _;
 
+use crate::{stored, workload};
 pub use bugs::Bug;
 pub use faults::Fault;
-
-use crate::{
-    recorder::Recorder,
-    stored,
-    workload::{self, Setting},
-};
-use network::Cuts;
-use servers::PostServer;
+use world::World;
 
 mod bugs;
 mod faults;
 mod network;
 mod servers;
+mod world;
 
-/// How much time passes between two looks at the network. Smaller is finer and slower.
-const TICK: Duration = Duration::from_millis(20);
-/// What a message takes on its way.
-const LATENCY: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(25));
-/// Where the clients are. The network between one of these and the servers breaks as a whole.
-const GROUPS: [&str; 3] = ["writers", "readers", "feeds"];
 /// What a run must have done to count.
 const FLOOR: Floor =
     Floor { acknowledged: 40, delivered: 100, bookmarks: 3, resumed: 3, faults: 2 };
-
-/// A world, while it runs.
-struct Simulation {
-    seed: u64,
-    sim: turmoil::Sim<'static>,
-    rng: StdRng,
-    posts: Arc<PostServer>,
-    cuts: BTreeMap<&'static str, Cuts>,
-    recorder: Recorder,
-    calm: CancellationToken,
-    faults: BTreeMap<String, FaultCount>,
-}
 
 /// A run that went wrong in another way than by breaking a promise.
 #[derive(Debug)]
@@ -80,13 +50,13 @@ pub struct Failed {
 /// Call it on a thread that runs nothing else meanwhile.
 ///
 /// # Errors
-/// A part of the world that ended when it should not have, or the log that could not be read in the end. If promises
-/// are broken too, they say more, and the history is returned.
+/// A part of the world that ended when it should not have, or the log that could not be read in the
+/// end. If promises are broken too, they say more, and the history is returned.
 pub fn run(seed: u64, bug: Option<Bug>) -> Result<History, Failed> {
     fastrand::seed(seed);
-    let mut simulation = Simulation::new(seed, bug);
-    let calm_from = simulation.play();
-    let (history, log) = simulation.end(calm_from.as_ref().ok().copied());
+    let mut world = World::new(seed, bug);
+    let calm_from = world.play();
+    let (history, log) = world.end(calm_from.as_ref().ok().copied());
     match calm_from.map(drop).and(log) {
         Err(why) if quartet_check::check(&history).is_empty() => {
             Err(Failed { why: why.to_string(), history: Box::new(history) })
@@ -95,53 +65,17 @@ pub fn run(seed: u64, bug: Option<Bug>) -> Result<History, Failed> {
     }
 }
 
-impl Simulation {
-    fn new(seed: u64, bug: Option<Bug>) -> Self {
-        let mut sim = turmoil::Builder::new()
-            .rng_seed(seed)
-            .tick_duration(TICK)
-            .min_message_latency(LATENCY.0)
-            .max_message_latency(LATENCY.1)
-            .simulation_duration(Duration::MAX)
-            .epoch(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000))
-            .tcp_capacity(64)
-            .build();
-        let recorder = Recorder::new(|| turmoil::sim_elapsed().unwrap_or_default());
-        let calm = CancellationToken::new();
-        let posts = Arc::new(PostServer::new(seed, bug));
-        sim.host("users", servers::serve_users);
-        let serve = posts.clone();
-        sim.host("posts", move || servers::serve_posts(serve.clone()));
-        let mut cuts = BTreeMap::new();
-        for group in GROUPS {
-            let cut = Cuts::default();
-            let connect = network::connector("posts", servers::POSTS_PORT, cut.clone());
-            let setting = Setting {
-                seed,
-                recorder: recorder.clone(),
-                connect: Arc::new(connect),
-                calm: calm.clone(),
-            };
-            cuts.insert(group, cut);
-            sim.client(group, async move {
-                workload::run(clients(group, &setting)).await;
-                Ok(())
-            });
-        }
-        let rng = StdRng::seed_from_u64(seed);
-        Self { seed, sim, rng, posts, cuts, recorder, calm, faults: BTreeMap::new() }
-    }
-
+impl World {
     /// Faults, then calm. Returns when that began, in microseconds.
     fn play(&mut self) -> Result<u64, Box<dyn Error>> {
         self.break_things()?;
         self.calm_down()
     }
 
-    /// What happened, and whether the log could be read. The end is a power cut too: what was told must have been on
-    /// disk.
+    /// What happened, and whether the log could be read. The end is a power cut too: what was told
+    /// must have been on disk.
     fn end(self, calm_from: Option<u64>) -> (History, Result<(), Box<dyn Error>>) {
-        let Simulation { seed, sim, posts, recorder, mut rng, faults, .. } = self;
+        let World { seed, sim, posts, recorder, mut rng, faults, .. } = self;
         drop(sim);
         let run = Run {
             seed,
@@ -178,45 +112,10 @@ impl Simulation {
         self.pass_until(CATCH_UP + Duration::from_secs(1), caught_up)?;
         Ok(begun.as_micros() as u64)
     }
-
-    /// Lets so much time pass.
-    fn pass(&mut self, time: Duration) -> turmoil::Result {
-        self.pass_until(time, |_| false).map(drop)
-    }
-
-    /// Lets a random time pass, in milliseconds.
-    fn pass_up_to(&mut self, least: u64, most: u64) -> turmoil::Result {
-        let time = Duration::from_millis(self.rng.random_range(least..=most));
-        self.pass(time)
-    }
-
-    /// Lets time pass until something happens, at most so much. Returns whether it happened.
-    fn pass_until(
-        &mut self,
-        most: Duration,
-        mut happened: impl FnMut(&mut Self) -> bool,
-    ) -> Result<bool, Box<dyn Error>> {
-        let end = self.sim.elapsed() + most;
-        while self.sim.elapsed() < end {
-            if happened(self) {
-                return Ok(true);
-            }
-            self.sim.step()?;
-        }
-        Ok(happened(self))
-    }
 }
 
-fn clients(group: &str, setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
-    match group {
-        "writers" => workload::writers(setting),
-        "readers" => workload::readers(setting),
-        _ => workload::feeds(setting),
-    }
-}
-
-/// Reads what a log holds, in a process that only reads it. Nothing, if there is none, or if it is damaged: then what was
-/// told is missing.
+/// Reads what a log holds, in a process that only reads it. Nothing, if there is none, or if it is
+/// damaged: then what was told is missing.
 fn read_log(disk: MemoryDisk, options: LogOptions) -> Result<Vec<Post>, Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -1,74 +1,23 @@
-//! Clients of every kind, at random: they write, read, join, leave, stall, hang up and resume, and write all of it down.
+//! Clients of every kind, at random: they write, read, join, leave, stall, hang up and resume, and
+//! write all of it down.
 //!
-//! Some are plain calls of the generated client, so that the record holds what was on the wire; some are the client
-//! library's, which is under test as much as the server is. What a client does comes from its seed and its name alone.
+//! Some are plain calls of the generated client, so that the record holds what was on the wire;
+//! some are the client library's, which is under test as much as the server is. What a client does
+//! comes from its seed and its name alone.
 //!
-//! Once the setting is calm, nobody hangs up, stalls or begins to write any more: what is open goes on.
-
-use std::{collections::BTreeMap, hash::Hasher as _, sync::Arc, time::Duration};
+//! Once the setting is calm, nobody hangs up, stalls or begins to write any more: what is open goes
+//! on.
 
 use futures::{FutureExt as _, StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
-use quartet::post::v1::PostMessage;
-use quartet_client::Channel;
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use siphasher::sip::SipHasher13;
-use tokio_util::sync::CancellationToken;
 
-use crate::recorder::Recorder;
+pub use posts::users;
+pub use setting::Setting;
 
 mod feeds;
 mod lists;
+mod posts;
+mod setting;
 mod uploads;
-
-/// The tags that posts have and readers follow.
-const TAGS: [&str; 4] = ["async", "streams", "tests", "tokio"];
-/// The users, as `server` knows them without a file.
-const USERS: [(&str, &str); 5] =
-    [("1", "Henry"), ("2", "Michael"), ("3", "Jessie"), ("4", "Max"), ("5", "Tony")];
-
-/// Their names, by their ids.
-pub fn users() -> BTreeMap<String, String> {
-    USERS.iter().map(|(id, name)| (id.to_string(), name.to_string())).collect()
-}
-
-/// Where clients run.
-#[derive(Clone)]
-pub struct Setting {
-    /// What everything random comes from.
-    pub seed: u64,
-    /// Where it is written down.
-    pub recorder: Recorder,
-    /// Makes a connection of its own.
-    pub connect: Arc<dyn Fn() -> Channel>,
-    /// Cancelled when nothing new shall begin.
-    pub calm: CancellationToken,
-}
-
-impl std::fmt::Debug for Setting {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Setting").field("seed", &self.seed).finish_non_exhaustive()
-    }
-}
-
-impl Setting {
-    /// A generator that only this client draws from.
-    fn rng(&self, client: &str) -> StdRng {
-        let mut hasher = SipHasher13::new();
-        hasher.write_u64(self.seed);
-        hasher.write(client.as_bytes());
-        StdRng::seed_from_u64(hasher.finish())
-    }
-
-    fn is_calm(&self) -> bool {
-        self.calm.is_cancelled()
-    }
-
-    /// Sleeps up to so many milliseconds, less once it is calm.
-    async fn pause(&self, rng: &mut StdRng, most: u64) {
-        let pause = tokio::time::sleep(Duration::from_millis(rng.random_range(0..=most)));
-        self.calm.run_until_cancelled(pause).await;
-    }
-}
 
 /// Clients that write and do not read: uploads that finish, break off and are repeated.
 pub fn writers(setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
@@ -107,32 +56,4 @@ pub fn feeds(setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
 pub async fn run(clients: Vec<LocalBoxFuture<'static, ()>>) {
     let mut clients: FuturesUnordered<_> = clients.into_iter().collect();
     while clients.next().await.is_some() {}
-}
-
-/// The `number`th post of a writer.
-fn post(writer: &str, number: u64, rng: &mut StdRng) -> PostMessage {
-    let size = match rng.random_range(0..20) {
-        0 => rng.random_range(8_000..40_000),
-        _ => rng.random_range(0..400),
-    };
-    PostMessage {
-        post_id: format!("{writer}-{number}"),
-        title: format!("Post {number} of {writer}"),
-        body: "x".repeat(size),
-        tags: some_tags(rng),
-        user_id: USERS[rng.random_range(0..USERS.len())].0.to_owned(),
-        ..PostMessage::default()
-    }
-}
-
-/// Up to two different tags.
-fn some_tags(rng: &mut StdRng) -> Vec<String> {
-    let mut tags: Vec<String> = Vec::new();
-    for _ in 0..rng.random_range(0..=2) {
-        let tag = TAGS[rng.random_range(0..TAGS.len())].to_owned();
-        if !tags.contains(&tag) {
-            tags.push(tag);
-        }
-    }
-    tags
 }

@@ -1,6 +1,9 @@
 //! What a writer is told.
 
-use super::{Finder, can_go_on, writing::accepted};
+use super::{
+    finder::{Finder, can_go_on},
+    writing::accepted,
+};
 use crate::{
     history::{Outcome, Position, Post, Rpc, Uploaded, What},
     view::{Call, Index, View},

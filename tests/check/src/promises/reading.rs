@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Finder, can_go_on};
+use super::finder::{Finder, can_go_on};
 use crate::{
     history::{Position, Post, Rpc},
     view::{Call, InForce, View},

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::Finder;
+use super::finder::Finder;
 use crate::{
     history::{Follows, Opened, Outcome, Rpc, What},
     view::{Call, Index, View},

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Finder;
+use super::finder::Finder;
 use crate::{
     history::{Outcome, Post, Rpc},
     view::{Call, Index, View},

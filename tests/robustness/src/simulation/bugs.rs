@@ -1,11 +1,12 @@
-//! Bugs that are planted on purpose, to see whether the simulator drives the server there and the checker notices.
+//! Bugs that are planted on purpose, to see whether the simulator drives the server there and the
+//! checker notices.
 //!
-//! They stand at the seams of the server (`Disk`, `PostLog`, `PostService`), one at a time, chosen when a run starts.
-//! The server's own code has none of them in it, and no program but the simulator can switch them on.
+//! They stand at the seams of the server (`Disk`, `PostLog`, `PostService`), one at a time, chosen
+//! when a run starts. The server's own code has none of them in it, and no program but the
+//! simulator can switch them on.
 
 use std::sync::Arc;
 
-use quartet_check::Promise;
 use quartet_log::{
     LogOptions, PostLog,
     disk::{Disk, memory::MemoryDisk},
@@ -16,154 +17,47 @@ use crate::intercepted::Intercepted;
 mod at_the_disk;
 mod at_the_log;
 mod at_the_service;
+mod bug;
 
 pub(super) use at_the_service::BuggyPosts;
+pub use bug::Bug;
 
-/// A planted bug.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Bug {
-    /// An fsync does nothing: acknowledged before it is durable.
-    SyncDoesNothing,
-    /// An fsync that failed is taken for one that worked.
-    FailedSyncIgnored,
-    /// A write that failed is taken for one that worked.
-    FailedWriteIgnored,
-    /// Outcomes are told before the commit.
-    AcknowledgedBeforeCommit,
-    /// An append is told its place at once and stored after the next one.
-    LaterAppendOvertakes,
-    /// Ids are forgotten at a restart.
-    IdsForgottenAtRestart,
-    /// A reader that fell out of the ring goes on where the ring begins.
-    DroppedWhenTheRingLaps,
-    /// The index of a user's posts is one post behind.
-    UserIndexLags,
-    /// Other content under an id that is taken counts as a duplicate.
-    OtherContentIsADuplicate,
-    /// A duplicate is told as created.
-    DuplicateToldAsCreated,
-    /// The posts of an append are stored last to first.
-    AppendReversed,
-    /// A list resumes at its position, not after it.
-    ResumesAtThePosition,
-    /// A list resumes one post too late.
-    ResumesAPostTooLate,
-    /// A position of another log is taken for one of this log.
-    AnotherLogsPositionTaken,
-    /// A page of posts says the head for its position, though posts are queued.
-    PositionIsTheHead,
-    /// Where replay hands over to live, the last post is sent again.
-    DoubledAtTheHandOver,
-    /// A list says that the snapshot is complete after its first page.
-    SnapshotEndsEarly,
-    /// Long posts are left out.
-    LongPostsLeftOut,
-    /// A post gets the author of another.
-    AuthorOfAnother,
-    /// A change of the filter takes effect one post after the position that it names.
-    FilterChangesAPostLate,
-    /// Some receipts are not sent.
-    ReceiptsLost,
-    /// Two receipts change places.
-    ReceiptsSwapped,
-    /// An upload without a finish is complete.
-    CompleteWithoutFinish,
-    /// A stream falls silent after a while and stays open.
-    StreamFallsSilent,
-    /// Some posts that a feed sends while it waits are lost.
-    LanePostsLost,
-    /// Some posts that a feed sends while it waits are sent twice.
-    LanePostsTwice,
+/// The disk of the server, with this bug.
+pub(super) fn disk(bug: Option<Bug>, disk: MemoryDisk) -> Arc<dyn Disk> {
+    match bug {
+        Some(bug @ (Bug::SyncDoesNothing | Bug::FailedSyncIgnored | Bug::FailedWriteIgnored)) => {
+            Arc::new(Intercepted { disk, by: Arc::new(bug) })
+        }
+        _ => Arc::new(disk),
+    }
 }
 
-impl Bug {
-    /// The promise that it breaks before all others.
-    pub fn breaks(self) -> Promise {
-        match self {
-            Bug::SyncDoesNothing
-            | Bug::OtherContentIsADuplicate
-            | Bug::FailedSyncIgnored
-            | Bug::FailedWriteIgnored
-            | Bug::AcknowledgedBeforeCommit => Promise::Durable,
-            Bug::IdsForgottenAtRestart | Bug::DuplicateToldAsCreated => Promise::ExactlyOnce,
-            Bug::DroppedWhenTheRingLaps
+/// The options with which the server opens its log, with this bug.
+pub(super) fn options(bug: Option<Bug>, options: LogOptions) -> LogOptions {
+    match bug {
+        Some(Bug::IdsForgottenAtRestart) => {
+            LogOptions { hash_id: at_the_log::forgetful_hash, ..options }
+        }
+        _ => options,
+    }
+}
+
+/// The open log as the services see it, with this bug.
+pub(super) fn log(bug: Option<Bug>, log: Arc<dyn PostLog>) -> Arc<dyn PostLog> {
+    match bug {
+        Some(Bug::IdsForgottenAtRestart) => {
+            at_the_log::forget();
+            log
+        }
+        Some(
+            bug @ (Bug::AcknowledgedBeforeCommit
+            | Bug::LaterAppendOvertakes
+            | Bug::DroppedWhenTheRingLaps
             | Bug::UserIndexLags
-            | Bug::ResumesAPostTooLate
-            | Bug::LongPostsLeftOut
-            | Bug::LanePostsLost => Promise::Reliable,
-            Bug::ReceiptsLost | Bug::ReceiptsSwapped | Bug::CompleteWithoutFinish => {
-                Promise::Receipts
-            }
-            Bug::AppendReversed => Promise::WritersOrder,
-            Bug::LaterAppendOvertakes => Promise::RealTime,
-            Bug::ResumesAtThePosition => Promise::Unique,
-            Bug::AnotherLogsPositionTaken => Promise::Resumable,
-            Bug::PositionIsTheHead => Promise::Bookmarkable,
-            Bug::DoubledAtTheHandOver | Bug::LanePostsTwice => Promise::Ordered,
-            Bug::SnapshotEndsEarly => Promise::Fresh,
-            Bug::AuthorOfAnother => Promise::Authored,
-            Bug::FilterChangesAPostLate => Promise::Filter,
-            Bug::StreamFallsSilent => Promise::Live,
-        }
-    }
-
-    /// A seed at which it is found. `simulate --bugs` looks for others.
-    pub fn seed(self) -> u64 {
-        match self {
-            Bug::FailedSyncIgnored | Bug::StreamFallsSilent => 4,
-            Bug::OtherContentIsADuplicate
-            | Bug::PositionIsTheHead
-            | Bug::SnapshotEndsEarly
-            | Bug::ReceiptsLost
-            | Bug::ReceiptsSwapped
-            | Bug::LanePostsLost => 2,
-            _ => 1,
-        }
-    }
-
-    /// As programs and tables name it.
-    pub fn name(self) -> String {
-        use clap::ValueEnum as _;
-        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-    }
-
-    /// The disk as the server sees it.
-    pub(super) fn disk(bug: Option<Bug>, disk: MemoryDisk) -> Arc<dyn Disk> {
-        match bug {
-            Some(
-                bug @ (Bug::SyncDoesNothing | Bug::FailedSyncIgnored | Bug::FailedWriteIgnored),
-            ) => Arc::new(Intercepted { disk, by: Arc::new(bug) }),
-            _ => Arc::new(disk),
-        }
-    }
-
-    /// How the server opens its log.
-    pub(super) fn options(bug: Option<Bug>, options: LogOptions) -> LogOptions {
-        match bug {
-            Some(Bug::IdsForgottenAtRestart) => {
-                LogOptions { hash_id: at_the_log::forgetful_hash, ..options }
-            }
-            _ => options,
-        }
-    }
-
-    /// The log as the services see it, once it is open.
-    pub(super) fn log(bug: Option<Bug>, log: Arc<dyn PostLog>) -> Arc<dyn PostLog> {
-        match bug {
-            Some(Bug::IdsForgottenAtRestart) => {
-                at_the_log::forget();
-                log
-            }
-            Some(
-                bug @ (Bug::AcknowledgedBeforeCommit
-                | Bug::LaterAppendOvertakes
-                | Bug::DroppedWhenTheRingLaps
-                | Bug::UserIndexLags
-                | Bug::OtherContentIsADuplicate
-                | Bug::DuplicateToldAsCreated
-                | Bug::AppendReversed),
-            ) => Arc::new(at_the_log::BuggyLog::new(log, bug)),
-            _ => log,
-        }
+            | Bug::OtherContentIsADuplicate
+            | Bug::DuplicateToldAsCreated
+            | Bug::AppendReversed),
+        ) => Arc::new(at_the_log::BuggyLog::new(log, bug)),
+        _ => log,
     }
 }

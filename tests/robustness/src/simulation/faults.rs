@@ -5,9 +5,13 @@ use std::{error::Error, io, time::Duration};
 use quartet_log::disk::memory::Fault as DiskFault;
 use rand::{Rng, RngExt as _};
 
-use super::{GROUPS, Simulation, TICK, servers::State};
+use super::{
+    servers::State,
+    world::{GROUPS, TICK, World},
+};
 
-/// How long a fault waits for what it needs: a connection, an operation of the disk, a second segment.
+/// How long a fault waits for what it needs: a connection, an operation of the disk, a second
+/// segment.
 const DUE: Duration = Duration::from_secs(20);
 
 /// A kind of fault. It waits until it can happen, and is over when its injection returns.
@@ -31,7 +35,8 @@ pub enum Fault {
     DiskError,
     /// The disk is full; the server is restarted later.
     DiskFull,
-    /// A byte of the log flips while the server is down. It must refuse to start until the byte is back.
+    /// A byte of the log flips while the server is down. It must refuse to start until the byte is
+    /// back.
     Flip,
     /// The User service goes away, and the Post server forgets the names that it knew.
     UsersGone,
@@ -80,7 +85,7 @@ impl Fault {
     }
 }
 
-impl Simulation {
+impl World {
     /// Lets a fault happen, and repairs what it broke.
     pub(super) fn inject(&mut self, fault: Fault) -> turmoil::Result {
         let fired = match fault {
@@ -147,8 +152,9 @@ impl Simulation {
         Ok((group, connected))
     }
 
-    /// Ends the server's process at once. Its connections are reset by us, because their ends would come in the order in
-    /// which tokio drops tasks, and that depends on how many tasks other runs in this process had.
+    /// Ends the server's process at once. Its connections are reset by us, because their ends would
+    /// come in the order in which tokio drops tasks, and that depends on how many tasks other runs
+    /// in this process had.
     fn crash_posts(&mut self) {
         for group in GROUPS {
             self.cuts[group].cut();
@@ -160,7 +166,8 @@ impl Simulation {
         }
     }
 
-    /// Ends the server's process, and its machine if `power`, and starts it again. Returns whether there was one.
+    /// Ends the server's process, and its machine if `power`, and starts it again. Returns whether
+    /// there was one.
     fn restart(&mut self, power: bool) -> Result<bool, Box<dyn Error>> {
         let ran = self.posts.is_serving();
         self.crash_posts();

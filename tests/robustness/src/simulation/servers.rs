@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use turmoil::net::TcpListener;
 
 use super::{
-    bugs::{Bug, BuggyPosts},
+    bugs::{self, Bug, BuggyPosts},
     network::{Cuts, SimListener, connector},
 };
 
@@ -79,7 +79,7 @@ impl PostServer {
             ring: RING,
             ..LogOptions::default()
         };
-        Bug::options(self.bug, options)
+        bugs::options(self.bug, options)
     }
 
     pub(super) fn disk(&self) -> MemoryDisk {
@@ -106,9 +106,9 @@ impl PostServer {
 /// The Post service, until it is told to stop, cannot start, or is crashed.
 pub(super) async fn serve_posts(machine: Arc<PostServer>) -> turmoil::Result {
     machine.set(State::Starting);
-    let disk = Bug::disk(machine.bug, machine.disk());
+    let disk = bugs::disk(machine.bug, machine.disk());
     let log = match EmbeddedLog::open(disk, machine.options()).await {
-        Ok(log) => Bug::log(machine.bug, Arc::new(log)),
+        Ok(log) => bugs::log(machine.bug, Arc::new(log)),
         Err(error) => {
             machine.set(State::Refused(error.to_string()));
             return Ok(());

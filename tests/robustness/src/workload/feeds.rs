@@ -26,7 +26,10 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status};
 
-use super::{Setting, TAGS, post};
+use super::{
+    posts::{TAGS, post},
+    setting::Setting,
+};
 use crate::recorder::{Call, Client};
 
 /// Room for all that a call may have to say at its start: a join and what has no receipt.

@@ -13,7 +13,10 @@ use rand::{RngExt as _, rngs::StdRng};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Response, Status};
 
-use super::{Setting, USERS, some_tags};
+use super::{
+    posts::{USERS, some_tags},
+    setting::Setting,
+};
 
 /// How long a reader waits for the end of a list that ends.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -14,7 +14,7 @@ use quartet_client::{Channel, Error, UploadEvent, upload_posts};
 use rand::{RngExt as _, rngs::StdRng};
 use tokio::time::{sleep, timeout};
 
-use super::{Setting, post};
+use super::{posts::post, setting::Setting};
 use crate::recorder::{Call, Client};
 
 /// Uploads one file after another; some are broken off, or end without a finish, and are then sent as a whole.

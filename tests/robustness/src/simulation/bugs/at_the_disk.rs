@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::Bug;
+use super::bug::Bug;
 use crate::intercepted::Intercept;
 
 impl Intercept for Bug {

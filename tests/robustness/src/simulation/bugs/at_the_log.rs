@@ -14,7 +14,7 @@ use quartet_log::{
 };
 use tokio::sync::watch;
 
-use super::Bug;
+use super::bug::Bug;
 
 thread_local! {
     /// How often ids were forgotten. A simulation has a thread of its own.

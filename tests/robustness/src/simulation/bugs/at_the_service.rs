@@ -23,7 +23,7 @@ use quartet_server::{
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::Bug;
+use super::bug::Bug;
 
 /// Messages of a stream before it falls silent.
 const TALKATIVE: usize = 25;
