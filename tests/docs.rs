@@ -1,10 +1,12 @@
-//! The documentation is true: its commands do what it shows, its links lead somewhere, its lists are complete.
+//! The documentation is true: its commands do what it shows, its links lead somewhere, its lists
+//! are complete.
 //!
-//! `console.rs` says how a page writes down a terminal session, `stage.rs` plays it with the binaries that `cargo build`
-//! made, each of them a `program.rs`, and `book.rs` reads links, anchors and includes.
+//! `console.rs` says how a page writes down a terminal session, `stage.rs` plays it with the
+//! binaries that `cargo build` made, each of them a `program.rs`, and `book.rs` reads links,
+//! anchors and includes.
 //!
-//! After a change of what the binaries print, `UPDATE_DOCS=1 cargo test --test suite docs::` writes the new output into
-//! the pages; read the difference before you commit it.
+//! After a change of what the binaries print, `UPDATE_DOCS=1 cargo test --test suite docs::` writes
+//! the new output into the pages; read the difference before you commit it.
 
 use std::{collections::BTreeSet, env, fs, path::Path};
 

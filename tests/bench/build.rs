@@ -1,4 +1,5 @@
-//! Compiles the contract as a tutorial would, with prost's own codec on both sides, and notes the versions compared.
+//! Compiles the contract as a tutorial would, with prost's own codec on both sides, and notes the
+//! versions compared.
 //!
 //! The servers of the `quartet` crate send posts that are encoded already; the peers here must not.
 

@@ -1,8 +1,8 @@
 //! A program in a terminal: what is typed, what it prints, how it ends.
 //!
-//! What is typed comes from a terminal; what is printed goes into a pipe, so that it has no colours and no progress bars.
-//! Compared are stdout, the exit code, and that nothing is printed which the page does not show; addresses, random ids,
-//! times and rates are masked on both sides.
+//! What is typed comes from a terminal; what is printed goes into a pipe, so that it has no colours
+//! and no progress bars. Compared are stdout, the exit code, and that nothing is printed which the
+//! page does not show; addresses, random ids, times and rates are masked on both sides.
 
 use std::{
     fs::{self, File},
@@ -88,7 +88,8 @@ impl Program {
         }
     }
 
-    /// Sends a signal to the whole group, as a terminal does. That it is gone already is no failure.
+    /// Sends a signal to the whole group, as a terminal does. That it is gone already is no
+    /// failure.
     fn signal(&self, name: &str) {
         let group = format!("-{}", self.child.id());
         let kill =
@@ -107,7 +108,8 @@ impl Program {
         match read(self, expected, &mut printed) {
             Ok(()) => Ok(printed),
             Err(why) => {
-                // What follows the difference tells the reader of the failure more than the difference.
+                // What follows the difference tells the reader of the failure more than the
+                // difference.
                 printed.extend(self.lines.try_iter());
                 Err(self.drift(&why, expected, &printed))
             }
@@ -205,7 +207,8 @@ impl Drop for Program {
     }
 }
 
-/// A terminal to read from, as a program sees it that a person types to, and its keyboard. Nothing is echoed.
+/// A terminal to read from, as a program sees it that a person types to, and its keyboard. Nothing
+/// is echoed.
 fn terminal() -> io::Result<(File, OwnedFd)> {
     let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
     fcntl_setfd(&keyboard, FdFlags::CLOEXEC)?; // no program holds another's keyboard

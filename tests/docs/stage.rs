@@ -1,8 +1,8 @@
 //! Plays a page: types its commands and their input, and compares what is printed.
 //!
-//! A page is played in a directory of its own, by bash, with two stand-ins that a reader does not notice: `cargo run
-//! --bin NAME` starts a binary that is built already, and the servers listen on free ports instead of the ones shown.
-//! Every program is gone when the stage is.
+//! A page is played in a directory of its own, by bash, with two stand-ins that a reader does not
+//! notice: `cargo run --bin NAME` starts a binary that is built already, and the servers listen on
+//! free ports instead of the ones shown. Every program is gone when the stage is.
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +30,8 @@ const QUIET: Duration = Duration::from_secs(2);
 /// The port that the clients call, and the server listens on, when the command does not say.
 const DEFAULT_PORT: &str = "9001";
 
-/// Stands in for cargo: `run [-q] [--release] --bin NAME [-- ARGUMENTS]` starts what is built already.
+/// Stands in for cargo: `run [-q] [--release] --bin NAME [-- ARGUMENTS]` starts what is built
+/// already.
 const CARGO: &str = r#"#!/bin/sh
 while [ $# -gt 0 ]; do
     case $1 in
@@ -62,8 +63,9 @@ pub(super) struct Stage {
     rewritten: Option<Vec<(Range<usize>, Vec<String>)>>,
 }
 
-/// A port that nobody listens on, below those that outgoing connections get: a page may stop a server and start it again,
-/// and meanwhile one of its clients' own connections might take the port.
+/// A port that nobody listens on, below those that outgoing connections get: a page may stop a
+/// server and start it again, and meanwhile one of its clients' own connections might take the
+/// port.
 fn free_port() -> String {
     let mut some = (0..1000).map(|_| fastrand::u16(20_000..30_000));
     let free = some.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
@@ -90,14 +92,16 @@ impl Stage {
         })
     }
 
-    /// Plays all blocks of a page and compares. The error names the line of the page and shows what was printed instead.
+    /// Plays all blocks of a page and compares. The error names the line of the page and shows what
+    /// was printed instead.
     pub(super) fn play(mut self, page: &str) -> Result<(), String> {
         self.play_blocks(page)?;
         self.close()
     }
 
-    /// Plays all blocks of a page and returns the page with what was printed in place of what it showed. Output that
-    /// differs in nothing but what is masked stays as it was, and so does output with something left out.
+    /// Plays all blocks of a page and returns the page with what was printed in place of what it
+    /// showed. Output that differs in nothing but what is masked stays as it was, and so does
+    /// output with something left out.
     pub(super) fn rewrite(mut self, page: &str) -> Result<String, String> {
         let mut lines: Vec<_> = page.lines().map(str::to_owned).collect();
         self.rewritten = Some(Vec::new());
@@ -259,7 +263,8 @@ mod tests {
     /// Listens, as far as anybody can see, until it is interrupted.
     const SERVER: (&str, &str) = (
         "server",
-        "trap 'exit 0' INT\necho listening on http://127.0.0.1:4242\necho log >&2\nwhile read -r line; do :; done",
+        "trap 'exit 0' INT\necho listening on http://127.0.0.1:4242\necho log >&2\n\
+         while read -r line; do :; done",
     );
     const SAY: (&str, &str) = ("server-say", "echo \"$*\"; exit 3");
     const ECHO: (&str, &str) = (
@@ -345,7 +350,8 @@ $ seq 5
 
     #[test]
     fn a_page_that_drifted_can_be_rewritten() {
-        let page = "```console,terminal=a\n$ cargo run --bin server\nlistening on http://127.0.0.1:9001\n```\n\
+        let page = "```console,terminal=a\n$ cargo run --bin server\n\
+                    listening on http://127.0.0.1:9001\n```\n\
                     ```console\n$ echo 127.0.0.1:9001\nold\n$ seq 2\n```\nend\n";
         let (_binaries, server) = stage(&[SERVER]);
         let rewritten = server.rewrite(page).unwrap();

@@ -1,7 +1,8 @@
 //! Loads: each asks a server for work, checks that it was done, and tells what it took.
 //!
-//! All gRPC servers get the same load. It has large windows and frames and reads posts without copying, so that it is
-//! the server that is measured: on the `h2` crate, and where many calls share a connection, below it.
+//! All gRPC servers get the same load. It has large windows and frames and reads posts without
+//! copying, so that it is the server that is measured: on the `h2` crate, and where many calls
+//! share a connection, below it.
 
 use std::time::Duration;
 

@@ -1,11 +1,12 @@
 //! What Quartet's work costs, beside other servers and beside the limits.
 //!
-//! `bench` starts a server and a load, each in a process of its own, for every subject of every work, round by round:
-//! A B C, A B C. It measures the CPU time of the server's process, because rates swing twofold on shared machines, and
-//! checks what the load received. `bench serve` is one of those servers, `bench load` one of those loads.
+//! `bench` starts a server and a load, each in a process of its own, for every subject of every
+//! work, round by round: A B C, A B C. It measures the CPU time of the server's process, because
+//! rates swing twofold on shared machines, and checks what the load received. `bench serve` is one
+//! of those servers, `bench load` one of those loads.
 //!
-//! Reading order: [`run`] starts and compares; [`load`] asks and checks; [`peers`] answer as tutorials do; [`posts`]
-//! are what all of them send.
+//! Reading order: [`run`] starts and compares; [`load`] asks and checks; [`peers`] answer as
+//! tutorials do; [`posts`] are what all of them send.
 //!
 //! Not here: our own server. It is the binary `server` beside this one.
 

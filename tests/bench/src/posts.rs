@@ -12,9 +12,10 @@ pub(crate) const BATCH: u64 = 512;
 pub(crate) const USERS: u64 = 1_000;
 
 /// Where bodies are cut from, each at another place, so that no two posts in a row are the same.
-const TEXT: &str = "Every accepted post gets one place in the log, its sequence: 1, 2, 3 and so on, without \
-    holes, never reused. A reader holds a position, everything up to and including this sequence, of that log, and \
-    reads on from there. Two sentences, and all the promises follow from them: ordered, unique, reliable, resumable.";
+const TEXT: &str = "Every accepted post gets one place in the log, its sequence: 1, 2, 3 and so \
+    on, without holes, never reused. A reader holds a position, everything up to and including \
+    this sequence, of that log, and reads on from there. Two sentences, and all the promises \
+    follow from them: ordered, unique, reliable, resumable.";
 const BODY_BYTES: usize = 201;
 
 /// Who user number `index` is.
@@ -58,8 +59,8 @@ pub(crate) fn create_time() -> Timestamp {
     Timestamp { seconds: 1_767_225_600, nanos: 123_456_789 }
 }
 
-/// Ids come in no order, as those of real writers do: an index over them is not allowed to be lucky. No two indexes
-/// give the same id, because every step can be undone (it is splitmix64).
+/// Ids come in no order, as those of real writers do: an index over them is not allowed to be
+/// lucky. No two indexes give the same id, because every step can be undone (it is splitmix64).
 fn scatter(index: u64) -> u64 {
     let mut id = index.wrapping_add(0x9e37_79b9_7f4a_7c15);
     id = (id ^ (id >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -27,8 +27,8 @@ mod results;
 /// How much to run, and where to write what came of it.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The full form: more of everything, subjects that no goal names, five rounds. The quick one takes two minutes or
-    /// three on two cores.
+    /// The full form: more of everything, subjects that no goal names, five rounds. The quick one
+    /// takes two minutes or three on two cores.
     #[arg(long)]
     full: bool,
     /// Only these works.

@@ -82,7 +82,8 @@ struct Cpu {
 impl Cpu {
     fn of(pid: u32) -> Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The name stands in parentheses and may hold anything. After it come the state and 10 numbers, then the times.
+        // The name stands in parentheses and may hold anything. After it come the state and 10
+        // numbers, then the times.
         let (_, fields) = stat.rsplit_once(')').ok_or("no name in stat")?;
         let times = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
         let coarse = times.sum::<Result<f64, _>>()? / TICKS_PER_SECOND;
@@ -96,7 +97,8 @@ impl Cpu {
         Ok(Self { coarse, fine })
     }
 
-    /// The fine count, unless threads ended and took theirs with them, or the kernel does not keep it.
+    /// The fine count, unless threads ended and took theirs with them, or the kernel does not keep
+    /// it.
     fn since(self, before: Self) -> f64 {
         let (coarse, fine) = (self.coarse - before.coarse, self.fine - before.fine);
         if (coarse - fine).abs() > 2.5 / TICKS_PER_SECOND { coarse } else { fine }

@@ -1,4 +1,5 @@
-//! Reading without copying: gRPC's frames out of chunks; posts out of messages as `quartet::borrowed` does.
+//! Reading without copying: gRPC's frames out of chunks; posts out of messages as
+//! `quartet::borrowed` does.
 
 use quartet::borrowed::{Field, PostRef, fields};
 

@@ -1,8 +1,9 @@
-//! What is written down of a run. The order of the events is the order in which they happened, as one clock saw them.
+//! What is written down of a run. The order of the events is the order in which they happened, as
+//! one clock saw them.
 //!
-//! Two rules make a history sound. What a client does is recorded before it does it ([`What::Opened`],
-//! [`What::Sent`]); what it learns is recorded after it learned it. So if one event stands before another that it could
-//! have caused, the server did them in that order too.
+//! Two rules make a history sound. What a client does is recorded before it does it
+//! ([`What::Opened`], [`What::Sent`]); what it learns is recorded after it learned it. So if one
+//! event stands before another that it could have caused, the server did them in that order too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +32,8 @@ pub struct Run {
     pub users: BTreeMap<String, String>,
     /// What went wrong on purpose, by kind.
     pub faults: BTreeMap<String, FaultCount>,
-    /// Microseconds until the last fault had ended. Readers are checked for being live from then on, if it is set.
+    /// Microseconds until the last fault had ended. Readers are checked for being live from then
+    /// on, if it is set.
     pub calm_from: Option<u64>,
     /// What must have happened at least.
     pub floor: Floor,
@@ -116,7 +118,8 @@ pub enum What {
         posts: Vec<Post>,
         /// The last sequence examined.
         position: Position,
-        /// That was all when the call began: the end of a snapshot, or a page that is not truncated.
+        /// That was all when the call began: the end of a snapshot, or a page that is not
+        /// truncated.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         complete: bool,
     },

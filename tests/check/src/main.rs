@@ -7,8 +7,9 @@ use quartet_check::{History, check, void};
 
 /// Checks histories of a Quartet server against its promises.
 ///
-/// A history is what clients sent, were told and saw in a run, and the log as it was read afterwards, as lines of JSON.
-/// The simulator and the crash tests save the history of a run that broke a promise.
+/// A history is what clients sent, were told and saw in a run, and the log as it was read
+/// afterwards, as lines of JSON. The simulator and the crash tests save the history of a run that
+/// broke a promise.
 ///
 /// Exit code: 0 if every run counts and kept every promise, 1 if not, 2 if a file is no history.
 #[derive(Debug, Parser)]

@@ -151,8 +151,9 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// The position that the first message counts from: where the call was asked to start, or where a feed that asked
-    /// for nothing was let in. None for a feed that is in nowhere yet; its positions say nothing.
+    /// The position that the first message counts from: where the call was asked to start, or where
+    /// a feed that asked for nothing was let in. None for a feed that is in nowhere yet; its
+    /// positions say nothing.
     pub(crate) fn start(&self) -> Option<i64> {
         if self.opened.rpc == Rpc::Feed {
             return self.in_force().first().map(|in_force| in_force.after);

@@ -1,12 +1,13 @@
-//! Runs over real processes: a server is killed, loses power or meets a disk that fails, cycle after cycle, while
-//! clients write and read. Out comes a history.
+//! Runs over real processes: a server is killed, loses power or meets a disk that fails, cycle
+//! after cycle, while clients write and read. Out comes a history.
 //!
-//! The server is the program `server`; where a fault must hit a certain operation, it is `failing-server`, the same
-//! library over a disk that fails there ([`failing`]). Power is taken from a file system of its own ([`volume`]). All
-//! clients run on one thread, beside nothing else, so that the record's order is sound.
+//! The server is the program `server`; where a fault must hit a certain operation, it is
+//! `failing-server`, the same library over a disk that fails there ([`failing`]). Power is taken
+//! from a file system of its own ([`volume`]). All clients run on one thread, beside nothing else,
+//! so that the record's order is sound.
 //!
-//! Not here: reproducing a run. The seed chooses what is done, but the machine chooses when; the history is what there
-//! is to look at.
+//! Not here: reproducing a run. The seed chooses what is done, but the machine chooses when; the
+//! history is what there is to look at.
 
 use std::{
     collections::BTreeMap,
@@ -82,7 +83,8 @@ const START: Duration = Duration::from_secs(2);
 const DUE: Duration = Duration::from_secs(20);
 /// The `nth` commit at which a fault happens: while clients come back, or when all of them write.
 const COMMITS: RangeInclusive<u64> = 1..=25;
-/// Operations that change the disk when a log opens: create, write, sync, rename and sync the directory.
+/// Operations that change the disk when a log opens: create, write, sync, rename and sync the
+/// directory.
 const OPENING: RangeInclusive<u64> = 1..=5;
 
 /// Events between the start of a server and its end: fewer prove little, however fast a machine is.
@@ -181,7 +183,9 @@ pub async fn run(plan: &Plan, volume: Volume) -> Result<Outcome, Box<dyn Error>>
     let played = tokio::select! {
         biased;
         played = driver.play() => played,
-        () = workload::run(clients.into_iter().flatten().collect()) => Err("the clients ended".into()),
+        () = workload::run(clients.into_iter().flatten().collect()) => {
+            Err("the clients ended".into())
+        }
     };
     let calm_from = match played {
         Ok(calm_from) => Some(calm_from.duration_since(begun).as_micros() as u64),
@@ -251,7 +255,8 @@ impl<'a> Driver<'a> {
         Ok(calm_from)
     }
 
-    /// Starts a server and brings it down. Returns whether it went down as planned, and while it served.
+    /// Starts a server and brings it down. Returns whether it went down as planned, and while it
+    /// served.
     async fn bring_down(&mut self, crash: Crash) -> Result<bool, Box<dyn Error>> {
         match crash {
             Crash::Kill => self.kill().await,
@@ -285,8 +290,9 @@ impl<'a> Driver<'a> {
     async fn lose_power(&mut self) -> Result<bool, Box<dyn Error>> {
         let mut server = self.serve().await?;
         let busy = self.until_busy().await;
-        // As with a real one, nobody is told anything after it. A server that goes on meanwhile would tell of posts that
-        // are lost: on ext4, an fsync that is under way when the file system is shut down may return success.
+        // As with a real one, nobody is told anything after it. A server that goes on meanwhile
+        // would tell of posts that are lost: on ext4, an fsync that is under way when the file
+        // system is shut down may return success.
         server.freeze()?;
         self.volume.cut_power().await?;
         let alive = server.kill().await?;
@@ -303,13 +309,15 @@ impl<'a> Driver<'a> {
         Ok(busy && told)
     }
 
-    /// Waits until the log failed and clients are told so, looks at what the server does then, and kills it.
+    /// Waits until the log failed and clients are told so, looks at what the server does then, and
+    /// kills it.
     async fn until_told(
         &mut self,
         mut server: Process,
         reason: &str,
     ) -> Result<bool, Box<dyn Error>> {
-        // Not the clients first: one that stalled may only now read how its call to an earlier server ended.
+        // Not the clients first: one that stalled may only now read how its call to an earlier
+        // server ended.
         let failed = until(DUE, || server.has_said(FAILED)).await;
         let before = self.ended(reason);
         let told = until(DUE, || self.ended(reason) > before).await;
@@ -330,8 +338,8 @@ impl<'a> Driver<'a> {
         if first.is_err() || first != last || first.as_ref().is_ok_and(|head| acknowledged > *head)
         {
             self.wrong.push(format!(
-                "after its disk failed, a server read up to {first:?}, then up to {last:?}, and {acknowledged} was \
-                 acknowledged"
+                "after its disk failed, a server read up to {first:?}, then up to {last:?}, \
+                 and {acknowledged} was acknowledged"
             ));
         }
     }
@@ -440,8 +448,8 @@ impl<'a> Driver<'a> {
         self.recorder.progress().ended.get(reason).copied().unwrap_or_default()
     }
 
-    /// Waits until the server acknowledges something new and much has happened, and a random time more. Returns whether it
-    /// did.
+    /// Waits until the server acknowledges something new and much has happened, and a random time
+    /// more. Returns whether it did.
     async fn until_busy(&mut self) -> bool {
         let before = self.recorder.progress();
         let is_busy = || {
@@ -469,8 +477,8 @@ async fn until(most: Duration, happened: impl Fn() -> bool) -> bool {
     timeout(most, waiting).await.is_ok()
 }
 
-/// An address that nobody listens on. Its port is below those that outgoing connections get: while no server has it, one
-/// of the clients' own connections might.
+/// An address that nobody listens on. Its port is below those that outgoing connections get: while
+/// no server has it, one of the clients' own connections might.
 fn free_address() -> Result<SocketAddr, Box<dyn Error>> {
     let mut some = (0..100).map(|_| {
         let port = rand::random_range(20_000..30_000);

@@ -14,8 +14,8 @@ use quartet_check::history::{Ended, Event, Follows, Opened, Outcome, Rpc, Upload
 
 /// What happened so far. Clones write the same record.
 ///
-/// It puts events in one order. That order is sound if all clients run on one thread, because then nothing happens
-/// between what a client does and its writing it down.
+/// It puts events in one order. That order is sound if all clients run on one thread, because then
+/// nothing happens between what a client does and its writing it down.
 #[derive(Clone)]
 pub struct Recorder {
     events: Arc<Mutex<Vec<Event>>>,

@@ -1,4 +1,5 @@
-//! Real servers, brought down in every way that needs no privilege. `crash --power` does those that do.
+//! Real servers, brought down in every way that needs no privilege. `crash --power` does those that
+//! do.
 
 #![allow(missing_docs, clippy::unwrap_used)] // test code
 
@@ -23,8 +24,8 @@ async fn whatever_brings_a_server_down_every_promise_holds_and_it_serves_again_w
     assert_eq!(void(&history), None);
     assert!(history.run.faults.values().all(|fault| fault.fired > 0), "{:?}", history.run.faults);
 
-    // The run can tell: the same, with a log that lost its newer half. The newest post alone would not do, because the
-    // last server may have stopped before it told anybody of it.
+    // The run can tell: the same, with a log that lost its newer half. The newest post alone would
+    // not do, because the last server may have stopped before it told anybody of it.
     history.log.truncate(history.log.len() / 2);
     assert!(check(&history).iter().any(|broken| broken.promise == Promise::Durable));
 }

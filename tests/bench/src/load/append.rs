@@ -1,4 +1,5 @@
-//! The limit for uploads: batches of posts, each made durable before the next, in this process and without a network.
+//! The limit for uploads: batches of posts, each made durable before the next, in this process and
+//! without a network.
 
 use std::{
     fs::{self, OpenOptions},
@@ -40,7 +41,8 @@ pub(super) fn append(options: &Options) -> Result<Figures> {
     Ok(Figures { bytes, ..figures })
 }
 
-/// The same batch again and again: a file does not look into it, and a limit shall not pay for making posts.
+/// The same batch again and again: a file does not look into it, and a limit shall not pay for
+/// making posts.
 fn raw(dir: &Path, batches: u64, latencies: &mut Histogram<u64>) -> Result<u64> {
     let batch = batch();
     let path = dir.join("append");

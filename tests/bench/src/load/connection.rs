@@ -130,7 +130,8 @@ pub(super) struct Messages {
 }
 
 impl Messages {
-    /// Waits for a chunk and hands over the messages that are complete with it. False: the call ended OK.
+    /// Waits for a chunk and hands over the messages that are complete with it. False: the call
+    /// ended OK.
     pub(super) async fn read(&mut self, each: impl FnMut(&[u8]) -> Result<()>) -> Result<bool> {
         let Some(chunk) = self.body.data().await else {
             let trailers = self.body.trailers().await?.ok_or("a call ended without trailers")?;

@@ -1,4 +1,5 @@
-//! Feeds: one publisher, and subscribers who check the order of what reaches them and how long it took.
+//! Feeds: one publisher, and subscribers who check the order of what reaches them and how long it
+//! took.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -110,7 +111,8 @@ fn message_of(event: Event<'_>, handle: impl FnOnce(&[u8]) -> Result<()>) -> Res
     }
 }
 
-/// Reads the feeds of a connection until each of its subscribers had the last message, and says how many came before.
+/// Reads the feeds of a connection until each of its subscribers had the last message, and says how
+/// many came before.
 async fn read(
     mut streams: Streams,
     feeds: usize,
@@ -124,7 +126,8 @@ async fn read(
         streams
             .read(|number, event| {
                 message_of(event, |message| {
-                    // The clock is read once for all that came together: on some machines that costs as much as a delivery.
+                    // The clock is read once for all that came together: on some machines that
+                    // costs as much as a delivery.
                     let now = *now.get_or_insert_with(|| arrivals.now());
                     let order = orders.get_mut(number).ok_or("a message for nobody")?;
                     each(message, 3, |batch| {
@@ -169,8 +172,9 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// Takes the next delivery, which arrived `now`. All are counted, in their order; one of `SAMPLED` is read as a
-    /// whole. The load shares the machine with the server: what it does for each delivery is in every latency.
+    /// Takes the next delivery, which arrived `now`. All are counted, in their order; one of
+    /// `SAMPLED` is read as a whole. The load shares the machine with the server: what it does for
+    /// each delivery is in every latency.
     pub(super) fn post(&mut self, message: &[u8], now: u64, arrivals: &Arrivals) -> Result<()> {
         let (post_id, title) = id_and_title(message)?;
         if post_id == END.as_bytes() {

@@ -37,7 +37,8 @@ type Open = (Rc<Connection>, Joined);
 async fn connect(options: &Options, numbers: Range<u64>, open: &mut Vec<Open>) -> Result<()> {
     for number in numbers {
         let connection = Rc::new(Connection::open(&options.address, None).await?);
-        // One after the other: what a server needs for many at the same moment is no part of what they hold.
+        // One after the other: what a server needs for many at the same moment is no part of what
+        // they hold.
         for feed in 0..options.idle {
             let feed = Joined::open(&connection, &format!("idle-{number}-{feed}")).await?;
             open.push((connection.clone(), feed));

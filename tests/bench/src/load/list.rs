@@ -21,7 +21,8 @@ use crate::{
     wire::{Frames, each, same_content},
 };
 
-/// One post of so many is compared letter by letter; a prime, so that it is another one in every batch.
+/// One post of so many is compared letter by letter; a prime, so that it is another one in every
+/// batch.
 const SAMPLED: u64 = 997;
 const READ: usize = 256 * 1024;
 
@@ -65,7 +66,8 @@ pub(super) async fn tonic_list(options: &Options) -> Result<Figures> {
     meter.stop(options.lists * options.posts)
 }
 
-/// The same with this suite's client, which reads posts in place, checks their order and would resume.
+/// The same with this suite's client, which reads posts in place, checks their order and would
+/// resume.
 pub(super) async fn client_list(options: &Options) -> Result<Figures> {
     let channel = quartet_client::connect(&format!("http://{}", options.address))?;
     let meter = Meter::start(options.pid)?;
@@ -101,8 +103,8 @@ pub(super) async fn raw_list(options: &Options) -> Result<Figures> {
     meter.stop(options.lists * options.posts)
 }
 
-/// Lists at the same time. Their posts are counted only: on a machine of two cores, a load that decodes for 64 readers
-/// would measure itself.
+/// Lists at the same time. Their posts are counted only: on a machine of two cores, a load that
+/// decodes for 64 readers would measure itself.
 pub(super) async fn readers(options: &Options) -> Result<Figures> {
     let lists = options.lists / options.readers;
     let meter = Meter::start(options.pid)?;

@@ -21,7 +21,8 @@ use crate::{
 const CONFIG: &str = r#"{
     "loadBalancingConfig": [{"round_robin": {}}],
     "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
-    "methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "1s",
+    "methodConfig": [{"name": [{}], "retryPolicy": {
+        "maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "1s",
         "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]
 }"#;
 
@@ -42,7 +43,8 @@ pub(super) async fn tonic_channel(options: &Options) -> Result<Figures> {
     call(channel, options).await
 }
 
-/// A request with the headers that ours have, a name and a trace: what differs is what makes the call, not what is said.
+/// A request with the headers that ours have, a name and a trace: what differs is what makes the
+/// call, not what is said.
 fn marked(mut request: Request<Body>) -> Request<Body> {
     let headers = request.headers_mut();
     for (name, text) in [

@@ -1,9 +1,11 @@
 //! Many calls on one connection, with as little of HTTP/2 (RFC 9113) as reading them takes.
 //!
-//! A load shares the machine with its server, and what it does for one message makes all behind it late. The `h2` crate
-//! wakes a task for every frame; here one task reads what came for all calls, as clients of NATS do.
+//! A load shares the machine with its server, and what it does for one message makes all behind it
+//! late. The `h2` crate wakes a task for every frame; here one task reads what came for all calls,
+//! as clients of NATS do.
 //!
-//! Not here: reading headers. A call has ended when its trailers came; that it ended well is seen by what it brought.
+//! Not here: reading headers. A call has ended when its trailers came; that it ended well is seen
+//! by what it brought.
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -78,7 +80,8 @@ impl Streams {
         stream.set_nodelay(true)?;
         let mut calls = Calls::default();
         calls.out.extend_from_slice(PREFACE);
-        let settings = [(2, 0), (4, WINDOW), (5, FRAME)]; // no push, a stream's window, a frame's size
+        // No push, the window of a stream, the size of a frame.
+        let settings = [(2, 0), (4, WINDOW), (5, FRAME)];
         let settings = settings
             .map(|(id, value): (u16, u32)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat());
         put(SETTINGS, 0, 0, &settings.concat(), &mut calls.out);
@@ -86,8 +89,8 @@ impl Streams {
         Ok(Self { stream, received: Vec::new(), calls })
     }
 
-    /// Begins a call of the Post service with one message; with `more`, others may follow. It is sent before the next
-    /// read.
+    /// Begins a call of the Post service with one message; with `more`, others may follow. It is
+    /// sent before the next read.
     pub(super) fn ask(&mut self, method: &str, message: &impl prost::Message, more: bool) {
         let id = self.calls.calls.len() as u32 * 2 + 1;
         self.calls.calls.push(Call::default());

@@ -1,4 +1,5 @@
-//! A bidirectional call over `tokio::sync::broadcast`: every subscriber clones and encodes every post.
+//! A bidirectional call over `tokio::sync::broadcast`: every subscriber clones and encodes every
+//! post.
 
 use std::{collections::HashSet, future::pending, sync::Arc};
 
@@ -17,7 +18,8 @@ use crate::proto::{
 enum Event {
     Request(Option<TagFeedRequest>),
     Post(PostMessage),
-    /// The channel overwrote posts that this subscriber had not read. A tutorial goes on; the load counts them.
+    /// The channel overwrote posts that this subscriber had not read. A tutorial goes on; the load
+    /// counts them.
     Lagged,
 }
 
@@ -36,7 +38,8 @@ pub(super) fn tag_feed(
                     Some(Asked::Join(join)) => {
                         posts.get_or_insert_with(|| feed.subscribe());
                         tags.extend(join.tags.clone());
-                        yield response(Payload::Joined(Joined { tags: join.tags, ..Joined::default() }));
+                        let joined = Joined { tags: join.tags, ..Joined::default() };
+                        yield response(Payload::Joined(joined));
                     }
                     Some(Asked::Publish(publish)) => {
                         let post = publish.post_message.unwrap_or_default();

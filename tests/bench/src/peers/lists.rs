@@ -19,7 +19,8 @@ pub(super) enum Style {
     AsyncStream,
     /// The same with a batch per message.
     Batched,
-    /// A spawned task that sends one post per message through a channel of four: what most tutorials show.
+    /// A spawned task that sends one post per message through a channel of four: what most
+    /// tutorials show.
     Mpsc4,
 }
 

@@ -1,4 +1,5 @@
-//! The limit for lists: posts that are encoded already, written 64 KiB at a time to a bare TCP connection.
+//! The limit for lists: posts that are encoded already, written 64 KiB at a time to a bare TCP
+//! connection.
 //!
 //! Who connects gets all of them, each behind a header as gRPC's.
 

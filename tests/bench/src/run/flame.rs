@@ -1,7 +1,8 @@
 //! Flame graphs: one subject's trial under `perf`, and what inferno makes of its samples.
 //!
-//! Not here: building a server whose stacks `perf` can follow. `RUSTFLAGS="-C force-frame-pointers=yes" cargo build
-//! --release --bin server --target-dir target/flame` does that.
+//! Not here: building a server whose stacks `perf` can follow. `RUSTFLAGS="-C
+//! force-frame-pointers=yes" cargo build --release --bin server --target-dir target/flame` does
+//! that.
 
 use std::{
     fs,
@@ -21,9 +22,11 @@ use super::{
 };
 use crate::{console::say, error::Result};
 
-/// Samples per second and thread: enough for a trial of seconds, and not a multiple of what timers use.
+/// Samples per second and thread: enough for a trial of seconds, and not a multiple of what timers
+/// use.
 const RATE: &str = "997";
-/// Frames narrower than this part of the whole, in per cent, are left out: nobody sees them, and the file stays small.
+/// Frames narrower than this part of the whole, in per cent, are left out: nobody sees them, and
+/// the file stays small.
 const NARROWEST: &str = "0.4";
 
 /// Whose time, and where the graph goes.

@@ -63,7 +63,8 @@ fn introduce(page: &mut String, machine: &Machine) -> std::fmt::Result {
     writeln!(page, "{cpu}, {cores} cores, Linux {kernel}; {versions}.\n")?;
     writeln!(
         page,
-        "Server and load are processes of the same machine, over loopback, without TLS unless it is named. Each figure is"
+        "Server and load are processes of the same machine, over loopback, without TLS unless it \
+         is named. Each figure is"
     )?;
     writeln!(page, "the median over the rounds with [least-most]. CPU time is the server's.")
 }

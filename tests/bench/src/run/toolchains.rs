@@ -1,4 +1,5 @@
-//! Peers of other languages, each built when its toolchain is there. What cannot be built is named and left out.
+//! Peers of other languages, each built when its toolchain is there. What cannot be built is named
+//! and left out.
 
 use std::process::Command;
 

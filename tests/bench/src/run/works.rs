@@ -1,7 +1,7 @@
 //! What is compared: tables, their subjects, and how much is asked of each.
 //!
-//! Whatever ours does in a trial takes about a second of a fast core. Slower subjects are asked for less of it, so that
-//! a trial of theirs takes about as long: figures are per million.
+//! Whatever ours does in a trial takes about a second of a fast core. Slower subjects are asked for
+//! less of it, so that a trial of theirs takes about as long: figures are per million.
 
 use clap::ValueEnum;
 
@@ -155,7 +155,8 @@ pub(super) const TAG_AMONG: &str = "Quartet, 10 of 10,000 feeds";
 /// No goal names it.
 const GRPC_PYTHON: &str = "gRPC Python";
 
-/// Embedded stores, in this process and with the indexes that ours has; each with how much slower than ours it is.
+/// Embedded stores, in this process and with the indexes that ours has; each with how much slower
+/// than ours it is.
 pub(super) const STORES: &[(&str, u64)] =
     if cfg!(feature = "stores") { &[("redb", 10), ("fjall", 5)] } else { &[] };
 
@@ -263,7 +264,8 @@ const PEER_POSTS: u64 = 100_000;
 fn lists(scale: &Scale) -> Vec<Case> {
     let case = |subject, server, held: u64, slower: u64| {
         let listed = scale.listed / slower;
-        let held = held.min(listed / 4); // one list of four comes before the clock runs, and is not worth waiting for
+        // One list of four comes before the clock runs, and is not worth waiting for.
+        let held = held.min(listed / 4);
         Case::new(&LIST, subject, server, "list").fill(held).with("lists", listed / held)
     };
     let ours = |subject, server| case(subject, server, scale.posts, 1);

@@ -56,7 +56,8 @@ pub(super) fn filter(view: &View<'_>, found: &mut Finder) {
     for call in view.readers().into_values().flatten() {
         let in_force = call.in_force();
         for (event, post) in call.delivered() {
-            // A post from before the first join's position is the stream's start gone wrong, not its filter.
+            // A post from before the first join's position is the stream's start gone wrong, not
+            // its filter.
             let asked_for = match at(&in_force, post.sequence) {
                 Some(in_force) => in_force.follows.matches(post),
                 None => !in_force.is_empty(),
@@ -74,8 +75,8 @@ pub(super) fn filter(view: &View<'_>, found: &mut Finder) {
     });
 }
 
-/// Posts that match and did not come, though a position past them did. `explained` says whether what was followed
-/// before a change of the filter explains it.
+/// Posts that match and did not come, though a position past them did. `explained` says whether
+/// what was followed before a change of the filter explains it.
 fn each_missing<'a>(view: &View<'a>, mut missing: impl FnMut(&Call<'a>, &'a Post, bool)) {
     for call in view.readers().into_values().flatten() {
         let (Some(start), Some(end)) = (call.start(), call.position()) else { continue };

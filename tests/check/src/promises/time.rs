@@ -111,7 +111,8 @@ fn stays(opened: &Opened) -> bool {
     opened.rpc == Rpc::Feed || opened.stays
 }
 
-/// Whether a feed left all that it had joined: then it reads nothing, on the calls that follow either.
+/// Whether a feed left all that it had joined: then it reads nothing, on the calls that follow
+/// either.
 fn follows_nothing(calls: &[&Call<'_>]) -> bool {
     let events = calls.iter().rev().flat_map(|call| call.events.iter().rev());
     let mut changes = events.filter_map(|(_, what)| match what {

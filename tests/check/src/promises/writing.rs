@@ -52,8 +52,8 @@ fn delivered_is_stored(view: &View<'_>, call: &Call<'_>, found: &mut Finder) {
     }
 }
 
-/// The posts that an upload's answer vouches for. It names only its first refusals, so that more of them leave open
-/// which posts they were.
+/// The posts that an upload's answer vouches for. It names only its first refusals, so that more of
+/// them leave open which posts they were.
 pub(super) fn accepted<'a>(call: &Call<'a>) -> Vec<&'a Post> {
     let Some((_, answer)) = call.uploaded() else { return Vec::new() };
     if answer.refused != answer.refusals.len() as u64 {
@@ -155,7 +155,8 @@ pub(super) fn writers_order(view: &View<'_>, found: &mut Finder) {
             .filter(|(_, _, outcome)| matches!(outcome, Outcome::Created { .. }))
             .map(|(_, post_id, _)| post_id)
             .collect();
-        // Who else could have stored it? Without receipts, only a post that nobody else sent is surely this call's.
+        // Who else could have stored it? Without receipts, only a post that nobody else sent is
+        // surely this call's.
         let is_new = |post: &Post| match call.opened.rpc {
             Rpc::Feed => created.contains(post.post_id.as_str()),
             _ => senders.get(post.post_id.as_str()).is_some_and(|senders| senders.len() == 1),

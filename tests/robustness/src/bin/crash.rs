@@ -19,12 +19,14 @@ use quartet_robustness::{
     report::{print, save},
 };
 
-/// Runs real Quartet servers that are killed, lose power and meet failing disks, and checks every promise.
+/// Runs real Quartet servers that are killed, lose power and meet failing disks, and checks every
+/// promise.
 ///
-/// Clients write and read all the while. A seed chooses what is done, the machine chooses when, so a run cannot be
-/// repeated; the history of one that broke a promise is saved, for `quartet-check`.
+/// Clients write and read all the while. A seed chooses what is done, the machine chooses when, so
+/// a run cannot be repeated; the history of one that broke a promise is saved, for `quartet-check`.
 ///
-/// Exit code: 0 if every promise was kept, and if the machine cannot do what was asked for, which is said; 1 if not.
+/// Exit code: 0 if every promise was kept, and if the machine cannot do what was asked for, which
+/// is said; 1 if not.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
@@ -44,8 +46,8 @@ struct Cli {
     #[arg(long, default_value = "target/crash", value_name = "DIR")]
     save: PathBuf,
 
-    /// Put the log on a file system of its own, cut its power and fill it. Needs root, loop devices and `xfs_io` of
-    /// xfsprogs.
+    /// Put the log on a file system of its own, cut its power and fill it. Needs root, loop devices
+    /// and `xfs_io` of xfsprogs.
     #[arg(long, value_name = "FILE SYSTEM")]
     power: Option<FileSystem>,
 

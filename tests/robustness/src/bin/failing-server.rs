@@ -25,9 +25,9 @@ use tracing_subscriber::EnvFilter;
 
 /// A Post service whose disk fails at an operation of your choice.
 ///
-/// It is the library that `server` runs, over another disk. Until the fault it is a good server with five sample users,
-/// and what it leaves behind is a log for `server` to open. It prints `listening on http://ADDRESS` once it takes calls,
-/// and ends on Ctrl-C.
+/// It is the library that `server` runs, over another disk. Until the fault it is a good server
+/// with five sample users, and what it leaves behind is a log for `server` to open. It prints
+/// `listening on http://ADDRESS` once it takes calls, and ends on Ctrl-C.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
@@ -44,7 +44,8 @@ struct Cli {
     fault: Fault,
 
     /// At which operation that it can happen at, from 1.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     nth: u64,
 }
 

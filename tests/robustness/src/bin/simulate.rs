@@ -27,8 +27,9 @@ use quartet_robustness::{
 
 /// Runs Quartet in a simulated world, once for each seed, and checks every promise.
 ///
-/// A seed is a run: the same seed gives the same history. The history of a run that broke a promise is saved, for
-/// `quartet-check`. A run in which too little happened is void: it counts for nothing.
+/// A seed is a run: the same seed gives the same history. The history of a run that broke a promise
+/// is saved, for `quartet-check`. A run in which too little happened is void: it counts for
+/// nothing.
 ///
 /// Exit code: 0 if every promise held and at most one run in a hundred was void, 1 if not.
 #[derive(Debug, Parser)]

@@ -1,6 +1,8 @@
-//! A disk under a real process that fails at a chosen operation: by ending the process, or with an error.
+//! A disk under a real process that fails at a chosen operation: by ending the process, or with an
+//! error.
 //!
-//! Everything else goes to the file system as it is, and reading never fails. `failing-server` runs on it.
+//! Everything else goes to the file system as it is, and reading never fails. `failing-server` runs
+//! on it.
 
 use std::{
     io,
@@ -37,7 +39,8 @@ pub enum Fault {
     Full,
 }
 
-/// A directory of the file system, and a fault in wait at the `nth` operation that it can happen at, counted from 1.
+/// A directory of the file system, and a fault in wait at the `nth` operation that it can happen
+/// at, counted from 1.
 pub fn disk(disk: RealDisk, fault: Fault, nth: u64) -> (impl Disk, Arc<Trigger>) {
     let (opened, left) = (AtomicBool::new(false), AtomicU64::new(nth));
     let trigger = Arc::new(Trigger { fault, opened, left });
@@ -103,7 +106,8 @@ impl Trigger {
     }
 }
 
-/// Ends this process at once: nothing is flushed, nobody is told. The calling thread goes no further than this.
+/// Ends this process at once: nothing is flushed, nobody is told. The calling thread goes no
+/// further than this.
 fn die() -> io::Error {
     match kill_process(getpid(), Signal::KILL) {
         Ok(()) => io::Error::other("this process is killed"),

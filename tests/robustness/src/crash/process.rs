@@ -61,7 +61,8 @@ impl Process {
         Ok(ended.is_ok_and(|ended| ended.is_ok_and(was_killed)))
     }
 
-    /// Stops it where it is: what its threads wait for may still happen, but they do not learn of it.
+    /// Stops it where it is: what its threads wait for may still happen, but they do not learn of
+    /// it.
     pub(super) fn freeze(&self) -> Result<(), Box<dyn Error>> {
         Ok(kill_process(self.id()?, Signal::STOP)?)
     }

@@ -1,10 +1,13 @@
-//! Where a server keeps its log: a directory, or a file system of its own that can lose power and be filled.
+//! Where a server keeps its log: a directory, or a file system of its own that can lose power and
+//! be filled.
 //!
-//! A file system of its own is an image in a file on a loop device. Power loss is its shutdown without flushing
-//! (`xfs_io -x -c shutdown`, which ext4 knows too): what was synced is in the image, what was not is forgotten, and the
-//! next mount recovers as after a real power loss. Not here: a disk that loses what it said was flushed.
+//! A file system of its own is an image in a file on a loop device. Power loss is its shutdown
+//! without flushing (`xfs_io -x -c shutdown`, which ext4 knows too): what was synced is in the
+//! image, what was not is forgotten, and the next mount recovers as after a real power loss. Not
+//! here: a disk that loses what it said was flushed.
 //!
-//! It takes root and `mount`, `umount`, `mkfs` and `xfs_io`. Mount in a namespace of your own: [`in_a_namespace`].
+//! It takes root and `mount`, `umount`, `mkfs` and `xfs_io`. Mount in a namespace of your own:
+//! [`in_a_namespace`].
 
 use std::{
     error::Error,
@@ -92,8 +95,8 @@ impl Volume {
         self.home.path().join(name)
     }
 
-    /// Takes the power: nothing that was not synced will be found again, and nothing more is written. Whoever writes must
-    /// stand still by then.
+    /// Takes the power: nothing that was not synced will be found again, and nothing more is
+    /// written. Whoever writes must stand still by then.
     pub(super) async fn cut_power(&self) -> Result<(), Box<dyn Error>> {
         run(Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(self.mount_point())).await
     }
@@ -154,8 +157,8 @@ impl Drop for Volume {
     }
 }
 
-/// Goes on as this program with these arguments in a mount namespace of its own, which ends with it: however it ends,
-/// nothing stays mounted. Returns only if that is not possible, and why.
+/// Goes on as this program with these arguments in a mount namespace of its own, which ends with
+/// it: however it ends, nothing stays mounted. Returns only if that is not possible, and why.
 pub async fn in_a_namespace(arguments: impl Iterator<Item = OsString>) -> Box<dyn Error> {
     let flags = ["--mount", "--propagation", "private"];
     if let Err(error) = run(Command::new("unshare").args(flags).arg("true")).await {

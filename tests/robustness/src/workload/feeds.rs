@@ -74,7 +74,8 @@ async fn stall(setting: &Setting, call: &Call, rng: &mut StdRng) {
     call.note(What::Unpaused);
 }
 
-/// A feed of plain calls, which resumes as the contract says: position and tags together, what has no receipt again.
+/// A feed of plain calls, which resumes as the contract says: position and tags together, what has
+/// no receipt again.
 pub(super) async fn plain_feed(setting: Setting, name: &'static str) {
     let (client, mut rng) = (setting.recorder.client(name), setting.rng(name));
     let channel = (setting.connect)();
@@ -147,7 +148,8 @@ impl PlainFeed {
                 },
                 () = sleep_until(act_at), if act => {
                     act_at = next_action(rng);
-                    if let ControlFlow::Break(end) = self.act(setting, call, &mut sender, rng).await {
+                    let acted = self.act(setting, call, &mut sender, rng).await;
+                    if let ControlFlow::Break(end) = acted {
                         return end;
                     }
                 }
@@ -286,7 +288,8 @@ impl LibraryFeed {
                 },
                 () = sleep_until(act_at), if act => {
                     act_at = next_action(rng);
-                    if let ControlFlow::Break(end) = self.act(setting, &call, &mut sender, rng).await {
+                    let acted = self.act(setting, &call, &mut sender, rng).await;
+                    if let ControlFlow::Break(end) = acted {
                         break end;
                     }
                 }

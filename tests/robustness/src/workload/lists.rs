@@ -93,7 +93,8 @@ pub(super) async fn plain_follower(setting: Setting, name: &'static str) {
     }
 }
 
-/// Lists what there is, again and again: each list is a reader of its own, which must hold what was acknowledged.
+/// Lists what there is, again and again: each list is a reader of its own, which must hold what was
+/// acknowledged.
 pub(super) async fn snapshots(setting: Setting, name: &'static str) {
     let (channel, mut rng) = ((setting.connect)(), setting.rng(name));
     for number in 0.. {

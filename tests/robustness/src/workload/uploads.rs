@@ -17,7 +17,8 @@ use tokio::time::{sleep, timeout};
 use super::{posts::post, setting::Setting};
 use crate::recorder::{Call, Client};
 
-/// Uploads one file after another; some are broken off, or end without a finish, and are then sent as a whole.
+/// Uploads one file after another; some are broken off, or end without a finish, and are then sent
+/// as a whole.
 pub(super) async fn uploader(setting: Setting, name: &'static str) {
     let (client, mut rng) = (setting.recorder.client(name), setting.rng(name));
     let channel = (setting.connect)();
@@ -36,7 +37,8 @@ pub(super) async fn uploader(setting: Setting, name: &'static str) {
     }
 }
 
-/// Sends the same ids again and again, most with the same content, some with other content, some for an unknown user.
+/// Sends the same ids again and again, most with the same content, some with other content, some
+/// for an unknown user.
 pub(super) async fn rival(setting: Setting, name: &'static str) {
     let (client, mut rng) = (setting.recorder.client(name), setting.rng(name));
     let channel = (setting.connect)();
@@ -181,7 +183,8 @@ fn requests(
             Then::End => {}
             Then::Finish { post_count } => {
                 call.note(What::Finished { post_count: post_count.cast_unsigned() });
-                yield UploadPostsRequest { payload: Some(Payload::Finish(UploadFinish { post_count })) };
+                let finish = Payload::Finish(UploadFinish { post_count });
+                yield UploadPostsRequest { payload: Some(finish) };
             }
         }
     }

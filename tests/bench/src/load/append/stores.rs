@@ -1,4 +1,5 @@
-//! The same batches to embedded stores: posts by sequence, ids that are taken once, and an index by user.
+//! The same batches to embedded stores: posts by sequence, ids that are taken once, and an index by
+//! user.
 
 use std::{path::Path, time::Instant};
 

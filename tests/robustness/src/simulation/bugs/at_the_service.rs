@@ -175,7 +175,8 @@ impl BuggyPosts {
                 let mut message = message?;
                 match &mut message {
                     FeedMessage::Posts(page) => self.spoil(page),
-                    FeedMessage::Other(TagFeedResponse { payload: Some(payload) }) => match payload {
+                    FeedMessage::Other(TagFeedResponse { payload: Some(payload) })
+                        => match payload {
                         Payload::Joined(joined) => {
                             joins += 1;
                             if joins > 1 && self.bug == Bug::FilterChangesAPostLate {
