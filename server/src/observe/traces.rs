@@ -1,9 +1,8 @@
-//! Traces: what a call led to, over several processes.
+//! Traces: a call and the calls that it causes, across processes.
 //!
-//! A call is a span, and so is each call that is made for it. Their context travels in W3C's
-//! `traceparent`: from a client to Post to User. Spans are tracing's, at a target and a level of
-//! their own, so that they cost nothing unless they are collected: by [`Traces`], which exports
-//! them by OTLP.
+//! Every call is a span. The context travels in W3C's `traceparent` header, from a client to the
+//! Post service and on to the User service. Spans are tracing's, with their own target and level,
+//! so that they cost nothing unless [`Traces`] collects them and exports them by OTLP.
 
 use std::time::Duration;
 
@@ -27,7 +26,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// How long the last spans may take to be sent when a server ends.
+/// How long the export of the last spans may take when a server ends.
 const FLUSH: Duration = Duration::from_secs(3);
 
 /// Exports spans.
@@ -35,11 +34,11 @@ const FLUSH: Duration = Duration::from_secs(3);
 pub struct Traces(SdkTracerProvider);
 
 impl Traces {
-    /// Exports to a collector that speaks OTLP over gRPC, such as `http://127.0.0.1:4317`. Spans
-    /// are sent in batches by a thread of its own; while the collector cannot be reached they are
-    /// dropped, which the log says.
+    /// Exports to a collector that speaks OTLP over gRPC, such as `http://127.0.0.1:4317`. A
+    /// separate thread sends spans in batches. While the collector cannot be reached, spans are
+    /// dropped, and a warning is logged.
     ///
-    /// Call it within a tokio runtime, which must run until [`finish`](Self::finish).
+    /// Must be called within a tokio runtime that runs until [`finish`](Self::finish).
     ///
     /// # Errors
     /// `url` is not a URL.
@@ -62,7 +61,7 @@ impl Traces {
 
     /// Sends the last spans, for three seconds at most.
     pub async fn finish(self) {
-        // It blocks, and what it waits for may need the calling thread.
+        // It blocks, and the exporter may need the calling thread.
         let flush = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(FLUSH));
         match flush.await {
             Ok(Ok(())) => {}
@@ -73,20 +72,20 @@ impl Traces {
     }
 }
 
-/// The span of a call that is served, below the one that its caller names.
+/// The span of an incoming call: a child of the caller's span.
 pub fn serving(method: &'static str, headers: &HeaderMap) -> Span {
     let span = trace_span!(
         target: "spans", "serve", otel.name = method, otel.kind = "server", rpc.system = "grpc",
         rpc.method = method, rpc.grpc.status_code = Empty, otel.status_code = Empty,
     );
     if !span.is_disabled() {
-        // It fails only if no layer collects spans.
+        // Fails only if no layer collects spans.
         let _ = span.set_parent(TraceContextPropagator::new().extract(&Headers(headers)));
     }
     span
 }
 
-/// The span of a call that is made, below the current one.
+/// The span of an outgoing call: a child of the current span.
 pub fn calling(method: &'static str) -> Span {
     trace_span!(
         target: "spans", "call", otel.name = method, otel.kind = "client", rpc.system = "grpc",
@@ -94,7 +93,7 @@ pub fn calling(method: &'static str) -> Span {
     )
 }
 
-/// Notes in a span how its call ended.
+/// Records in a span how its call ended.
 pub fn ended(span: &Span, code: tonic::Code) {
     if span.is_disabled() {
         return;
@@ -105,7 +104,7 @@ pub fn ended(span: &Span, code: tonic::Code) {
     }
 }
 
-/// OpenTelemetry's rule for the server's side of a call.
+/// OpenTelemetry's rule for server spans.
 fn is_servers_fault(code: tonic::Code) -> bool {
     use tonic::Code::{DataLoss, DeadlineExceeded, Internal, Unavailable, Unimplemented, Unknown};
     matches!(code, Unknown | DeadlineExceeded | Unimplemented | Internal | Unavailable | DataLoss)

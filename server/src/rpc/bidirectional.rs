@@ -1,9 +1,9 @@
 //! Bidirectional streaming: a stream of requests and, independently, a stream of responses.
 //!
 //! A feed joins tags to receive their posts, and publishes posts to all feeds that joined. It is
-//! one loop that waits for whatever comes first: the server stops, a receipt is due, a request
-//! comes, there are posts, or there was silence. HTTP/2 polls it only while the client reads, so a
-//! client that publishes without reading stops itself and no other client.
+//! one loop that waits for the first of five events: the server stops, a receipt is ready, a
+//! request arrives, posts are available, or the feed was idle. HTTP/2 polls it only while the
+//! client reads, so a client that publishes without reading blocks itself and no other client.
 
 use futures::{FutureExt as _, StreamExt as _, stream, stream::BoxStream};
 use quartet::{
@@ -27,7 +27,7 @@ use crate::{
 };
 
 // ANCHOR: tag_feed
-/// The response begins before a request is read: a client may wait for that before it sends any.
+/// The response begins before a request is read: a client may wait for it before it sends one.
 pub(super) fn tag_feed(
     posts: &PostStore,
     request: Request<Streaming<TagFeedRequest>>,
@@ -57,29 +57,29 @@ struct Feed {
     posts: PostStore,
     caller: Option<Box<Caller>>,
     requests: Streaming<TagFeedRequest>,
-    /// Says when the feed has to end.
+    /// Signals that the feed must end.
     stop: Stop,
-    /// The tags that were joined.
+    /// The joined tags.
     following: Following,
-    /// The place in the log.
+    /// The position in the log.
     reader: FeedReader,
-    /// Owed to the client, in publish order.
+    /// Outstanding receipts, in publish order.
     receipts: Receipts,
-    /// The clock of silence.
+    /// The idle timer.
     heartbeat: Heartbeat,
-    /// Set once the feed is to end.
+    /// Set once the feed ends.
     end: Option<End>,
 }
 
-/// Why a feed ends, and what of it is still to be said.
+/// How a feed ends, and which messages it still sends. Outstanding receipts always come first.
 enum End {
-    /// The client sends no more requests: posts up to the head at that time.
+    /// The client half-closed: posts up to the head at that time, then a bookmark.
     HalfClose { head: Option<u64> },
-    /// The server stops, or the connection has to end.
+    /// The server stops, or the connection must end: a bookmark, then the status.
     Stop,
-    /// A request was refused, or something failed.
+    /// A request was refused, or the feed failed: the status.
     Status(Status),
-    /// Everything is said.
+    /// Nothing is left to send: OK.
     Over,
 }
 // ANCHOR_END: tag_feed
@@ -93,8 +93,8 @@ impl Feed {
                 return Ok(Some(self.bookmark(true)));
             }
             let message = tokio::select! {
-                // In this order, so that nothing starves: posts may come without end, and requests
-                // stop at 64 owed receipts. Branches that lose go on where they were.
+                // In this order, so that no branch starves: posts can arrive without end, and
+                // requests pause at 64 outstanding receipts. All branches are cancel-safe.
                 biased;
                 () = self.stop.due() => self.end_with(End::Stop),
                 receipt = self.receipts.next() => {
@@ -112,13 +112,13 @@ impl Feed {
                 Err(status) => self.end = Some(End::Status(status)),
             }
         }
-        // Boxed: a feed that waits reserves no space for its end.
+        // Boxed: a waiting feed reserves no space for its end.
         self.last_words().boxed().await
     }
     // ANCHOR_END: next
 
     // ANCHOR: receive
-    /// Lets a request take effect. An error is the caller's mistake and changes nothing.
+    /// Applies a request. After an error, the caller's mistake, nothing has changed.
     fn receive(
         &mut self,
         request: Option<Result<TagFeedRequest, Status>>,
@@ -141,7 +141,7 @@ impl Feed {
                 return Err(error::invalid_field("publish.post_message", "is not set"));
             }
             None => {
-                let problem = "is not set, or unknown to this server";
+                let problem = "is not set, or not known to this server";
                 return Err(error::invalid_field("payload", problem));
             }
         };
@@ -150,14 +150,13 @@ impl Feed {
     // ANCHOR_END: receive
 
     // ANCHOR: last_words
-    /// The messages before the end, one after the other. However the feed ends, the receipts that
-    /// it owes come first.
+    /// The next message of a feed that ends. However it ends, outstanding receipts come first.
     async fn last_words(&mut self) -> Result<Option<FeedMessage>, Status> {
         if let Some(receipt) = self.receipts.last().await {
             return Ok(Some(self.send(Payload::Receipt(receipt?))));
         }
         match self.end.take() {
-            // No request will follow: posts up to the present head, and that was all.
+            // No request will follow: send posts up to the present head, then a bookmark.
             Some(End::HalfClose { head }) => {
                 let head = head.unwrap_or_else(|| self.reader.head());
                 if !self.stop.is_due()
@@ -166,7 +165,7 @@ impl Feed {
                     self.end = Some(End::HalfClose { head: Some(head) });
                     return Ok(Some(self.send_page(page?)));
                 }
-                // If the feed has to stop before the head, the client resumes elsewhere.
+                // A feed that must stop before the head is not complete: the client resumes.
                 let complete = self.reader.is_at(head);
                 self.end = Some(if complete { End::Over } else { End::Status(self.stop.status()) });
                 Ok(Some(self.bookmark(complete)))

@@ -1,5 +1,5 @@
 //! The tour: starts a server with a log of its own, runs the four clients against it, shows each
-//! message as it passes, and checks the order of all that it saw.
+//! message as it passes, and checks the order of every message.
 
 use std::{error::Error, process::ExitCode};
 
@@ -16,11 +16,11 @@ mod stage;
 /// Shows the four gRPC RPC kinds at work against one server, each message as it passes.
 ///
 /// It needs nothing and leaves nothing behind: the server listens on a free port and keeps its log
-/// in a temporary directory. It ends with 1 if a client saw anything out of order.
+/// in a temporary directory. The exit code is 1 if a client saw a message out of order.
 #[derive(Debug, Parser)]
 #[command(name = "tour", version)]
 struct Cli {
-    /// Wait for Enter before each part, to talk about it.
+    /// Wait for Enter before each part.
     #[arg(long)]
     step: bool,
 }
@@ -116,7 +116,7 @@ async fn chat(stage: &Stage) -> Result<Chat, Box<dyn Error>> {
     bob.types("Me, please")?;
     ann.shows("Me, please").await?;
 
-    // A leave takes effect at a position: what comes after it is not bob's any more.
+    // A leave takes effect at a position: bob gets no post after it.
     bob.types("/leave coffee")?;
     bob.shows("left").await?;
     ann.types("Bob has gone, more for me")?;
@@ -210,7 +210,7 @@ impl Post {
     }
 }
 
-/// The log as it is now, read by a client that nobody sees.
+/// The log as it is now, read by a client without output.
 async fn log(stage: &Stage) -> Result<Vec<Post>, Box<dyn Error>> {
     let lines = stage.ask("server-streaming --json", server_streaming::run).await?;
     let posts = lines.iter().filter(|line| line.contains(r#""event":"post""#));
@@ -230,7 +230,7 @@ fn received(lines: &[String], kind: &str) -> Vec<u64> {
         .collect()
 }
 
-/// Says whether two sequences are the same, element by element.
+/// Checks that two sequences are equal, and prints the claim.
 fn check<T: PartialEq + std::fmt::Debug>(
     claim: &str,
     saw: impl IntoIterator<Item = T>,
@@ -239,7 +239,7 @@ fn check<T: PartialEq + std::fmt::Debug>(
     let (saw, expected): (Vec<T>, Vec<T>) =
         (saw.into_iter().collect(), expected.into_iter().collect());
     if saw != expected {
-        return Err(format!("{claim}: no, it was {saw:?} and not {expected:?}").into());
+        return Err(format!("not true: {claim}: expected {expected:?}, got {saw:?}").into());
     }
     say(format_args!("  ok  {claim}"));
     Ok(())

@@ -1,7 +1,7 @@
 //! The endpoint for Prometheus: `GET /metrics` over HTTP/1, on a listener of its own.
 //!
-//! Apart from the gRPC port, so that callers need not see metrics, and Prometheus need not be
-//! allowed to call.
+//! It is separate from the gRPC port, so that callers cannot read metrics, and Prometheus needs no
+//! access to the services.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -22,9 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Metrics;
 
-/// Connections at once; one or two are usual. One more waits.
+/// Connections served at once; one or two are usual. Further ones wait.
 const CONNECTIONS: usize = 16;
-/// How long a request may take to arrive, and a response to leave.
+/// How long a request may take to arrive, and a response to be sent.
 const ANSWERED: Duration = Duration::from_secs(10);
 /// The largest request head.
 const REQUEST: usize = 16 * 1024;
@@ -60,7 +60,7 @@ impl MetricsEndpoint {
         let answering = async {
             loop {
                 while answers.len() >= CONNECTIONS {
-                    // Its result does not matter: a broken request concerns its peer alone.
+                    // The result is ignored: a broken request concerns its peer alone.
                     answers.join_next().await;
                 }
                 match self.0.accept().await {
