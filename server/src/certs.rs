@@ -19,7 +19,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use clap::Args;
+use clap::{Args, Subcommand};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -34,6 +34,31 @@ use crate::{
 
 /// How long certificates are good: a year and a month, as long as what tries them out may lie around.
 const DAYS: i64 = 398;
+
+/// What to make.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Make {
+    /// Make certificates and keys to try TLS and tokens with.
+    Certs(Certs),
+    /// Make a token to try authentication with.
+    Token(Mint),
+}
+
+impl Make {
+    /// Makes it, and prints the token or what each file is for.
+    ///
+    /// # Errors
+    /// [`CertsError`]. Files that were written before stay.
+    pub fn run(&self, out: &mut impl Write) -> Result<(), CertsError> {
+        match self {
+            Make::Certs(certs) => certs.run(out),
+            Make::Token(mint) => {
+                let token = mint.token()?;
+                writeln!(out, "{token}").map_err(|error| CertsError::File("stdout".into(), error))
+            }
+        }
+    }
+}
 
 /// Make certificates and keys to try TLS and tokens with: a CA, the server's, and one for the client of user 1.
 ///

@@ -22,7 +22,7 @@ use jsonwebtoken::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{caller::Caller, crypto};
+use super::{caller::Caller, crypto, refusal::Refusal};
 
 /// The claims of a token.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,17 +39,6 @@ pub struct Claims {
     pub scope: String,
     /// When it expires, in seconds of Unix time. Some issuers write a fraction.
     pub exp: f64,
-}
-
-/// Why a token is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// It was valid until its `exp`.
-    #[error("it has expired")]
-    Expired,
-    /// It cannot be trusted.
-    #[error("{0}")]
-    Invalid(String),
 }
 
 impl From<Error> for Refusal {

@@ -5,18 +5,10 @@
 //! as long as it lives. Health checks and reflection are not limited, or the server's health would
 //! depend on its users; nor are calls within the process.
 
-use std::{
-    net::IpAddr,
-    num::NonZeroU32,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
-use governor::{NotUntil, Quota, RateLimiter, clock::Clock, state::keyed::HashMapStateStore};
 use http::{Extensions, Request};
+use parking_lot::Mutex;
 use quartet::reason;
 use quartet_connection::{
     Address, Peer, RequestBody,
@@ -26,6 +18,7 @@ use quartet_connection::{
         watch::{Hold, answer},
     },
 };
+use tokio::time::Instant;
 use tonic::{Code, Status};
 use tower::service_fn;
 
@@ -120,38 +113,47 @@ fn too_many() -> Status {
     error::retryable(Code::ResourceExhausted, reason::TOO_MANY_CALLS, message)
 }
 
-/// How fast each user may call.
+/// How fast each user may call: the generic cell rate algorithm. A user may call when its last
+/// calls, at one per interval, were due less than a second from now.
 #[derive(Debug)]
 struct Rate {
-    limiter: RateLimiter<User, HashMapStateStore<User>, RuntimeClock>,
-    calls: AtomicUsize,
+    /// The time between two calls at the limit.
+    interval: Duration,
+    users: Mutex<Users>,
+}
+
+#[derive(Debug, Default)]
+struct Users {
+    /// When the next call of each user is due, if it calls at the limit.
+    due: HashMap<User, Instant>,
+    calls: usize,
 }
 
 impl Rate {
+    /// How much a user may be ahead of its due calls: a second's calls may come at once.
+    const BURST: Duration = Duration::from_secs(1);
+
     fn new(most: NonZeroU32) -> Self {
-        let limiter = RateLimiter::hashmap_with_clock(Quota::per_second(most), RuntimeClock);
-        Self { limiter, calls: AtomicUsize::new(0) }
+        Self { interval: Duration::from_secs(1) / most.get(), users: Mutex::default() }
     }
 
     /// Counts a call, or says how long to wait for the next.
     fn take(&self, user: &User) -> Result<(), Duration> {
-        if self.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(FORGET) {
-            self.limiter.retain_recent();
+        let now = Instant::now();
+        let mut users = self.users.lock();
+        let Users { due, calls } = &mut *users;
+        if calls.is_multiple_of(FORGET) {
+            due.retain(|_, due| *due > now);
         }
-        let wait = |until: NotUntil<Instant>| until.wait_time_from(RuntimeClock.now());
-        self.limiter.check_key(user).map_err(wait)
-    }
-}
-
-/// The runtime's clock, which tests and simulations can stop.
-#[derive(Debug, Clone, Copy)]
-struct RuntimeClock;
-
-impl Clock for RuntimeClock {
-    type Instant = Instant;
-
-    fn now(&self) -> Instant {
-        tokio::time::Instant::now().into_std()
+        *calls += 1;
+        let due = due.entry(user.clone()).or_insert(now);
+        let next = now.max(*due) + self.interval;
+        let wait = next.saturating_duration_since(now + Self::BURST);
+        if !wait.is_zero() {
+            return Err(wait);
+        }
+        *due = next;
+        Ok(())
     }
 }
 
@@ -198,6 +200,6 @@ mod tests {
         }
         tokio::time::advance(Duration::from_secs(2)).await;
         rate.take(&User::Named("ann".into())).unwrap();
-        assert_eq!(rate.limiter.len(), 1);
+        assert_eq!(rate.users.lock().due.len(), 1);
     }
 }
