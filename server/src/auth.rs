@@ -15,7 +15,12 @@
 
 pub mod authenticator;
 pub mod caller;
+#[cfg(feature = "tokens")]
 pub mod crypto;
+#[cfg(not(feature = "tokens"))]
+pub mod no_token;
+pub mod refusal;
+#[cfg(feature = "tokens")]
 pub mod token;
 
 pub use authenticator::{Access, Auth, AuthSettings, TrustedIssuer};

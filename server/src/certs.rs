@@ -19,7 +19,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use clap::Args;
+use clap::{Args, Subcommand};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -34,6 +34,31 @@ use crate::{
 
 /// Validity of certificates, in days: a year and a month.
 const DAYS: i64 = 398;
+
+/// What to make.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Make {
+    /// Make certificates and keys for trying out TLS and tokens.
+    Certs(Certs),
+    /// Make a token for trying out authentication.
+    Token(Mint),
+}
+
+impl Make {
+    /// Makes it, and prints the token or what each file is for.
+    ///
+    /// # Errors
+    /// [`CertsError`]. Files that were written before stay.
+    pub fn run(&self, out: &mut impl Write) -> Result<(), CertsError> {
+        match self {
+            Make::Certs(certs) => certs.run(out),
+            Make::Token(mint) => {
+                let token = mint.token()?;
+                writeln!(out, "{token}").map_err(|error| CertsError::File("stdout".into(), error))
+            }
+        }
+    }
+}
 
 /// Make certificates and keys for trying out TLS and tokens: a CA, the server's, and a client's for
 /// user 1.

@@ -10,11 +10,9 @@ use clap::{
 use quartet_channel::{TlsSettings as ClientTls, TokenSource};
 use quartet_connection::Settings;
 
-use crate::{
-    certs::{Certs, Mint},
-    error,
-    probe::Probe,
-};
+#[cfg(feature = "certs")]
+use crate::certs::Make;
+use crate::{error, probe::Probe};
 pub use connections::{CallFlags, EnforcementFlags, KeepaliveFlags, Listen};
 pub use security::{AuthFlags, TlsFlags};
 
@@ -51,10 +49,10 @@ pub struct Cli {
 pub enum Command {
     /// Ask a server for its health.
     Health(Probe),
-    /// Make certificates and keys for trying out TLS and tokens.
-    Certs(Certs),
-    /// Make a token for trying out authentication.
-    Token(Mint),
+    /// Make certificates, keys and tokens for trying out TLS and authentication.
+    #[cfg(feature = "certs")]
+    #[command(flatten)]
+    Make(Make),
 }
 
 const EXAMPLES: &str = "\

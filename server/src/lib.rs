@@ -19,6 +19,7 @@
 
 pub mod auth;
 pub mod call;
+#[cfg(feature = "certs")]
 pub mod certs;
 pub mod chain;
 pub mod config;

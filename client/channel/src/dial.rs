@@ -11,11 +11,10 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
-use tokio_rustls::client::TlsStream;
 
 use crate::{
     address::Address,
-    tls::Tls,
+    tls::{Encrypted, Tls},
     transport::{BoxedIo, Dial},
 };
 
@@ -61,7 +60,7 @@ pub enum SocketStream {
     /// A unix socket.
     Unix(UnixStream),
     /// TLS over TCP; boxed, because its state is much larger than a socket.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<Encrypted<TcpStream>>),
 }
 
 /// Calls the same method of whichever stream it is.

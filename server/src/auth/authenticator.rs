@@ -9,10 +9,11 @@ use quartet_connection::{
 };
 use tonic::Status;
 
-use super::{
-    caller::Caller,
-    token::{Keys, Refusal},
-};
+#[cfg(not(feature = "tokens"))]
+use super::no_token::Keys;
+#[cfg(feature = "tokens")]
+use super::token::Keys;
+use super::{caller::Caller, refusal::Refusal};
 use crate::error;
 
 /// How callers are authenticated, and which services are open to everyone.

@@ -90,6 +90,7 @@ impl Caller {
 }
 
 /// The names in a certificate for this user.
+#[cfg(feature = "certs")]
 pub(crate) fn names_of<'a>(
     user_id: &str,
     scopes: impl IntoIterator<Item = &'a Scope>,

@@ -22,7 +22,7 @@ use jsonwebtoken::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{caller::Caller, crypto};
+use super::{caller::Caller, crypto, refusal::Refusal};
 
 /// The claims of a token.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,17 +39,6 @@ pub struct Claims {
     pub scope: String,
     /// When the token expires, in seconds of Unix time. Some issuers write a fraction.
     pub exp: f64,
-}
-
-/// Why a token is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// Its `exp` has passed.
-    #[error("it has expired")]
-    Expired,
-    /// It cannot be trusted.
-    #[error("{0}")]
-    Invalid(String),
 }
 
 impl From<Error> for Refusal {
@@ -104,7 +93,9 @@ impl Keys {
     pub fn verify(&self, token: &str) -> Result<Caller, Refusal> {
         let header = decode_header(token)?;
         if header.crit.is_some() {
-            return Err(Refusal::Invalid("it has critical extensions, of which none is supported".to_owned()));
+            return Err(Refusal::Invalid(
+                "it has critical extensions, of which none is supported".to_owned(),
+            ));
         }
         let key = self.find(header.kid.as_deref())?;
         let claims = decode::<Claims>(token, &key.key, &key.validation)?.claims;

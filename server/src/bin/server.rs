@@ -63,12 +63,9 @@ fn start(cli: Cli) -> Result<bool, Box<dyn Error>> {
     log_to_stderr(cli.config.frames, traces.as_ref());
     match &cli.command {
         Some(Command::Health(probe)) => return runtime.block_on(ask(probe)),
-        Some(Command::Certs(certs)) => {
-            certs.run(&mut std::io::stdout())?;
-            return Ok(true);
-        }
-        Some(Command::Token(mint)) => {
-            writeln!(std::io::stdout(), "{}", mint.token()?)?;
+        #[cfg(feature = "certs")]
+        Some(Command::Make(make)) => {
+            make.run(&mut std::io::stdout())?;
             return Ok(true);
         }
         None => {}

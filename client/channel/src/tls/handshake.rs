@@ -1,0 +1,245 @@
+//! The handshake of TLS, with rustls.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite},
+    time::timeout,
+};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        self, AlertDescription, CertificateError, ClientConfig, RootCertStore, SignatureScheme,
+        client::{ResolvesClientCert, Resumption},
+        crypto::{CryptoProvider, ring},
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+        sign::CertifiedKey,
+    },
+};
+
+use super::settings::TlsSettings;
+
+/// An encrypted connection.
+pub(crate) type Encrypted<IO> = TlsStream<IO>;
+
+/// TLS for connections to one server.
+///
+/// The files are read again for every connection, so a client that runs for a long time uses
+/// renewed certificates without a restart.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    settings: TlsSettings,
+    server_name: ServerName<'static>,
+}
+
+impl Tls {
+    /// TLS for connections to `host`, or to the server that the settings name.
+    ///
+    /// # Errors
+    /// What is wrong with the name or with a file, as text for people.
+    pub fn new(host: &str, settings: &TlsSettings) -> Result<Self, String> {
+        let name = settings.server_name.as_deref().unwrap_or(host);
+        let bare = name.trim_start_matches('[').trim_end_matches(']');
+        let server_name = ServerName::try_from(bare.to_owned())
+            .map_err(|_| format!("{name:?} cannot be the name of a server"))?;
+        if settings.cert.is_some() != settings.key.is_some() {
+            return Err("a certificate and its key go together".to_owned());
+        }
+        let tls = Self { settings: settings.clone(), server_name };
+        tls.config()?;
+        Ok(tls)
+    }
+
+    /// Performs the handshake. Dropping the future abandons it.
+    ///
+    /// # Errors
+    /// Those of the connection, what either side rejects about the other's certificate, and a
+    /// server that does not select HTTP/2 by ALPN.
+    pub async fn connect<IO>(&self, io: IO) -> io::Result<TlsStream<IO>>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let (config, identity) = self.config().map_err(io::Error::other)?;
+        let connector = TlsConnector::from(Arc::new(config));
+        let mut stream = connector.connect(self.server_name.clone(), io).await.map_err(explain)?;
+        if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+            return Err(io::Error::other(NO_HTTP2));
+        }
+        if identity.was_requested.load(Ordering::Relaxed) {
+            await_verdict(&mut stream).await?;
+        }
+        Ok(stream)
+    }
+
+    fn config(&self) -> Result<(ClientConfig, Arc<Identity>), String> {
+        let roots = match &self.settings.ca {
+            Some(file) => roots(file)?,
+            None => system_roots(),
+        };
+        let provider = Arc::new(ring::default_provider());
+        let identity = Arc::new(Identity::read(&self.settings, &provider)?);
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots)
+            .with_client_cert_resolver(identity.clone());
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        // A resumed session would keep the old certificates.
+        config.resumption = Resumption::disabled();
+        Ok((config, identity))
+    }
+}
+
+/// The client's certificate, if there is one, and whether the server requested it.
+#[derive(Debug)]
+struct Identity {
+    certificate: Option<Arc<CertifiedKey>>,
+    was_requested: AtomicBool,
+}
+
+impl Identity {
+    fn read(settings: &TlsSettings, provider: &CryptoProvider) -> Result<Self, String> {
+        let read = |(cert, key): (&PathBuf, &PathBuf)| {
+            let private_key = PrivateKeyDer::from_pem_file(key)
+                .map_err(|error| problem(key, "no private key", error))?;
+            CertifiedKey::from_der(certificates(cert)?, private_key, provider)
+                .map_err(|error| problem(key, "it does not match the certificate", error))
+        };
+        let certificate =
+            settings.cert.as_ref().zip(settings.key.as_ref()).map(read).transpose()?;
+        Ok(Self { certificate: certificate.map(Arc::new), was_requested: AtomicBool::new(false) })
+    }
+}
+
+impl ResolvesClientCert for Identity {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.was_requested.store(true, Ordering::Relaxed);
+        self.certificate.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        true // otherwise rustls does not report that the server requested one
+    }
+}
+
+/// How long to wait for the first bytes of a server that requested a certificate.
+const VERDICT: Duration = Duration::from_secs(2);
+
+/// Waits for the server's first bytes: in TLS 1.3, it rejects a client's certificate only after the
+/// client has completed the handshake. A server that waits for the client's first bytes is given
+/// [`VERDICT`].
+async fn await_verdict<IO: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut TlsStream<IO>,
+) -> io::Result<()> {
+    match timeout(VERDICT, stream.fill_buf()).await {
+        Ok(Ok([])) => Err(io::Error::other("the server closed the connection after the handshake")),
+        Ok(Err(error)) => Err(explain(error)),
+        Ok(Ok(_)) | Err(_) => Ok(()),
+    }
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
+    let certificates: Vec<_> =
+        certificates.map_err(|error| problem(file, "no certificate", error))?;
+    if certificates.is_empty() {
+        return Err(format!("{}: no certificate", file.display()));
+    }
+    Ok(certificates)
+}
+
+fn roots(file: &Path) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file)? {
+        roots.add(certificate).map_err(|error| problem(file, "no CA", error))?;
+    }
+    Ok(roots)
+}
+
+/// The CAs that the system trusts, read once. Those that cannot be parsed are not trusted.
+fn system_roots() -> RootCertStore {
+    static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
+    let read = || {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots
+    };
+    ROOTS.get_or_init(read).clone()
+}
+
+fn problem(file: &Path, what: &str, error: impl fmt::Display) -> String {
+    format!("{}: {what}: {error}", file.display())
+}
+
+const NO_HTTP2: &str = "the server speaks TLS, but not HTTP/2";
+
+/// Replaces the message of a TLS failure where a better one exists: one that says what to do.
+fn explain(error: io::Error) -> io::Error {
+    use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
+    let Some(cause) = error.get_ref().and_then(|cause| cause.downcast_ref()) else { return error };
+    let message = match cause {
+        InvalidMessage(_) => "the server does not speak TLS on this port: use http://",
+        InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "the CA of the server's certificate is not trusted (set `ca`)"
+        }
+        InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            "the server's certificate has expired"
+        }
+        AlertReceived(AlertDescription::CertificateRequired) => {
+            "the server requires a client certificate (set `cert` and `key`)"
+        }
+        AlertReceived(AlertDescription::UnknownCA) => {
+            "the server does not trust this client's certificate"
+        }
+        AlertReceived(AlertDescription::NoApplicationProtocol) => NO_HTTP2,
+        _ => return error,
+    };
+    io::Error::new(error.kind(), message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_reported_before_the_first_connection() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = Some(file.path().to_owned());
+        let settings = TlsSettings { ca: path.clone(), ..TlsSettings::default() };
+        let problem = Tls::new("localhost", &settings).unwrap_err();
+        assert!(problem.ends_with("no certificate"), "{problem}");
+        let settings = TlsSettings { cert: path.clone(), key: path, ..TlsSettings::default() };
+        let problem = Tls::new("localhost", &settings).unwrap_err();
+        assert!(problem.contains("no private key"), "{problem}");
+    }
+
+    #[test]
+    fn a_certificate_without_its_key_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = Some(file.path().to_owned());
+        for settings in [
+            TlsSettings { cert: path.clone(), ..TlsSettings::default() },
+            TlsSettings { key: path.clone(), ..TlsSettings::default() },
+        ] {
+            let problem = Tls::new("localhost", &settings).unwrap_err();
+            assert!(problem.contains("go together"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_server_name_may_be_an_ip_address_but_has_no_space() {
+        for name in ["localhost", "127.0.0.1", "[::1]", "greeter.example.org"] {
+            assert!(Tls::new(name, &TlsSettings::default()).is_ok(), "{name}");
+        }
+        assert!(Tls::new("a b", &TlsSettings::default()).is_err());
+    }
+}
