@@ -156,7 +156,9 @@ impl Security {
     fn log(&self) {
         match (&self.tls, &self.auth) {
             (_, None) => tracing::info!("no authentication: everybody may call everything"),
-            (None, Some(_)) => tracing::warn!("tokens are required, but sent in plaintext: there is no TLS"),
+            (None, Some(_)) => {
+                tracing::warn!("tokens are required, but sent in plaintext: there is no TLS")
+            }
             (Some(_), Some(_)) => {}
         }
     }

@@ -103,9 +103,7 @@ impl ValueEnum for Access {
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(match self {
             Access::Open => PossibleValue::new("open").help("Everyone"),
-            Access::Closed => {
-                PossibleValue::new("closed").help("Authenticated callers")
-            }
+            Access::Closed => PossibleValue::new("closed").help("Authenticated callers"),
         })
     }
 }
