@@ -93,7 +93,12 @@ pub struct Mint {
     pub scopes: Vec<Scope>,
 
     /// How long the token is valid.
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "1h",
+        value_parser = humantime::parse_duration
+    )]
     pub ttl: Duration,
 
     /// The issuer, as in the server's --issuer.

@@ -58,20 +58,21 @@ pub enum Command {
 const EXAMPLES: &str = "\
 Examples:
   server                                  both services, posts in ./quartet-data
-  server --ephemeral --listen 127.0.0.1:0 a server to try things on
-  server --listen unix:/tmp/quartet.sock  on a unix socket: clients add --endpoint unix:/tmp/quartet.sock
+  server --ephemeral --listen 127.0.0.1:0 a server for experiments
+  server --listen unix:/tmp/quartet.sock  on a unix socket; clients add
+                                          --endpoint unix:/tmp/quartet.sock
   server --serve user --listen 127.0.0.1:9000
   server --serve post --user-endpoint http://127.0.0.1:9000
-                                          the same as two microservices, without sample posts
+                                          the services in two processes, without sample posts
 
-  server health --watch                   how a server is, now and whenever it changes
+  server health --watch                   the health of a server, now and on every change
 
   server certs certs/                     certificates and keys for this machine
   server --tls-cert certs/server.pem --tls-key certs/server.key
-                                          the server with TLS: clients add --ca certs/ca.pem
+                                          a server with TLS; clients add --ca certs/ca.pem
 
 Then, in another terminal:
-  server-streaming --follow               every post, and new ones as they come
+  server-streaming --follow               every post, and new posts as they are stored
   bidirectional --tag streaming           join a tag, type posts";
 
 /// The headings of flags for only one service.
@@ -191,7 +192,11 @@ pub struct Config {
 
     /// Leave out optional layers, to measure their cost: request ids, access log, metrics, traces,
     /// limits.
-    #[arg(long, conflicts_with_all = ["metrics", "otlp", "max_calls_per_second", "max_open_calls"], help_heading = OBSERVED)]
+    #[arg(
+        long,
+        conflicts_with_all = ["metrics", "otlp", "max_calls_per_second", "max_open_calls"],
+        help_heading = OBSERVED
+    )]
     pub bare: bool,
 
     /// Limits of clients' pings.
@@ -207,7 +212,13 @@ pub struct Config {
     pub max_connections: usize,
 
     /// How long open calls may take to finish once the server shuts down.
-    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = humantime::parse_duration, help_heading = "Connections")]
+    #[arg(
+        long,
+        default_value = "10s",
+        value_name = "DURATION",
+        value_parser = humantime::parse_duration,
+        help_heading = "Connections"
+    )]
     pub drain_timeout: Duration,
 }
 
@@ -220,7 +231,13 @@ pub struct UserTls {
     pub user_ca: Option<PathBuf>,
 
     /// Present this certificate (PEM) to the User service.
-    #[arg(long, value_name = "FILE", requires = "user_key", requires = "user_endpoint", help_heading = POST)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "user_key",
+        requires = "user_endpoint",
+        help_heading = POST
+    )]
     pub user_cert: Option<PathBuf>,
 
     /// The key of that certificate (PEM).

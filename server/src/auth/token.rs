@@ -168,15 +168,18 @@ mod tests {
     use super::*;
 
     /// The modulus of an RSA key, and a token signed by it with RS256. Both were made with OpenSSL.
-    const MODULUS: &str = "9GuGYbg5EMCZy3O7CGGOmdZRhDvlOkl-ZTIIEwsAmAUaVx1tLk8x-ILBQzhGvuFjt8jFQeiT2ZW5Pta6aRP0TwDfFhfZoJMF\
-        FpCa4Fe6MGxTD4z6ZkfjGS_A4HDAwRQuUutOnUdRLj6a38LkALIS7vCl5RPzk0RwdiJllgEY6S4Yg2_7pM7WsQb9OiuXqxk9\
-        rIzO7PHHbsEjy-uuZt5S-Z3fhl-N1HZaylNrJIW9k-AlI4-LUNFR3a-FTHW04P3hq_SoLPuX0pnXYg3IFXd85N_3swMbYfWQ\
-        BqN6x37TfA8Y-LyVmNu2l3slP9WUUr1x5ADq1CS6R5ViZXK6GoKYRQ";
-    const RS256: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6InIifQ.eyJpc3MiOiJpIiwiYXVkIjoiYSIsInN1YiI6IjEiLCJzY29wZSI6InBvc3RzL\
-        nJlYWQiLCJleHAiOjQxMDI0NDQ4MDB9.NkSLVj2IZ1pSd4b40QCzxna1kpoUABgT_B1sciLTlEc_I8pAyyMsDBPuVKzJ_p8-\
-        yKRJRxTfXzsipiIWU6KZUOWDvNAW7A2NaxUh1YecntSySSW7JRiXgglFRIPsGB1id_b3NNYMvgxgFRuSzJeQZ3gFt8mtieSt\
-        lEuY2PYH2YODhGY5_qp5OcBq7ocgsLPMzZYoBSoMHuRRqOw-orYvhxJquchKZ6GjS12uI4NnH1jcIgj3756CSyzK-YjcjW79\
-        Q2a_Wse7WHJJaUjNXoIAiX0z-qPp0583noDkCl6WcoZ3qS2rp0YDHVWW2ppbgqZIHFoC2chr7AuUOGcuugFDyw";
+    const MODULUS: &str = "\
+        9GuGYbg5EMCZy3O7CGGOmdZRhDvlOkl-ZTIIEwsAmAUaVx1tLk8x-ILBQzhGvuFjt8jFQeiT2ZW5Pta6aRP0TwDf\
+        FhfZoJMFFpCa4Fe6MGxTD4z6ZkfjGS_A4HDAwRQuUutOnUdRLj6a38LkALIS7vCl5RPzk0RwdiJllgEY6S4Yg2_7\
+        pM7WsQb9OiuXqxk9rIzO7PHHbsEjy-uuZt5S-Z3fhl-N1HZaylNrJIW9k-AlI4-LUNFR3a-FTHW04P3hq_SoLPuX\
+        0pnXYg3IFXd85N_3swMbYfWQBqN6x37TfA8Y-LyVmNu2l3slP9WUUr1x5ADq1CS6R5ViZXK6GoKYRQ";
+    const RS256: &str = "\
+        eyJhbGciOiJSUzI1NiIsImtpZCI6InIifQ.eyJpc3MiOiJpIiwiYXVkIjoiYSIsInN1YiI6IjEiLCJzY29wZSI6I\
+        nBvc3RzLnJlYWQiLCJleHAiOjQxMDI0NDQ4MDB9.NkSLVj2IZ1pSd4b40QCzxna1kpoUABgT_B1sciLTlEc_I8pA\
+        yyMsDBPuVKzJ_p8-yKRJRxTfXzsipiIWU6KZUOWDvNAW7A2NaxUh1YecntSySSW7JRiXgglFRIPsGB1id_b3NNYM\
+        vgxgFRuSzJeQZ3gFt8mtieStlEuY2PYH2YODhGY5_qp5OcBq7ocgsLPMzZYoBSoMHuRRqOw-orYvhxJquchKZ6Gj\
+        S12uI4NnH1jcIgj3756CSyzK-YjcjW79Q2a_Wse7WHJJaUjNXoIAiX0z-qPp0583noDkCl6WcoZ3qS2rp0YDHVWW\
+        2ppbgqZIHFoC2chr7AuUOGcuugFDyw";
 
     fn keys(keys: &[Value]) -> Result<Keys, String> {
         Keys::parse(json!({ "keys": keys }).to_string().as_bytes(), "i", "a")

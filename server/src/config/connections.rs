@@ -48,15 +48,32 @@ pub struct KeepaliveFlags {
 
     /// How long open streams may go on after that. Then feeds and lists end so that clients can
     /// resume them, and the connection is closed. Default: no limit.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, requires = "max_connection_age")]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = humantime::parse_duration,
+        requires = "max_connection_age"
+    )]
     pub max_connection_age_grace: Option<Duration>,
 
     /// Ping a client that sent nothing for this long.
-    #[arg(id = "keepalive_time", long = "keepalive-time", value_name = "DURATION", default_value = "2h", value_parser = at_least_a_second)]
+    #[arg(
+        id = "keepalive_time",
+        long = "keepalive-time",
+        value_name = "DURATION",
+        default_value = "2h",
+        value_parser = at_least_a_second
+    )]
     pub time: Duration,
 
     /// Close the connection if nothing arrives for this long after a ping.
-    #[arg(id = "keepalive_timeout", long = "keepalive-timeout", value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
+    #[arg(
+        id = "keepalive_timeout",
+        long = "keepalive-timeout",
+        value_name = "DURATION",
+        default_value = "20s",
+        value_parser = humantime::parse_duration
+    )]
     pub timeout: Duration,
 }
 
@@ -97,7 +114,13 @@ impl From<KeepaliveFlags> for ServerParameters {
 #[command(next_help_heading = CONNECTIONS)]
 pub struct EnforcementFlags {
     /// The minimum time between two pings of a client that exchanges nothing else.
-    #[arg(id = "keepalive_min_time", long = "keepalive-min-time", value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
+    #[arg(
+        id = "keepalive_min_time",
+        long = "keepalive-min-time",
+        value_name = "DURATION",
+        default_value = "5m",
+        value_parser = humantime::parse_duration
+    )]
     pub min_time: Duration,
 
     /// Let clients without open streams ping as often as others. Otherwise they may ping once in

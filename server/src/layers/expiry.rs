@@ -25,11 +25,11 @@ use tonic::Status;
 use crate::error;
 
 /// How long a stream may take to send its last messages.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
 /// The time by which a stream must have ended whose token expires at `expires`.
 pub(super) fn deadline(expires: Instant) -> Deadline {
-    Deadline(expires + LAST_WORDS)
+    Deadline(expires + LAST_MESSAGES)
 }
 
 /// Ends a response when the caller's token expires; does nothing for a token without expiry.
@@ -39,7 +39,7 @@ struct Ending {
     /// The signal that the stream listens to.
     stop: Stop,
     /// Whether the signal was sent.
-    told: bool,
+    signalled: bool,
     clock: Pin<Box<Sleep>>,
 }
 
@@ -49,7 +49,7 @@ impl Expiry {
         Self(expires.map(|expires| {
             let stop = Stop::of(call).of_stream();
             call.insert(stop.clone());
-            Ending { stop, told: false, clock: Box::pin(sleep_until(expires)) }
+            Ending { stop, signalled: false, clock: Box::pin(sleep_until(expires)) }
         }))
     }
 }
@@ -59,10 +59,10 @@ impl Ending {
     /// passed too.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         ready!(self.clock.as_mut().poll(cx));
-        if !self.told {
-            self.told = true;
+        if !self.signalled {
+            self.signalled = true;
             self.stop.end(error::token_expired());
-            let over = self.clock.deadline() + LAST_WORDS;
+            let over = self.clock.deadline() + LAST_MESSAGES;
             self.clock.as_mut().reset(over);
             ready!(self.clock.as_mut().poll(cx));
         }

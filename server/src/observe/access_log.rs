@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use quartet_connection::Address;
 use quartet_wire::code;
-use tracing::Level;
+use tracing::{Level, field};
 
 use crate::{
     call::{Call, CallEnd},
@@ -31,14 +31,14 @@ macro_rules! line {
         tracing::$level!(
             target: "access",
             status = %code::name($end.code),
-            reason = $end.reason.as_deref().map(tracing::field::display),
+            reason = $end.reason.as_deref().map(field::display),
             took = ?$took,
             received = $call.received.messages(),
             received_bytes = $call.received.bytes(),
             sent = $call.sent.messages(),
             sent_bytes = $call.sent.bytes(),
-            peer = ($call.address != Address::Memory).then(|| tracing::field::display($call.address)),
-            user = $call.user.get().map(tracing::field::display),
+            peer = ($call.address != Address::Memory).then(|| field::display($call.address)),
+            user = $call.user.get().map(field::display),
             request_id = %$call.name.request_id(),
             "{}",
             $call.name.method(),

@@ -43,12 +43,12 @@ const FRESH: Duration = Duration::from_secs(60);
 /// refused for good.
 const UNKNOWN_FRESH: Duration = Duration::from_secs(5);
 /// How long a stale name is used after a failed refresh before the next attempt.
-const RETRY: Duration = Duration::from_secs(5);
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Timeout of a call to the User service. It starts with the call, not with a reader that joins it.
-const CALL: Duration = Duration::from_secs(2);
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum number of cached names, about 20 MB. When full, unknown users are evicted first, then
 /// stale names, then all.
-const KEPT: usize = 100_000;
+const MAX_NAMES: usize = 100_000;
 
 /// A user's name, or `None` if the User service does not know the user.
 pub type Author = Option<SmolStr>;
@@ -144,7 +144,7 @@ impl Authors {
         let users: BTreeMap<_, _> =
             records.clone().map(|record| (record.user, record.view().user_id())).collect();
         let found = try_join_all(users.values().map(|user_id| self.get(user_id))).await?;
-        if users.range(..KEPT as u32).next().is_some() {
+        if users.range(..MAX_NAMES as u32).next().is_some() {
             self.0.names.write().number(&users);
         }
         let found: HashMap<_, _> = users.into_keys().zip(found).collect();
@@ -202,14 +202,14 @@ impl Authors {
         traces::inject(request.metadata_mut());
         // A status of the User service is mapped, never forwarded: its text and metadata are not
         // for our callers.
-        let author = match timeout(CALL, users.get_user(request)).await {
+        let author = match timeout(CALL_TIMEOUT, users.get_user(request)).await {
             Ok(Ok(response)) => {
                 let user = response.into_inner().user_message.unwrap_or_default();
                 Ok(Some(codec::truncate(&user.name, AUTHOR_CHARS).into()))
             }
             Ok(Err(status)) if status.code() == Code::NotFound => Ok(None),
             Ok(Err(status)) => Err(format!("{:?}: {}", status.code(), status.message())),
-            Err(_) => Err(format!("no answer within {CALL:?}")),
+            Err(_) => Err(format!("no answer within {CALL_TIMEOUT:?}")),
         };
         match author {
             Ok(author) => Ok(self.keep(user_id.to_owned(), author)),
@@ -223,13 +223,13 @@ impl Authors {
 
     fn keep(&self, user_id: String, author: Author) -> Author {
         let known = &mut self.0.names.write().of_id;
-        if known.len() >= KEPT && !known.contains_key(&*user_id) {
+        if known.len() >= MAX_NAMES && !known.contains_key(&*user_id) {
             // Unknown users first: a caller that invents ids must not evict the names of others.
             known.retain(|_, known| known.author.is_some());
-            if known.len() >= KEPT {
+            if known.len() >= MAX_NAMES {
                 known.retain(|_, known| known.is_fresh());
             }
-            if known.len() >= KEPT {
+            if known.len() >= MAX_NAMES {
                 known.clear();
             }
         }
@@ -242,7 +242,7 @@ impl Authors {
         if let Some(known) =
             self.0.names.write().of_id.get_mut(user_id).filter(|k| k.author.is_some())
         {
-            known.fresh_until = Instant::now() + RETRY;
+            known.fresh_until = Instant::now() + RETRY_AFTER;
         }
     }
 }
@@ -265,7 +265,7 @@ fn join<'a, 'n>(
 impl Names {
     /// Caches the names of these writers by their numbers.
     fn number(&mut self, users: &BTreeMap<u32, &str>) {
-        for (number, user_id) in users.range(..KEPT as u32) {
+        for (number, user_id) in users.range(..MAX_NAMES as u32) {
             let number = *number as usize;
             if self.of_number.len() <= number {
                 self.of_number.resize(number + 1, None);

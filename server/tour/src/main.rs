@@ -26,11 +26,17 @@ struct Cli {
 }
 
 /// What Ann uploads.
-const UPLOAD: &str = r##"{"user_id":"1","title":"How do you make coffee?","body":"Mine is bitter.","tags":["coffee","question"]}
-{"user_id":"2","title":"Grind it coarser","body":"And use less.","tags":["coffee"]}
-{"user_id":"3","title":"차를 마셔 보세요","body":"Tea is never bitter.","tags":["tea"]}
-{"user_id":"1","title":"Thanks, that helped","body":"Both did.","tags":["coffee","tea"]}
-"##;
+const UPLOAD: &str = concat!(
+    r#"{"user_id":"1","title":"How do you make coffee?","body":"Mine is bitter.","#,
+    r#""tags":["coffee","question"]}"#,
+    "\n",
+    r#"{"user_id":"2","title":"Grind it coarser","body":"And use less.","tags":["coffee"]}"#,
+    "\n",
+    r#"{"user_id":"3","title":"차를 마셔 보세요","body":"Tea is never bitter.","tags":["tea"]}"#,
+    "\n",
+    r#"{"user_id":"1","title":"Thanks, that helped","body":"Both did.","tags":["coffee","tea"]}"#,
+    "\n",
+);
 
 #[tokio::main]
 async fn main() -> ExitCode {
