@@ -198,7 +198,8 @@ fn arm(paths: &str, method: &Method) -> String {
         (true, true) => "bidirectional",
     };
     format!(
-        "                {paths}::{} => crate::serve::{kind}(request, move |request| async move {{\n\
+        "                {paths}::{} => crate::serve::{kind}(\
+         request, move |request| async move {{\n\
          \x20                   handlers.{}(request).await\n                }}),\n",
         constant(&method.proto_name),
         method.name

@@ -47,7 +47,8 @@ pub fn put_frame(message: &impl Encode, buf: &mut BytesMut) {
     message.encode(buf);
 }
 
-/// What a server can receive. prost messages can be; what stays encoded has an implementation of its own.
+/// What a server can receive. prost messages can be; what stays encoded has an implementation of
+/// its own.
 pub trait Decode: Sized {
     /// Reads a message.
     ///
@@ -101,7 +102,8 @@ fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
     Status::with_error_details(code, message, details)
 }
 
-/// Cuts text to at most `chars` characters, for ids that are echoed and names that come from elsewhere.
+/// Cuts text to at most `chars` characters, for ids that are echoed and names that come from
+/// elsewhere.
 pub fn truncate(text: &str, chars: usize) -> &str {
     text.char_indices().nth(chars).map_or(text, |(end, _)| &text[..end])
 }
@@ -128,7 +130,8 @@ pub(crate) fn put_text(tag: u32, text: &[u8], buf: &mut impl BufMut) {
     buf.put_slice(text);
 }
 
-/// Gathers keys and numbers before they are copied: a buffer that can grow looks for room at every byte.
+/// Gathers keys and numbers before they are copied: a buffer that can grow looks for room at every
+/// byte.
 pub(crate) fn put_small(buf: &mut impl BufMut, write: impl FnOnce(&mut &mut [u8])) {
     let mut small = [0; 24];
     let mut rest = &mut small[..];

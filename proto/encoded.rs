@@ -146,7 +146,8 @@ impl<'a> PostView<'a> {
         value.and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default()
     }
 
-    /// The fields with a length, up to the first that has none. What is not asked for is passed over unseen.
+    /// The fields with a length, up to the first that has none. What is not asked for is passed
+    /// over unseen.
     fn fields(self) -> impl Iterator<Item = (u32, &'a [u8])> {
         fields(self.0).map_while(|field| match field {
             Ok((tag, Field::Bytes(value))) => Some((tag, value)),

@@ -19,7 +19,8 @@ pub struct OutgoingPosts {
     encoded: BytesMut,
 }
 
-/// What a post takes beside its stored bytes: keys, lengths, its sequence, and the names of most people.
+/// What a post takes beside its stored bytes: keys, lengths, its sequence, and the names of most
+/// people.
 const POST_OVERHEAD: usize = 48;
 
 impl OutgoingPosts {
@@ -28,8 +29,8 @@ impl OutgoingPosts {
         Self { encoded: BytesMut::with_capacity(stored + posts * POST_OVERHEAD) }
     }
 
-    /// Adds the bytes of the log with the user's name, which is empty for an unknown user, and the place in the log: in few
-    /// and large pieces.
+    /// Adds the bytes of the log with the user's name, which is empty for an unknown user, and the
+    /// place in the log: in few and large pieces.
     pub fn push(&mut self, stored: &[u8], author: &str, sequence: i64) {
         let buf = &mut self.encoded;
         let len = stored.len()
@@ -49,7 +50,8 @@ impl OutgoingPosts {
 
 /// A batch of posts, encoded as `ListPostsByUserIdResponse`, `ListPostsResponse` or `PostBatch`.
 ///
-/// The three share their fields: 1 the posts, 2 the position, 3 a flag (`truncated`, `snapshot_complete`, none).
+/// The three share their fields: 1 the posts, 2 the position, 3 a flag (`truncated`,
+/// `snapshot_complete`, none).
 #[derive(Debug, Clone, Default)]
 pub struct Page {
     /// The posts, in the order of the log.
@@ -128,7 +130,8 @@ impl Decode for UploadMessage {
             };
             let value = message.slice_ref(value);
             match payload {
-                // The same message once more is merged with the first, which is what their bytes in a row say.
+                // The same message once more is merged with the first, which is what their bytes in
+                // a row say.
                 Some((before, _)) if before == tag => more.extend_from_slice(&value),
                 _ => {
                     more.clear();

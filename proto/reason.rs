@@ -1,7 +1,7 @@
 //! The reasons that a status of this suite can carry in its `google.rpc.ErrorInfo`.
 //!
-//! A reason is the part of an error that a program may match on; the message is for people. `docs/errors.md` says of
-//! each when it occurs and what to do.
+//! A reason is the part of an error that a program may match on; the message is for people.
+//! `docs/errors.md` says of each when it occurs and what to do.
 
 /// The `domain` of every `ErrorInfo` of this suite.
 pub const DOMAIN: &str = "quartet";
@@ -43,7 +43,8 @@ reasons! {
     LOG_UNAVAILABLE
     /// The log's disk is full.
     LOG_FULL
-    /// A user begins more calls than `--max-calls-per-second` allows; `RetryInfo` says when it may begin the next.
+    /// A user begins more calls than `--max-calls-per-second` allows; `RetryInfo` says when it may
+    /// begin the next.
     RATE_LIMITED
     /// A user has as many calls open as `--max-open-calls` allows.
     TOO_MANY_CALLS
@@ -53,11 +54,13 @@ reasons! {
     LOG_DAMAGED
     /// The User service did not answer, and a name that is needed is not cached.
     USER_SERVICE_UNAVAILABLE
-    /// The server stops; another server, or this one after its restart, goes on from the last position.
+    /// The server stops; another server, or this one after its restart, goes on from the last
+    /// position.
     SHUTDOWN
     /// The server is starting: its log is not open yet.
     STARTING
-    /// The connection has reached its maximum age; a new one to the same server goes on from the last position.
+    /// The connection has reached its maximum age; a new one to the same server goes on from the
+    /// last position.
     MAX_AGE
     /// The RPC's deadline passed.
     DEADLINE_EXCEEDED

@@ -168,12 +168,12 @@ async fn a_silent_peer_is_pinged_after_time_and_closed_after_timeout() {
 async fn without_a_preface_or_settings_a_connection_is_closed_after_ten_seconds() {
     let server = TestServer::in_memory().await;
     let preface: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    for said in [b"".as_slice(), &preface[..11], preface] {
+    for sent in [b"".as_slice(), &preface[..11], preface] {
         let mut client = RawClient::silent(server.pipe(1024).await);
-        client.bytes(said).await;
+        client.bytes(sent).await;
         let since = Instant::now();
         client.rest().await;
-        assert_eq!(since.elapsed().as_secs(), 10, "{said:?}");
+        assert_eq!(since.elapsed().as_secs(), 10, "{sent:?}");
     }
     // The ten seconds cover both together.
     let mut slow = RawClient::silent(server.pipe(1024).await);

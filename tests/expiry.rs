@@ -7,7 +7,7 @@ use quartet::{
     post::v1::{
         JoinTags, ListPostsRequest, ListPostsResponse, PublishPost, TagFeedRequest,
         TagFeedResponse, post_service_client::PostServiceClient,
-        tag_feed_request::Payload as Asked, tag_feed_response::Payload as Said,
+        tag_feed_request::Payload as Asked, tag_feed_response::Payload,
     },
     reason,
 };
@@ -101,10 +101,11 @@ async fn a_feed_ends_with_its_receipts_then_a_bookmark_and_then_token_expired() 
     assert_refused(end, Code::Unauthenticated, reason::TOKEN_EXPIRED);
     assert_end_of_token(began, last_word);
     assert_end_of_token(began, Instant::now());
-    let said = |message: &TagFeedResponse| message.payload.clone().unwrap();
-    let receipts = messages.iter().filter(|message| matches!(said(message), Said::Receipt(_)));
+    let payload = |message: &TagFeedResponse| message.payload.clone().unwrap();
+    let receipts =
+        messages.iter().filter(|message| matches!(payload(message), Payload::Receipt(_)));
     assert_eq!(receipts.count(), 3);
-    let Some(Said::Bookmark(bookmark)) = messages.last().map(said) else {
+    let Some(Payload::Bookmark(bookmark)) = messages.last().map(payload) else {
         panic!("a bookmark comes last")
     };
     assert!(!bookmark.caught_up && sequence(&bookmark.position) == 3);

@@ -19,6 +19,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("quartet-log", &["quartet", "quartet-runtime"]),
     ("quartet-connection", &["quartet-wire", "quartet-runtime"]),
     ("quartet-channel", &["quartet-wire"]),
+    ("quartet-channel-examples", &["quartet-channel"]),
     ("quartet-client", &["quartet", "quartet-wire", "quartet-channel"]),
     (
         "quartet-server",
@@ -34,9 +35,14 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ),
     ("quartet-tour", &["quartet-client", "quartet-server"]),
 ];
-/// Crates that test the others. They may depend on any crate, and no other crate on them.
-const TEST_CRATES: &[&str] =
-    &["quartet-bench", "quartet-check", "quartet-robustness", "quartet-structure"];
+/// Crates that test the others, or show how to use them. They may depend on any crate, and no other crate on them.
+const TEST_CRATES: &[&str] = &[
+    "quartet-bench",
+    "quartet-channel-examples",
+    "quartet-check",
+    "quartet-robustness",
+    "quartet-structure",
+];
 /// Crates with command lines. The others are libraries to be taken without one.
 const WITH_COMMAND_LINE: &[&str] = &["quartet-client", "quartet-server", "quartet-tour"];
 

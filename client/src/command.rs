@@ -5,8 +5,8 @@
 //! comes. A `main` adds the process: [`start`]. A program that runs a command on a task brings an
 //! `Io` of its own.
 //!
-//! A command file reads from top to bottom: its flags, `run`, and what the user sees. Everything that
-//! the four have in common is here once:
+//! A command file reads from top to bottom: its flags, `run`, and what the user sees. Everything
+//! that the four have in common is here once:
 //!
 //! - `flags.rs`: the shared flags; `channel_flags.rs`: those that describe the channel.
 //! - `frame.rs`: the run of a call, from its connection to Ctrl-C, `--timeout` and a closed output.

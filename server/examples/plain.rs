@@ -174,6 +174,7 @@ fn response(payload: Payload) -> TagFeedResponse {
     TagFeedResponse { payload: Some(payload) }
 }
 
+#[allow(clippy::print_stderr)] // an example has no log
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".to_owned());

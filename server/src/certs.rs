@@ -32,7 +32,8 @@ use crate::{
     validate,
 };
 
-/// How long certificates are good: a year and a month, as long as what tries them out may lie around.
+/// How long certificates are good: a year and a month, as long as what tries them out may lie
+/// around.
 const DAYS: i64 = 398;
 
 /// What to make.
@@ -60,16 +61,19 @@ impl Make {
     }
 }
 
-/// Make certificates and keys to try TLS and tokens with: a CA, the server's, and one for the client of user 1.
+/// Make certificates and keys to try TLS and tokens with: a CA, the server's, and one for the
+/// client of user 1.
 ///
-/// They are for localhost, 127.0.0.1 and ::1. Nothing that is there already is replaced, but with --renew.
+/// They are for localhost, 127.0.0.1 and ::1. Nothing that is there already is replaced, but with
+/// --renew.
 #[derive(Debug, Clone, Args)]
 pub struct Certs {
     /// Where they go; made if it is not there.
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
 
-    /// Make new certificates of the CA that is there, for the server and the client. A server takes them up by itself.
+    /// Make new certificates of the CA that is there, for the server and the client. A server takes
+    /// them up by itself.
     #[arg(long)]
     pub renew: bool,
 
@@ -284,7 +288,8 @@ fn validity(params: &mut CertificateParams) {
 const PUBLIC: u32 = 0o644;
 const SECRET: u32 = 0o600;
 
-/// Writes a file beside its place and moves it there: who reads it meanwhile sees the old one or the new one.
+/// Writes a file beside its place and moves it there: who reads it meanwhile sees the old one or
+/// the new one.
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertsError> {
     let beside = path.with_extension("new");
     let written = || {

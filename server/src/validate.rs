@@ -1,4 +1,5 @@
-//! From request messages to what the server works with: everything that a caller can get wrong is found here.
+//! From request messages to what the server works with: everything that a caller can get wrong is
+//! found here.
 
 use std::collections::BTreeSet;
 

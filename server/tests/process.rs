@@ -229,7 +229,8 @@ async fn a_byte_that_flips_under_a_running_server_is_never_sent() {
     let Damage { batch, first } = second_batch(folder.path());
     flip(folder.path(), batch + 32 + 20);
 
-    // Story: a batch that was half read when it met the damage was given up, with the good posts in it.
+    // Story: a batch that was half read when it met the damage was given up, with the good posts in
+    // it.
     let (read, error) = list_after(&server, 0).await;
     assert_eq!(read, stored[..first]);
     assert_eq!(error.unwrap().reason().as_deref(), Some("LOG_DAMAGED"));
@@ -305,7 +306,8 @@ async fn a_server_that_is_restarted_again_and_again_under_load_lets_every_call_r
     ended_again_and_again("-TERM").await;
 }
 
-/// Uploads, feeds and a reader go on while the server is ended like this and started again, each with the client library.
+/// Uploads, feeds and a reader go on while the server is ended like this and started again, each
+/// with the client library.
 async fn ended_again_and_again(signal: &str) {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::on(folder.path(), "127.0.0.1:0");
@@ -422,7 +424,8 @@ async fn upload(endpoint: String, writer: String, pace: Arc<Semaphore>) -> Vec<(
     Vec::new()
 }
 
-/// Follows the log until it has seen so many posts, counts them by writer, and returns them and how often it was cut.
+/// Follows the log until it has seen so many posts, counts them by writer, and returns them and how
+/// often it was cut.
 async fn follow(
     endpoint: String,
     posts: usize,

@@ -1,4 +1,5 @@
-//! The real server process with certificates and tokens: how it takes up new ones, and what its log does not say.
+//! The real server process with certificates and tokens: how it takes up new ones, and what its log
+//! does not say.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)] // test code
 

@@ -1,4 +1,5 @@
-//! Traces: one call of a client is one trace, through the Post service to the User service, at a collector.
+//! Traces: one call of a client is one trace, through the Post service to the User service, at a
+//! collector.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)] // test code
 
@@ -158,7 +159,8 @@ async fn one_call_is_one_trace_from_its_client_through_post_to_user() {
         assert_eq!(hex(&span.trace_id), "0af7651916cd43dd8448eb211c80319c");
         assert!(span.end_time_unix_nano >= span.start_time_unix_nano);
     }
-    // A call of no trace that is known begins one; what its caller did wrong is no error of the server.
+    // A call of no trace that is known begins one; what its caller did wrong is no error of the
+    // server.
     let refused = find("post.v1.PostService/ListPostsByUserId", server);
     assert_ne!(refused.trace_id, upload.trace_id);
     let status = refused.status.clone().unwrap_or_default();

@@ -56,8 +56,8 @@ impl Received {
 /// Checks the streams of one resumed reader against the log.
 pub fn check(log: &[PostMessage], streams: &[Received]) -> Result<(), Vec<Broken>> {
     let mut history = written(log, |post| post.post_id.as_str());
-    let told = streams.iter().flat_map(|stream| &stream.messages).find_map(What::position);
-    history.run.log_id = told.map(|position| position.log_id.clone()).unwrap_or_default();
+    let position = streams.iter().flat_map(|stream| &stream.messages).find_map(What::position);
+    history.run.log_id = position.map(|position| position.log_id.clone()).unwrap_or_default();
     for (call, stream) in (0..).zip(streams) {
         let events = std::iter::once(&stream.opened).chain(&stream.messages);
         history.events.extend(events.map(|what| event("reader", call, what.clone())));

@@ -1,4 +1,5 @@
-//! Bidirectional streaming: both sides send at any time. See [`quartet_client::command::bidirectional`].
+//! Bidirectional streaming: both sides send at any time. See
+//! [`quartet_client::command::bidirectional`].
 
 use std::process::ExitCode;
 

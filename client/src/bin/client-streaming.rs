@@ -1,4 +1,5 @@
-//! Client streaming: many requests, one response. See [`quartet_client::command::client_streaming`].
+//! Client streaming: many requests, one response. See
+//! [`quartet_client::command::client_streaming`].
 
 use std::process::ExitCode;
 

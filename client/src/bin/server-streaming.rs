@@ -1,4 +1,5 @@
-//! Server streaming: one request, many responses. See [`quartet_client::command::server_streaming`].
+//! Server streaming: one request, many responses. See
+//! [`quartet_client::command::server_streaming`].
 
 use std::process::ExitCode;
 

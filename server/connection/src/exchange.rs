@@ -214,7 +214,8 @@ impl Outgoing {
                 Ok(Some(Ok(_))) => {}
                 Ok(Some(Err(_)) | None) => return Err(Broken::Gone),
                 Err(_) if until == stalled => {
-                    tracing::debug!(stream = ?stream.stream_id(), "no window for {stall_timeout:?}");
+                    let id = stream.stream_id();
+                    tracing::debug!(stream = ?id, "no window for {stall_timeout:?}");
                     return Err(Broken::Reset(Reason::ENHANCE_YOUR_CALM));
                 }
                 Err(_) => return Err(Broken::Reset(Reason::CANCEL)),

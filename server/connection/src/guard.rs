@@ -380,7 +380,8 @@ mod tests {
             let mut frames = vec![frame(kind::HEADERS, 0, 7), frame(kind::CONTINUATION, 4, 9)];
             // PUSH_PROMISE does not forgive pings.
             frames.extend(lengths.into_iter().map(|length| frame(5, 4, length)));
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_time().build().unwrap();
             let got = runtime.block_on(served(frames, chunk, pipe, from));
             let (mut seen, mut scanner) = (Vec::new(), Frames::of_server());
             scanner.scan(&got, |header| seen.push(header));
@@ -389,9 +390,8 @@ mod tests {
             prop_assert_eq!(last.kind, kind::GOAWAY);
             prop_assert!(others.iter().all(|header| header.kind != kind::GOAWAY));
             prop_assert!(got.ends_with(b"\x00\x00\x00\x05\x00\x00\x00\x0btoo_many_pings"));
-            let continued = others.iter().filter(|header| header.kind == kind::CONTINUATION).count();
-            let begun = others.iter().filter(|header| header.kind == kind::HEADERS).count();
-            prop_assert_eq!(begun, continued);
+            let count = |kind| others.iter().filter(|header| header.kind == kind).count();
+            prop_assert_eq!(count(kind::HEADERS), count(kind::CONTINUATION));
         }
     }
 

@@ -1,8 +1,8 @@
 //! Cores: threads with a runtime each, over which connections are spread.
 //!
-//! A connection stays on its core with all of its streams: they wake each other without leaving their thread, and
-//! nobody else wants their locks. That is worth more than moving work about, because connections of a server are many and
-//! alike; one connection alone uses one core.
+//! A connection stays on its core with all of its streams: they wake each other without leaving
+//! their thread, and nobody else wants their locks. That is worth more than moving work about,
+//! because connections of a server are many and alike; one connection alone uses one core.
 //!
 //! Without cores, as in tests and simulations, everything runs where it is started.
 
@@ -70,7 +70,8 @@ impl Cores {
     }
 }
 
-/// The threads behind [`Cores`]. Dropping it ends them, and drops the tasks that they still run; it blocks meanwhile.
+/// The threads behind [`Cores`]. Dropping it ends them, and drops the tasks that they still run; it
+/// blocks meanwhile.
 #[derive(Debug)]
 pub struct Threads {
     cores: Cores,

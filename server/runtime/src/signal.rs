@@ -11,7 +11,8 @@ use std::{
 
 use parking_lot::Mutex;
 
-/// Raised by anybody, noticed by the one task that looked last. It stays raised until somebody looks.
+/// Raised by anybody, noticed by the one task that looked last. It stays raised until somebody
+/// looks.
 #[derive(Debug)]
 pub struct Signal {
     raised: AtomicBool,
@@ -41,7 +42,8 @@ impl Signal {
         }
     }
 
-    /// Whether it was raised since the last look. The task that calls is woken when it is raised again.
+    /// Whether it was raised since the last look. The task that calls is woken when it is raised
+    /// again.
     pub fn take(&self, cx: &mut Context<'_>) -> bool {
         // In this order, so that no signal falls between the two.
         self.register(cx.waker());

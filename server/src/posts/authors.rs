@@ -1,11 +1,12 @@
 //! Names of authors: the Post service's client of the User service.
 //!
-//! Post and User are two services. Post stores user ids only and asks User for the names, over gRPC, even when both
-//! run in one process. A name is asked for once in `FRESH`, by one call however many readers need it, and never once
-//! per post. An older name serves on while it is asked for again: nobody waits for a name that is known.
+//! Post and User are two services. Post stores user ids only and asks User for the names, over
+//! gRPC, even when both run in one process. A name is asked for once in `FRESH`, by one call
+//! however many readers need it, and never once per post. An older name serves on while it is asked
+//! for again: nobody waits for a name that is known.
 //!
-//! So while User is down or slow, names that were known go on; a name that was never known fails the caller, who tries
-//! again.
+//! So while User is down or slow, names that were known go on; a name that was never known fails
+//! the caller, who tries again.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -42,7 +43,8 @@ const FRESH: Duration = Duration::from_secs(60);
 const UNKNOWN_FRESH: Duration = Duration::from_secs(5);
 /// How long a stale name serves after a failed refresh before the next try.
 const RETRY: Duration = Duration::from_secs(5);
-/// How long a call to the User service may take. It belongs to the call, not to one of those who wait for it.
+/// How long a call to the User service may take. It belongs to the call, not to one of those who
+/// wait for it.
 const CALL: Duration = Duration::from_secs(2);
 /// Names kept at most: some 20 MB. Beyond it, stale ones go first, then any.
 const KEPT: usize = 100_000;
@@ -73,17 +75,20 @@ pub struct Authors(Arc<Inner>);
 struct Inner {
     users: UserServiceClient<Channel>,
     names: RwLock<Names>,
-    /// Calls in flight. They run as tasks: a caller that leaves does not take the answer from the others.
+    /// Calls in flight. They run as tasks: a caller that leaves does not take the answer from the
+    /// others.
     calls: Mutex<HashMap<String, Call>>,
     tasks: TaskTracker,
 }
 
-/// Short ids and short names stand in the tables themselves: a look for a name is one look at memory.
+/// Short ids and short names stand in the tables themselves: a look for a name is one look at
+/// memory.
 #[derive(Debug, Default)]
 struct Names {
     /// What User said.
     of_id: HashMap<SmolStr, Known>,
-    /// The same by the log's numbers of writers, for who was read of: pages are joined without a look for an id.
+    /// The same by the log's numbers of writers, for who was read of: pages are joined without a
+    /// look for an id.
     of_number: Vec<Option<Known>>,
 }
 
@@ -111,7 +116,8 @@ impl Authors {
         let known = self.0.names.read().of_id.get(user_id).cloned();
         match known {
             Some(known) if known.is_fresh() => Ok(known.author),
-            // A stale name is better than a wait; a stale "no such user" is not, because it would refuse posts for good.
+            // A stale name is better than a wait; a stale "no such user" is not, because it would
+            // refuse posts for good.
             Some(Known { author: Some(name), .. }) => {
                 drop(self.call(user_id)); // It runs as a task, whoever waits for it.
                 Ok(Some(name))
@@ -120,7 +126,8 @@ impl Authors {
         }
     }
 
-    /// Whether there is such a user, as far as it is known by now and fresh: if not, [`get`](Self::get) tells.
+    /// Whether there is such a user, as far as it is known by now and fresh: if not,
+    /// [`get`](Self::get) tells.
     pub fn knows(&self, user_id: &str, now: Instant) -> bool {
         let names = self.0.names.read();
         let known = names.of_id.get(user_id);
@@ -194,7 +201,8 @@ impl Authors {
         let mut users = self.0.users.clone();
         let mut request = Request::new(GetUserRequest { user_id: user_id.to_owned() });
         traces::inject(request.metadata_mut());
-        // A downstream status is mapped, never passed on: its text and metadata are not for our callers.
+        // A downstream status is mapped, never passed on: its text and metadata are not for our
+        // callers.
         let author = match timeout(CALL, users.get_user(request)).await {
             Ok(Ok(response)) => {
                 let user = response.into_inner().user_message.unwrap_or_default();
@@ -217,7 +225,8 @@ impl Authors {
     fn keep(&self, user_id: String, author: Author) -> Author {
         let known = &mut self.0.names.write().of_id;
         if known.len() >= KEPT && !known.contains_key(&*user_id) {
-            // Ids that nobody has go first: whoever makes them up shall not cost others their names.
+            // Ids that nobody has go first: whoever makes them up shall not cost others their
+            // names.
             known.retain(|_, known| known.author.is_some());
             if known.len() >= KEPT {
                 known.retain(|_, known| known.is_fresh());

@@ -1,8 +1,8 @@
 //! Messages that many feeds send alike, encoded once for all that are at the same position.
 //!
 //! Two feeds that follow the same tag from the same position send the same bytes. The first of them
-//! reads, joins authors and encodes; the others take what it made. Each core has a few frames of its
-//! own, so that no core waits for another.
+//! reads, joins authors and encodes; the others take what it made. Each core has a few frames of
+//! its own, so that no core waits for another.
 
 use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 

@@ -1,9 +1,9 @@
 //! Bidirectional streaming: a stream of requests and, independently, a stream of responses.
 //!
-//! A feed joins tags to receive their posts, and publishes posts to all feeds that joined. It is one
-//! loop that waits for whatever comes first: the server stops, a receipt is due, a request comes,
-//! there are posts, or there was silence. HTTP/2 polls it only while the client reads, so a client
-//! that publishes without reading stops itself and no other client.
+//! A feed joins tags to receive their posts, and publishes posts to all feeds that joined. It is
+//! one loop that waits for whatever comes first: the server stops, a receipt is due, a request
+//! comes, there are posts, or there was silence. HTTP/2 polls it only while the client reads, so a
+//! client that publishes without reading stops itself and no other client.
 
 use futures::{FutureExt as _, StreamExt as _, stream, stream::BoxStream};
 use quartet::{

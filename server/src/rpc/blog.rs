@@ -1,4 +1,5 @@
-//! The Post service under the blog's own name, `/v1.post.Post`, so that the blog's Go programs work against ours.
+//! The Post service under the blog's own name, `/v1.post.Post`, so that the blog's Go programs work
+//! against ours.
 
 use quartet::{
     codec::Encode as _,

@@ -1,8 +1,9 @@
 //! Health checking: `grpc.health.v1`, for load balancers and orchestrators.
 //!
-//! The server as a whole and each of its services have a status: UNKNOWN while the server starts, SERVING, NOT_SERVING when
-//! it stops or cannot do its work. A watcher of a service that is not known stays connected and is told so, and every
-//! watcher is told when the server stops; tonic's own health service does neither.
+//! The server as a whole and each of its services have a status: UNKNOWN while the server starts,
+//! SERVING, NOT_SERVING when it stops or cannot do its work. A watcher of a service that is not
+//! known stays connected and is told so, and every watcher is told when the server stops; tonic's
+//! own health service does neither.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -114,7 +115,8 @@ impl health_server::Health for Health {
                     told = Some(now);
                     yield response(now);
                 }
-                // The last word of a server that stops has been said: it changes all statuses first.
+                // The last word of a server that stops has been said: it changes all statuses
+                // first.
                 if stop.is_due() {
                     Err(stop.status())?;
                 }

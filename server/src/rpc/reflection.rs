@@ -1,7 +1,9 @@
-//! Reflection, `grpc.reflection.v1` and `v1alpha`: tools ask here what can be called, and need no `.proto` files.
+//! Reflection, `grpc.reflection.v1` and `v1alpha`: tools ask here what can be called, and need no
+//! `.proto` files.
 //!
-//! tonic-reflection answers. It does not know that a server stops, so its requests are made to end then, as if the tool
-//! had closed its side; that ends its stream well, and the task that it has spawned for it.
+//! tonic-reflection answers. It does not know that a server stops, so its requests are made to end
+//! then, as if the tool had closed its side; that ends its stream well, and the task that it has
+//! spawned for it.
 
 use std::{
     convert::Infallible,

@@ -60,8 +60,8 @@ struct UserLine {
 }
 
 impl Users {
-    /// Reads a file of JSON lines, `{"user_id", "name", "phone_number"?, "age"?}`. A byte order mark before the first one
-    /// is skipped.
+    /// Reads a file of JSON lines, `{"user_id", "name", "phone_number"?, "age"?}`. A byte order
+    /// mark before the first one is skipped.
     pub fn from_file(path: &Path) -> Result<Self, UsersError> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path)

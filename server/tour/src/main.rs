@@ -1,5 +1,5 @@
-//! The tour: starts a server with a log of its own, runs the four clients against it, shows each message as it
-//! passes, and checks the order of all that it saw.
+//! The tour: starts a server with a log of its own, runs the four clients against it, shows each
+//! message as it passes, and checks the order of all that it saw.
 
 use std::{error::Error, process::ExitCode};
 
@@ -15,8 +15,8 @@ mod stage;
 
 /// Shows the four gRPC RPC kinds at work against one server, each message as it passes.
 ///
-/// It needs nothing and leaves nothing behind: the server listens on a free port and keeps its log in a temporary
-/// directory. It ends with 1 if a client saw anything out of order.
+/// It needs nothing and leaves nothing behind: the server listens on a free port and keeps its log
+/// in a temporary directory. It ends with 1 if a client saw anything out of order.
 #[derive(Debug, Parser)]
 #[command(name = "tour", version)]
 struct Cli {

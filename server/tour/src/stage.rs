@@ -1,4 +1,5 @@
-//! Where the tour's clients play: the real commands of `quartet-client`, in this process, on one screen.
+//! Where the tour's clients play: the real commands of `quartet-client`, in this process, on one
+//! screen.
 
 use std::{
     error::Error,
@@ -181,7 +182,8 @@ impl Write for Screen {
     }
 }
 
-/// Prints a line. A reader that has gone is no reason to stop: the exit code still tells how the tour went.
+/// Prints a line. A reader that has gone is no reason to stop: the exit code still tells how the
+/// tour went.
 pub(crate) fn say(line: impl std::fmt::Display) {
     let _ = writeln!(io::stdout(), "{line}");
 }

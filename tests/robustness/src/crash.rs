@@ -284,7 +284,7 @@ impl<'a> Driver<'a> {
     /// Serves on a failing disk until clients receive the error.
     async fn fail(&mut self, fault: Fault, reason: &str) -> Result<bool, Box<dyn Error>> {
         let server = self.serve_failing(fault).await?;
-        self.until_told(server, reason).await
+        self.until_noticed(server, reason).await
     }
 
     async fn lose_power(&mut self) -> Result<bool, Box<dyn Error>> {
@@ -304,27 +304,27 @@ impl<'a> Driver<'a> {
         let server = self.serve().await?;
         let busy = self.until_busy().await;
         self.volume.fill()?;
-        let told = self.until_told(server, reason::LOG_FULL).await?;
+        let noticed = self.until_noticed(server, reason::LOG_FULL).await?;
         self.volume.make_room()?;
-        Ok(busy && told)
+        Ok(busy && noticed)
     }
 
     /// Waits until the log has failed and clients received the error, checks the server in that
     /// state, and kills it.
-    async fn until_told(
+    async fn until_noticed(
         &mut self,
         mut server: Process,
         reason: &str,
     ) -> Result<bool, Box<dyn Error>> {
         // The log first: a client that stalled may only now read how its call to an earlier server
         // ended.
-        let failed = until(DUE, || server.has_said(FAILED)).await;
+        let failed = until(DUE, || server.has_logged(FAILED)).await;
         let before = self.ended(reason);
-        let told = until(DUE, || self.ended(reason) > before).await;
+        let noticed = until(DUE, || self.ended(reason) > before).await;
         if failed {
             self.check_that_it_only_reads(reason).await;
         }
-        Ok(server.kill().await? && failed && told)
+        Ok(server.kill().await? && failed && noticed)
     }
 
     /// Checks that a failed log accepts no more posts and still serves all reads.

@@ -1,13 +1,14 @@
 //! Which file of a target imports which.
 //!
 //! From the root file on it follows `mod` declarations, and takes every path that starts with
-//! `crate`, `self`, `super` or a child module: in `use` declarations, in code, and in the arguments
-//! and bodies of macros. A path belongs to the file of the deepest module that it names. Comments
-//! and items under `#[cfg(test)]` do not count, nor does a `mod` declaration by itself.
+//! `crate`, `self`, `super`, a child module or a module that a `use` declaration names: in `use`
+//! declarations, in code, and in the arguments and bodies of macros. A path belongs to the file of
+//! the deepest module that it names, and to every file whose re-export of a module it passes.
+//! Using a macro imports the file that defines it. Comments and items under `#[cfg(test)]` do not
+//! count, nor does a `mod` declaration by itself.
 //!
 //! It reads tokens instead of a syntax tree, because arguments of macros have no other structure.
-//! It expands no macro and resolves no re-export: a path through a re-export belongs to the file
-//! that re-exports.
+//! It expands no macro. A path to a re-exported item belongs to the file that re-exports.
 
 use std::{
     collections::BTreeMap,
@@ -28,8 +29,31 @@ struct Modules {
     /// The file of each module; that of an inline module is its parent's.
     files: BTreeMap<ModulePath, PathBuf>,
     /// The paths that each module contains.
-    paths: Vec<(ModulePath, Vec<String>)>,
+    paths: Vec<(ModulePath, Found)>,
+    /// The modules with a `macro_rules!` of a name.
+    macros: Vec<(ModulePath, String)>,
+    /// The macros that each module uses by name.
+    macro_uses: Vec<(ModulePath, String)>,
 }
+
+/// A path in the code.
+#[derive(Debug)]
+struct Found {
+    segments: Vec<String>,
+    /// What a `use` declaration brings into its module.
+    brings: Option<Brings>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Brings {
+    /// The path's target, by this name.
+    Name(String),
+    /// All that is in the path's target.
+    All,
+}
+
+/// Re-exports that a path may pass, so that re-exports in a circle have an end.
+const RE_EXPORTS: usize = 4;
 
 /// The files of a target and their imports, named by their paths from its root file's folder,
 /// without `.rs`.
@@ -70,9 +94,27 @@ impl Modules {
         self.files.insert(module.clone(), file.to_owned());
         let tokens = without_tests(tokens);
         let mut paths = Vec::new();
-        collect_paths(&tokens, &mut paths);
+        collect_paths(&tokens, false, &mut paths);
         self.paths.extend(paths.into_iter().map(|path| (module.clone(), path)));
+        self.scan_macros(&module, &tokens);
+        self.scan_children(&module, file, folder, &tokens)
+    }
+
+    /// Scans the modules that are declared in a module, also within functions and macros.
+    fn scan_children(
+        &mut self,
+        module: &[String],
+        file: &Path,
+        folder: &Path,
+        tokens: &[TokenTree],
+    ) -> Result<(), WorkspaceError> {
         for (n, token) in tokens.iter().enumerate() {
+            if let TokenTree::Group(group) = token
+                && !is_module_body(tokens, n)
+            {
+                let inner: Vec<_> = group.stream().into_iter().collect();
+                self.scan_children(module, file, folder, &inner)?;
+            }
             if !is_ident(token, "mod") {
                 continue;
             }
@@ -81,7 +123,7 @@ impl Modules {
                 continue;
             };
             let name = name.to_string();
-            let child = [module.clone(), vec![name.clone()]].concat();
+            let child = [module, std::slice::from_ref(&name)].concat();
             match body {
                 TokenTree::Group(body) => {
                     self.scan(child, file, &folder.join(&name), body.stream())?;
@@ -96,6 +138,30 @@ impl Modules {
         Ok(())
     }
 
+    /// Notes the macros that a module defines and uses.
+    fn scan_macros(&mut self, module: &[String], tokens: &[TokenTree]) {
+        for (n, token) in tokens.iter().enumerate() {
+            match token {
+                TokenTree::Ident(name) if is_punct(tokens.get(n + 1), '!') => {
+                    let noted = match tokens.get(n + 2) {
+                        Some(TokenTree::Ident(defined)) if name == "macro_rules" => {
+                            self.macros.push((module.to_vec(), defined.to_string()));
+                            continue;
+                        }
+                        Some(TokenTree::Group(_)) => name.to_string(),
+                        _ => continue,
+                    };
+                    self.macro_uses.push((module.to_vec(), noted));
+                }
+                TokenTree::Group(group) if !is_module_body(tokens, n) => {
+                    let inner: Vec<_> = group.stream().into_iter().collect();
+                    self.scan_macros(module, &inner);
+                }
+                _ => {}
+            }
+        }
+    }
+
     fn graph(&self, folder: &Path) -> Graph<String> {
         let name = |file: &Path| {
             let name = file.strip_prefix(folder).unwrap_or(file).with_extension("");
@@ -104,39 +170,82 @@ impl Modules {
         let mut graph = Graph::default();
         self.files.values().for_each(|file| graph.add_node(name(file)));
         for (module, path) in &self.paths {
-            if let Some(target) = self.resolve(module, path) {
-                graph.add(name(&self.files[module]), name(target));
+            for target in self.resolve(module, &path.segments, RE_EXPORTS).passed {
+                graph.add(name(&self.files[module]), name(&self.files[&target]));
+            }
+        }
+        for (module, used) in &self.macro_uses {
+            // A macro of the same file is that file's.
+            let defined = self.macros.iter().filter(|(_, name)| name == used);
+            let files: Vec<_> = defined.map(|(definer, _)| &self.files[definer]).collect();
+            if !files.contains(&&self.files[module]) {
+                files.iter().for_each(|file| graph.add(name(&self.files[module]), name(file)));
             }
         }
         graph
     }
 
-    /// The file of the deepest module that a path names; none for a path out of the crate.
-    fn resolve(&self, module: &[String], path: &[String]) -> Option<&PathBuf> {
+    /// Follows a path as far as it names modules.
+    fn resolve(&self, module: &[String], path: &[String], re_exports: usize) -> Resolved {
         let mut named = module.to_vec();
         let mut rest = path;
-        match path.first()?.as_str() {
+        let mut passed = Vec::new();
+        let first = path.first().map(String::as_str).unwrap_or_default();
+        match first {
             "crate" => (named, rest) = (Vec::new(), &path[1..]),
             "self" => rest = &path[1..],
             "super" => {}
-            child => {
-                let child = [module, &[child.to_owned()]].concat();
-                self.files.get(&child)?;
-            }
+            _ if self.step(module, first, re_exports).is_none() => return Resolved::default(),
+            _ => {}
         }
         while let Some("super") = rest.first().map(String::as_str) {
             named.pop();
             rest = &rest[1..];
         }
-        for segment in rest {
-            named.push(segment.clone());
-            if !self.files.contains_key(&named) {
-                named.pop();
-                break;
+        while let Some((segment, others)) = rest.split_first() {
+            if segment != "self" {
+                let Some(next) = self.step(&named, segment, re_exports) else { break };
+                if next.split_last().is_none_or(|(_, parent)| parent != named) {
+                    passed.push(named); // it re-exports what is not its child
+                }
+                named = next;
             }
+            rest = others;
         }
-        self.files.get(&named)
+        passed.push(named.clone());
+        Resolved { passed, module: rest.is_empty().then_some(named) }
     }
+
+    /// The module that a name means in a module: a child, or one that a `use` declaration brings in.
+    fn step(&self, module: &[String], name: &str, re_exports: usize) -> Option<ModulePath> {
+        let child = [module, &[name.to_owned()]].concat();
+        if self.files.contains_key(&child) {
+            return Some(child);
+        }
+        let left = re_exports.checked_sub(1)?;
+        // A path that begins with the name does not explain it.
+        let uses = self.paths.iter().filter(|(within, path)| {
+            within == module && path.brings.is_some() && path.segments[0] != name
+        });
+        let mut meanings = uses.filter_map(|(_, path)| match path.brings.as_ref()? {
+            Brings::Name(brought) if brought != name => None,
+            Brings::Name(_) => self.resolve(module, &path.segments, left).module,
+            Brings::All => {
+                let source = self.resolve(module, &path.segments, left).module?;
+                self.step(&source, name, left)
+            }
+        });
+        meanings.next()
+    }
+}
+
+/// Where a path leads.
+#[derive(Debug, Default)]
+struct Resolved {
+    /// The modules whose files it imports; none for a path out of the crate.
+    passed: Vec<ModulePath>,
+    /// The module that it names, unless it names an item.
+    module: Option<ModulePath>,
 }
 
 /// Leaves out the items that are compiled only for tests, here and in nested groups.
@@ -148,10 +257,17 @@ fn without_tests(tokens: TokenStream) -> Vec<TokenTree> {
         match token {
             TokenTree::Group(group) if is_attribute && is_cfg_test(&group.stream()) => {
                 kept.pop();
-                // The item ends with its first `;` or body.
+                // The item ends with its first `;` or body, a field or an arm with its first `,`.
+                let mut generics = 0;
                 for token in tokens.by_ref() {
                     match &token {
-                        TokenTree::Punct(punct) if punct.as_char() == ';' => break,
+                        TokenTree::Punct(punct) => match punct.as_char() {
+                            ';' => break,
+                            ',' if generics <= 0 => break,
+                            '<' => generics += 1,
+                            '>' => generics -= 1,
+                            _ => {}
+                        },
                         TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => break,
                         _ => {}
                     }
@@ -202,18 +318,20 @@ fn module_file(folder: &Path, file: &Path, name: &str, path: Option<String>) -> 
 
 /// Collects the paths of at least two segments, those of groups in `use` declarations one by one.
 /// Bodies of modules have their own.
-fn collect_paths(tokens: &[TokenTree], found: &mut Vec<Vec<String>>) {
+fn collect_paths(tokens: &[TokenTree], mut in_use: bool, found: &mut Vec<Found>) {
     let mut at = 0;
     while at < tokens.len() {
         match &tokens[at] {
+            TokenTree::Ident(ident) if ident == "use" => in_use = true,
+            TokenTree::Punct(punct) if punct.as_char() == ';' => in_use = false,
             TokenTree::Ident(_) if !follows_colons(tokens, at) => {
-                at = collect_path(&[], tokens, at, found);
+                at = collect_path(&[], tokens, at, in_use, found);
                 continue;
             }
             TokenTree::Group(group)
                 if !is_module_body(tokens, at) && !is_visibility(tokens, at) =>
             {
-                collect_paths(&group.stream().into_iter().collect::<Vec<_>>(), found);
+                collect_paths(&group.stream().into_iter().collect::<Vec<_>>(), in_use, found);
             }
             _ => {}
         }
@@ -226,7 +344,8 @@ fn collect_path(
     prefix: &[String],
     tokens: &[TokenTree],
     mut at: usize,
-    found: &mut Vec<Vec<String>>,
+    in_use: bool,
+    found: &mut Vec<Found>,
 ) -> usize {
     let mut path = prefix.to_vec();
     while let Some(TokenTree::Ident(segment)) = tokens.get(at) {
@@ -240,17 +359,34 @@ fn collect_path(
             && group.delimiter() == Delimiter::Brace
         {
             let branches: Vec<_> = group.stream().into_iter().collect();
-            for branch in branches.split(|token| is_punct(Some(token), ',')) {
-                collect_path(&path, branch, 0, found);
+            let branches = branches.split(|token| is_punct(Some(token), ','));
+            // The last is empty after a comma at the end.
+            for branch in branches.filter(|branch| !branch.is_empty()) {
+                collect_path(&path, branch, 0, in_use, found);
             }
             return at + 1;
         }
     }
+    let brings = if in_use { brings(&path, tokens, at) } else { None };
     // A path that ends with `::*` or `::<…>` names what precedes it.
-    if path.len() > 1 || is_colons(tokens, at.saturating_sub(2)) {
-        found.push(path);
+    if path.len() > 1 || brings.is_some() || is_colons(tokens, at.saturating_sub(2)) {
+        found.push(Found { segments: path, brings });
     }
     at
+}
+
+/// What a path of a `use` declaration, which ends before `at`, brings in.
+fn brings(path: &[String], tokens: &[TokenTree], at: usize) -> Option<Brings> {
+    if is_punct(tokens.get(at), '*') {
+        return Some(Brings::All);
+    }
+    if let [TokenTree::Ident(as_), TokenTree::Ident(name), ..] = &tokens[at.min(tokens.len())..]
+        && as_ == "as"
+    {
+        return Some(Brings::Name(name.to_string()));
+    }
+    let name = path.iter().rfind(|segment| *segment != "self")?;
+    Some(Brings::Name(name.clone()))
 }
 
 fn is_ident(token: &TokenTree, name: &str) -> bool {
@@ -281,7 +417,10 @@ fn is_module_body(tokens: &[TokenTree], at: usize) -> bool {
 
 /// Whether the group at an index belongs to `pub(…)`.
 fn is_visibility(tokens: &[TokenTree], at: usize) -> bool {
-    at >= 1 && is_ident(&tokens[at - 1], "pub")
+    let TokenTree::Group(group) = &tokens[at] else { return false };
+    let inner: Vec<_> = group.stream().into_iter().collect();
+    let is_path = is_colons(&inner, 1); // the type of a field: `pub (crate::A, B)`
+    at >= 1 && is_ident(&tokens[at - 1], "pub") && !is_path
 }
 
 #[cfg(test)]
@@ -356,5 +495,66 @@ mod tests {
         let a = "use super::b::B; mod c; fn f() { c::f() }";
         let files = [("lib.rs", root), ("a/mod.rs", a), ("a/c.rs", ""), ("x/y.rs", "")];
         assert_eq!(edges(&files), ["a/mod -> a/c", "a/mod -> x/y"]);
+    }
+
+    #[test]
+    fn a_module_that_a_use_brings_in_is_followed() {
+        let modules = "mod a; mod b;";
+        let import = |root: &str, a: &str| {
+            edges(&[("lib.rs", root), ("a.rs", a), ("b.rs", "mod c;"), ("b/c.rs", "")])
+        };
+        for (a, expected) in [
+            ("use crate::b; fn f() { b::c::g() }", &["a -> b", "a -> b/c"][..]),
+            ("use super::b as d; fn f() { d::c::g() }", &["a -> b", "a -> b/c"]),
+            ("use crate as root; fn f() { root::b::c::g() }", &["a -> b/c", "a -> lib"]),
+            ("use crate::*; fn f() { b::c::g() }", &["a -> b/c", "a -> lib"]),
+            (
+                "use crate::b::{self, c::{self as d}}; fn f() { b::c::g(d::h()) }",
+                &["a -> b", "a -> b/c"],
+            ),
+            ("use std::b; fn f() { b::c::g() }", &[]),
+            ("use crate::{b::c::{g,},};", &["a -> b/c"]),
+        ] {
+            assert_eq!(import(modules, a), expected, "{a}");
+        }
+    }
+
+    #[test]
+    fn a_path_through_a_re_exported_module_counts_for_both_files() {
+        let root = "mod a; mod b; pub use b as d; pub use b::*;";
+        let a = "fn f() { crate::d::c::g(); crate::e::h() }";
+        let b = "pub mod c; pub mod e;";
+        let files = [("lib.rs", root), ("a.rs", a), ("b.rs", b), ("b/c.rs", ""), ("b/e.rs", "")];
+        assert_eq!(edges(&files), ["a -> b/c", "a -> b/e", "a -> lib", "lib -> b"]);
+        // Re-exports in a circle mean nothing, and end.
+        let root = "mod a; pub use a::*; pub use a::x as y;";
+        let a = "pub use super::*; pub use super::y as x; fn f() { x::g() }";
+        assert_eq!(edges(&[("lib.rs", root), ("a.rs", a)]), ["a -> lib", "lib -> a"]);
+    }
+
+    #[test]
+    fn using_a_macro_imports_the_file_that_defines_it() {
+        let root = "#[macro_use] mod a; mod b; mod c;";
+        let a = "macro_rules! m { () => { $crate::c::f() } }";
+        let b = "fn f() { if m!() != 1 { println!() } }";
+        let c = "macro_rules! own { () => {} } fn f() { own!() }";
+        let files = [("lib.rs", root), ("a.rs", a), ("b.rs", b), ("c.rs", c)];
+        assert_eq!(edges(&files), ["a -> c", "b -> a"]);
+    }
+
+    #[test]
+    fn modules_in_functions_and_macros_are_read() {
+        let root =
+            "cfg_if! { if #[cfg(x)] { mod a; } } fn f() { mod m { use crate::b::B; } } mod b;";
+        let files = [("lib.rs", root), ("a.rs", "use super::b::B;"), ("b.rs", "")];
+        assert_eq!(edges(&files), ["a -> b", "lib -> b"]);
+    }
+
+    #[test]
+    fn a_field_or_an_arm_for_tests_hides_nothing_after_it() {
+        let a = "struct S { #[cfg(test)] x: A<B, C>, y: crate::b::B }
+            struct T(pub (crate::c::C, u8));";
+        let files = [("lib.rs", "mod a; mod b; mod c;"), ("a.rs", a), ("b.rs", ""), ("c.rs", "")];
+        assert_eq!(edges(&files), ["a -> b", "a -> c"]);
     }
 }

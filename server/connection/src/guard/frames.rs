@@ -153,7 +153,7 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use proptest::{collection::vec, prelude::*};
 
     use super::*;
 
@@ -191,8 +191,8 @@ mod tests {
     proptest! {
         #[test]
         fn frames_are_the_same_wherever_their_bytes_are_cut(
-            sent in prop::collection::vec((any::<u8>(), any::<u8>(), any::<u32>(), 0_usize..40), 0..20),
-            cuts in prop::collection::vec(1_usize..30, 1..200),
+            sent in vec((any::<u8>(), any::<u8>(), any::<u32>(), 0_usize..40), 0..20),
+            cuts in vec(1_usize..30, 1..200),
         ) {
             let mut bytes = vec![0; PREFACE];
             let mut expected = Vec::new();

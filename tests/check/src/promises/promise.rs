@@ -12,29 +12,32 @@ pub enum Promise {
     Ordered,
     /// No stream sends a post at or before its start position, or one post twice.
     Unique,
-    /// Of the posts that match, none between a stream's start and the last position it sent is left out.
+    /// Of the matching posts, none between a stream's start and the last position it sent is
+    /// missing.
     Reliable,
-    /// Any position received is a valid start; another log's is refused, never silently skipped.
+    /// Every position received is a valid start; a position of another log is refused, never
+    /// skipped silently.
     Resumable,
     /// A position is sent only after everything up to it; nothing at or before it follows.
     Bookmarkable,
-    /// What was delivered or acknowledged is in the log, as it was sent.
+    /// Delivered and acknowledged posts are in the log, as they were sent.
     Durable,
-    /// One `post_id` is stored at most once, and nothing is stored that nobody sent.
+    /// One `post_id` is stored at most once, and only posts that were sent are stored.
     ExactlyOnce,
-    /// The posts that one call newly stores stand in the log in the order sent.
+    /// The posts that one call newly stores are in the log in the order sent.
     WritersOrder,
-    /// Created and acknowledged before another is first sent: a smaller sequence.
+    /// A post acknowledged before another was first sent has the smaller sequence.
     RealTime,
     /// A list started after an acknowledgement contains that post.
     Fresh,
-    /// One per publish, in publish order; the answer to an upload counts what was sent.
+    /// One receipt per publish, in publish order; the answer to an upload counts what was sent.
     Receipts,
-    /// Joining and leaving take effect exactly at the position that the answer names.
+    /// Joins and leaves take effect exactly at the position that the answer names.
     Filter,
-    /// 30 s after faults end, every connected reader has a position past every post acknowledged before.
+    /// 30 s after faults end, every connected reader has a position past every post acknowledged
+    /// before.
     Live,
-    /// A post comes with the name of its writer.
+    /// A post carries the name of its writer.
     Authored,
 }
 

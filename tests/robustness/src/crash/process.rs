@@ -51,7 +51,7 @@ impl Process {
     pub(super) async fn serving(&mut self) -> Result<Duration, Box<dyn Error>> {
         match timeout(PATIENCE, self.stdout.next_line()).await? {
             Ok(Some(line)) if line.starts_with("listening on ") => Ok(self.started.elapsed()),
-            _ => Err(format!("a server did not start: {}", self.last_words()).into()),
+            _ => Err(format!("a server did not start: {}", self.last_line()).into()),
         }
     }
 
@@ -81,7 +81,7 @@ impl Process {
         if status.success() {
             return Ok(());
         }
-        Err(format!("a server did not stop successfully: {status}: {}", self.last_words()).into())
+        Err(format!("a server did not stop successfully: {status}: {}", self.last_line()).into())
     }
 
     fn id(&self) -> Result<Pid, Box<dyn Error>> {
@@ -90,17 +90,17 @@ impl Process {
     }
 
     /// Whether this text is on its stderr.
-    pub(super) fn has_said(&self, what: &str) -> bool {
-        self.said().contains(what)
+    pub(super) fn has_logged(&self, what: &str) -> bool {
+        self.logged().contains(what)
     }
 
-    fn said(&self) -> String {
+    fn logged(&self) -> String {
         fs::read_to_string(&self.stderr).unwrap_or_default()
     }
 
     /// The last line on stderr.
-    fn last_words(&self) -> String {
-        self.said().lines().next_back().unwrap_or("no output").to_owned()
+    fn last_line(&self) -> String {
+        self.logged().lines().next_back().unwrap_or("no output").to_owned()
     }
 }
 

@@ -181,6 +181,6 @@ async fn run(command: &mut Command) -> Result<(), Box<dyn Error>> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{tool} failed: {}", said.lines().next().unwrap_or_default()).into())
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{tool} failed: {}", stderr.lines().next().unwrap_or_default()).into())
 }

@@ -25,7 +25,7 @@ pub enum Fault {
     Hold,
     /// The connections of a group are reset.
     Cut,
-    /// The server's process ends; its machine goes on.
+    /// The server's process ends; its machine keeps running.
     Kill,
     /// The server's machine loses power.
     PowerLoss,

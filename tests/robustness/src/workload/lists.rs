@@ -97,8 +97,8 @@ pub(super) async fn snapshots(setting: Setting, name: &'static str) {
     for number in 0.. {
         let client = setting.recorder.client(format!("{name}-{number}"));
         // Only acknowledged sequences are positions.
-        let told = setting.recorder.progress().acknowledged.min(50);
-        let from = if rng.random_bool(0.5) { 0 } else { rng.random_range(0..=told) };
+        let acknowledged = setting.recorder.progress().acknowledged.min(50);
+        let from = if rng.random_bool(0.5) { 0 } else { rng.random_range(0..=acknowledged) };
         let from = LogPosition { sequence: from, ..LogPosition::default() };
         let request = ListPostsRequest { resume_after: Some(from), ..ListPostsRequest::default() };
         let call = client.open(record::list(&request));

@@ -98,12 +98,12 @@ impl PostLog for BuggyLog {
             }
             Bug::OtherContentIsADuplicate | Bug::DuplicateToldAsCreated => {
                 let outcomes = self.log.append(posts).await?.await?;
-                let told = outcomes.into_iter().map(|outcome| match (self.bug, outcome) {
+                let changed = outcomes.into_iter().map(|outcome| match (self.bug, outcome) {
                     (Bug::OtherContentIsADuplicate, Outcome::IdTaken) => Outcome::Duplicate(1),
                     (Bug::DuplicateToldAsCreated, Outcome::Duplicate(n)) => Outcome::Created(n),
                     (_, outcome) => outcome,
                 });
-                Ok(answered(told.collect()))
+                Ok(answered(changed.collect()))
             }
             _ => self.log.append(posts).await,
         }
