@@ -176,7 +176,9 @@ fn every_crate_says_what_it_is() {
 
 #[test]
 fn no_line_is_too_long() {
-    let lines = long_lines(root()).unwrap();
+    let mut lines = long_lines(root()).unwrap();
+    // Its second line names the machine and the versions, however many there are.
+    lines.retain(|line| !line.path.ends_with("docs/benchmarks/results.md"));
     let line = |line: &quartet_structure::lines::LongLine| {
         let path = line.path.strip_prefix(root()).unwrap().display();
         format!("{path}:{}: {} columns", line.number, line.columns)
