@@ -49,7 +49,10 @@ pub(super) fn list_posts(
             }
         }
 
-        while request.follow {
+        if !request.follow {
+            return;
+        }
+        loop {
             match stop.run_until_due(timeout(HEARTBEAT, reader.follow())).await {
                 Some(Ok(page)) => yield page?,
                 // Idle: a bookmark keeps proxies from cutting the stream.
