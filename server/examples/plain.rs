@@ -1,7 +1,9 @@
 //! The four RPC kinds in plain tonic: posts in memory, and nothing of this suite but its contract.
 //!
-//! `cargo run -p quartet-server --example plain`, then try the clients against it. What the suite's
-//! own server adds, and why, stands in the walkthroughs.
+//! `cargo run -p quartet-server --example plain`, then run the clients against it. The walkthrough
+//! explains what the suite's own server adds, and why.
+
+#![allow(clippy::print_stderr, reason = "the output of the example")]
 
 use std::{
     ops::Range,

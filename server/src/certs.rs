@@ -3,9 +3,9 @@
 //! | file | content |
 //! |---|---|
 //! | `ca.pem`, `ca.key` | a new CA |
-//! | `server.pem`, `server.key` | its certificate, for `localhost`, `127.0.0.1` and `::1` |
-//! | `client.pem`, `client.key` | the client's certificate, for user 1 with every scope |
-//! | `jwks.json`, `signing.key` | the keys that verify tokens and sign them |
+//! | `server.pem`, `server.key` | the server's, for `localhost`, `127.0.0.1` and `::1` |
+//! | `client.pem`, `client.key` | the client's, for user 1 with every scope |
+//! | `jwks.json`, `signing.key` | a key that verifies tokens, and its private key that signs them |
 //!
 //! Not a CA for production: its key lies beside its certificates, and nothing is ever revoked.
 
