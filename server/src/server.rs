@@ -155,7 +155,7 @@ impl Security {
     /// Logs a warning or a note if callers are not authenticated, or tokens are not encrypted.
     fn log(&self) {
         match (&self.tls, &self.auth) {
-            (_, None) => tracing::info!("no authentication: everybody may call everything"),
+            (_, None) => tracing::info!("no authentication: everyone may call everything"),
             (None, Some(_)) => {
                 tracing::warn!("tokens are required, but sent in plaintext: there is no TLS")
             }
