@@ -11,10 +11,10 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{limits::REQUEST_BYTES, reason};
 
-/// Characters of an encoding that are echoed: callers choose it.
+/// Characters of an encoding's name in a status: callers choose it.
 const ENCODING_CHARS: usize = 64;
 
-/// What a server can send: it knows its length and writes itself once.
+/// A message that a server can send.
 pub trait Encode {
     /// The number of bytes that [`encode`](Encode::encode) writes.
     fn encoded_len(&self) -> usize;
@@ -32,14 +32,15 @@ impl<M: prost::Message> Encode for M {
     }
 }
 
-/// A message with its prefix, as gRPC puts it into DATA frames: uncompressed, then its length.
+/// Encodes a message with gRPC's prefix for DATA frames: the flag for "not compressed", then the
+/// length.
 pub fn frame(message: &impl Encode) -> Bytes {
     let mut buf = BytesMut::new();
     put_frame(message, &mut buf);
     buf.freeze()
 }
 
-/// The same behind what is there already.
+/// The same, appended to a buffer.
 pub fn put_frame(message: &impl Encode, buf: &mut BytesMut) {
     let len = message.encoded_len();
     buf.reserve(PREFIX_LEN + len);
@@ -47,13 +48,12 @@ pub fn put_frame(message: &impl Encode, buf: &mut BytesMut) {
     message.encode(buf);
 }
 
-/// What a server can receive. prost messages can be; what stays encoded has an implementation of
-/// its own.
+/// A message that a server can receive: any prost message, and messages that stay encoded.
 pub trait Decode: Sized {
     /// Reads a message.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// A description of the problem.
     fn decode(message: Bytes) -> Result<Self, String>;
 }
 
@@ -63,15 +63,15 @@ impl<M: prost::Message + Default> Decode for M {
     }
 }
 
-/// The status of a message that does not decode: the caller's mistake, so INVALID_ARGUMENT (tonic
-/// says INTERNAL).
+/// The status of a message that does not decode. It is the caller's mistake, so INVALID_ARGUMENT
+/// (tonic uses INTERNAL).
 pub fn undecodable(why: impl std::fmt::Display) -> Status {
     let message = format!("a request message cannot be decoded: {why}");
     status(Code::InvalidArgument, reason::UNDECODABLE_MESSAGE, message)
 }
 
-/// The status of requests that cannot be read, by the error of their reader. The codes are those of
-/// other gRPC servers; an error that is not about a message, such as a reset, stays as it is.
+/// The status of unreadable requests, from their reader's error. The codes are those of other gRPC
+/// servers. An error that is not about a message, such as a reset, is returned unchanged.
 pub(crate) fn unreadable(error: Status) -> Status {
     match error.code() {
         Code::ResourceExhausted => {
@@ -83,14 +83,14 @@ pub(crate) fn unreadable(error: Status) -> Status {
     }
 }
 
-/// The status of a call with another number of requests than one, where the method takes one
-/// (UNIMPLEMENTED, as gRPC's document on status codes has it).
+/// The status of a call with no request or several, where the method takes one. The code is that of
+/// gRPC's document on status codes: UNIMPLEMENTED.
 pub(crate) fn request_count(came: &str) -> Status {
     let message = format!("this method takes one request message; {came} came");
     status(Code::Unimplemented, reason::REQUEST_COUNT, message)
 }
 
-/// The status of a call whose messages are compressed.
+/// The status of a call with compressed messages.
 pub(crate) fn unknown_encoding(encoding: &str) -> Status {
     let encoding = truncate(encoding, ENCODING_CHARS);
     let message = format!("this server does not read messages with the encoding `{encoding}`");
@@ -102,8 +102,8 @@ fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
     Status::with_error_details(code, message, details)
 }
 
-/// Cuts text to at most `chars` characters, for ids that are echoed and names that come from
-/// elsewhere.
+/// Cuts text to at most `chars` characters, for ids and names that callers or other services
+/// choose.
 pub fn truncate(text: &str, chars: usize) -> &str {
     text.char_indices().nth(chars).map_or(text, |(end, _)| &text[..end])
 }
@@ -119,7 +119,7 @@ pub(crate) fn put_string(tag: u32, value: &str, buf: &mut impl BufMut) {
     }
 }
 
-/// A key and a length are mostly a byte each, which go in together.
+/// Fast path: key and length are mostly one byte each, and are written together.
 #[inline]
 pub(crate) fn put_text(tag: u32, text: &[u8], buf: &mut impl BufMut) {
     if let (key @ ..0x80, length @ ..0x80) = (tag << 3 | 2, text.len()) {
@@ -130,8 +130,8 @@ pub(crate) fn put_text(tag: u32, text: &[u8], buf: &mut impl BufMut) {
     buf.put_slice(text);
 }
 
-/// Gathers keys and numbers before they are copied: a buffer that can grow looks for room at every
-/// byte.
+/// Collects keys and numbers before they are copied: a growable buffer checks its capacity for
+/// every byte.
 pub(crate) fn put_small(buf: &mut impl BufMut, write: impl FnOnce(&mut &mut [u8])) {
     let mut small = [0; 24];
     let mut rest = &mut small[..];

@@ -1,10 +1,10 @@
-//! Posts that stay encoded: what the log stores, and posts that are read in place.
+//! Encoded posts: the bytes that the log stores, and readers that do not copy them.
 //!
 //! A post is encoded once, when it is accepted: fields 1, 6, 5, 3, 4, 8 of `PostMessage`, in this
-//! order. Protobuf allows fields in any order, so a reader gets these bytes as they are, with
-//! `author` (2) and `sequence` (7) appended. The fields that filters look at stand first.
+//! order. Protobuf allows fields in any order, so a reader gets these bytes unchanged, with
+//! `author` (2) and `sequence` (7) appended. The fields that filters need come first.
 //!
-//! Not here: what makes a post valid, and how it is stored.
+//! Not here: validation of posts, and the log.
 
 use prost::encoding::{self, WireType};
 use prost_types::Timestamp;
@@ -17,7 +17,7 @@ use crate::{
 /// A `PostMessage` that borrows its encoded bytes. The default is an empty post.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct PostRef<'a> {
-    /// The bytes from the first tag to the last.
+    /// The encoded fields from the first tag to the last.
     tags: &'a [u8],
     /// The idempotency key.
     pub post_id: &'a str,
@@ -27,16 +27,16 @@ pub struct PostRef<'a> {
     pub title: &'a str,
     /// The body.
     pub body: &'a str,
-    /// The writer.
+    /// The user id of the writer.
     pub user_id: &'a str,
-    /// The place in the log.
+    /// The sequence in the log.
     pub sequence: i64,
-    /// When it was accepted.
+    /// When the post was accepted.
     pub create_time: Option<Timestamp>,
 }
 
 impl<'a> PostRef<'a> {
-    /// Reads a post. Fields that this contract does not know are passed over.
+    /// Reads a post. Unknown fields are skipped.
     ///
     /// # Errors
     /// The bytes are not a `PostMessage`.
@@ -70,7 +70,7 @@ impl<'a> PostRef<'a> {
         self.encoded_tags().filter_map(|tag| str::from_utf8(tag).ok())
     }
 
-    /// The same as bytes, which were checked to be UTF-8.
+    /// The tags as bytes, which `decode` has checked to be UTF-8.
     fn encoded_tags(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         fields(self.tags).filter_map(|field| match field {
             Ok((TAGS, Field::Bytes(text))) => Some(text),
@@ -79,7 +79,7 @@ impl<'a> PostRef<'a> {
     }
 }
 
-/// Reads a `Timestamp`, which prost would with a function for each number.
+/// Reads a `Timestamp`, faster than prost does.
 fn time(message: &[u8]) -> Result<Timestamp, Malformed> {
     let mut time = Timestamp::default();
     for field in fields(message) {
@@ -93,32 +93,32 @@ fn time(message: &[u8]) -> Result<Timestamp, Malformed> {
     Ok(time)
 }
 
-/// Appends what the writer chose: `post_id`, `user_id`, `tags`, `title`, `body`.
+/// Appends the content that the writer chose: `post_id`, `user_id`, `tags`, `title`, `body`.
 ///
-/// Equal posts give equal bytes. Output-only fields are left out.
+/// Equal posts have equal bytes. Output-only fields are left out.
 pub fn encode_content(post: &PostRef<'_>, buf: &mut Vec<u8>) {
     put_string(POST_ID, post.post_id, buf);
     put_string(USER_ID, post.user_id, buf);
     for tag in post.encoded_tags() {
-        put_text(TAGS, tag, buf); // also if it is empty: an element of a list is never left out
+        put_text(TAGS, tag, buf); // even an empty one: elements of a list are never left out
     }
     put_string(TITLE, post.title, buf);
     put_string(BODY, post.body, buf);
 }
 
-/// Completes encoded content with `create_time`: the bytes that the log stores.
+/// Appends `create_time` to encoded content, which makes the bytes that the log stores.
 pub fn append_create_time(content: &mut Vec<u8>, time: &prost_types::Timestamp) {
     encoding::message::encode(CREATE_TIME, time, content);
 }
 
-/// Whether stored bytes are this content, whenever it was created.
+/// Whether stored bytes have this content, with any `create_time`.
 pub fn same_content(stored: &[u8], content: &[u8]) -> bool {
-    // After the content comes `create_time`, and no field of a content starts with that tag.
+    // `create_time` follows the content, and no field of the content starts with its tag.
     let create_time = (CREATE_TIME << 3 | WireType::LengthDelimited as u32) as u8;
     stored.strip_prefix(content).is_some_and(|rest| rest.first() == Some(&create_time))
 }
 
-/// A borrowed look at stored bytes. It reads no further than it must.
+/// A view of stored bytes. Reads only as many fields as needed.
 #[derive(Debug, Clone, Copy)]
 pub struct PostView<'a>(pub &'a [u8]);
 
@@ -146,8 +146,7 @@ impl<'a> PostView<'a> {
         value.and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default()
     }
 
-    /// The fields with a length, up to the first that has none. What is not asked for is passed
-    /// over unseen.
+    /// The length-delimited fields, up to the first field of another type.
     fn fields(self) -> impl Iterator<Item = (u32, &'a [u8])> {
         fields(self.0).map_while(|field| match field {
             Ok((tag, Field::Bytes(value))) => Some((tag, value)),

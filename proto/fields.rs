@@ -1,8 +1,8 @@
 //! Field numbers, and the loop over the fields of an encoded message.
 //!
-//! prost makes a `String` of every text, eight allocations for a post. A reader that only looks at
-//! posts, counts them or passes them on can do without: here a field is a slice of the message. It
-//! is checked as prost checks it: lengths, wire types, UTF-8.
+//! prost copies every text into a `String`, eight allocations per post. A reader that only
+//! inspects, counts or forwards posts does not need them: here a field is a slice of the message.
+//! The checks are prost's: lengths, wire types, UTF-8.
 
 use std::str::Utf8Error;
 
@@ -77,7 +77,8 @@ pub struct Fields<'a> {
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<(u32, Field<'a>), Malformed>;
 
-    // Inlined, so that a loop builds no `Field` that it skips: half the time of reading a post.
+    // Inlined, so that a loop does not build fields that it skips: halves the time of reading a
+    // post.
     #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
@@ -113,7 +114,7 @@ pub(crate) fn field<'a>(rest: &mut &'a [u8]) -> Result<(u32, Field<'a>), Malform
     Ok((tag, field))
 }
 
-/// Most numbers are keys and lengths, of one byte.
+/// Fast path: most numbers are keys and lengths of one byte.
 #[inline(always)]
 fn number(rest: &mut &[u8]) -> Result<u64, Malformed> {
     if let [byte @ ..0x80, after @ ..] = *rest {

@@ -1,14 +1,14 @@
-//! The contract of Quartet: what servers and clients of the post and user services share.
+//! The contract of Quartet: the parts that servers and clients of the Post and User services share.
 //!
 //! - [`post::v1`], [`user::v1`] and [`health::v1`]: messages, clients and servers generated from
 //!   `proto/` by `build.rs`; [`v1`]: the services under the names of the Go blog series.
 //! - [`serve`]: the adapter between HTTP and handlers, one function for each RPC kind.
 //! - [`methods`]: the path of every method.
-//! - [`encoded`] and [`fields`]: posts that stay encoded, and posts that are read in place.
-//! - [`page`]: messages that carry encoded posts; [`codec`]: how messages are written and read.
+//! - [`encoded`] and [`fields`]: posts that stay encoded, and how to read their fields in place.
+//! - [`page`]: messages with encoded posts; [`codec`]: encoding and decoding.
 //! - [`limits`]: every limit of the contract; [`reason`]: the `ErrorInfo` reasons of its statuses.
 //!
-//! Not here: behaviour. The server's is in `server/`, the client's in `client/`.
+//! Not here: the server's behaviour (`server/`) and the client's (`client/`).
 
 pub mod codec;
 pub mod encoded;
@@ -19,7 +19,7 @@ pub mod page;
 pub mod reason;
 pub mod serve;
 
-/// The Post service: one ordered log of posts and four ways to talk to it.
+/// The Post service: one ordered log of posts, with one method per RPC kind.
 pub mod post {
     /// Generated from `proto/post/v1/post.proto`.
     #[allow(missing_docs, clippy::all)] // the members that the generators add
@@ -28,8 +28,8 @@ pub mod post {
     }
 }
 
-/// The server of the Post service as tonic generates it. The examples that show tonic alone use it;
-/// the suite's own server is [`post::v1::post_service_server`].
+/// The server of the Post service as tonic generates it, for examples that show tonic alone. The
+/// suite's own server is [`post::v1::post_service_server`].
 #[cfg(feature = "plain")]
 #[allow(missing_docs, clippy::all)] // the members that the generators add
 pub mod plain {

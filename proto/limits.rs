@@ -1,4 +1,4 @@
-//! Every limit of the contract, once. The comments of the `.proto` files name the same numbers.
+//! Every limit of the contract. The comments of the `.proto` files have the same numbers.
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ pub const FILTER_TERMS: usize = 64;
 /// Tags that one feed may follow.
 pub const FEED_TAGS: usize = 1024;
 
-/// Bytes of a request message. The largest valid post is about 70 KiB; the rest is room for unknown
-/// fields.
+/// Bytes of a request message. The largest valid post has about 70 KiB; the rest is room for
+/// unknown fields.
 pub const REQUEST_BYTES: usize = 256 * 1024;
 /// Posts in one message of a stream.
 pub const BATCH_POSTS: usize = 256;
@@ -34,11 +34,11 @@ pub const PAGE_BYTES: usize = 1024 * 1024;
 
 /// Rejects that an upload lists; the others are only counted.
 pub const LISTED_REJECTS: usize = 100;
-/// Receipts that a feed may owe before the server stops reading its requests.
+/// Outstanding receipts of a feed at which the server stops reading its requests.
 pub const OWED_RECEIPTS: usize = 64;
-/// A followed stream that was silent for so long sends a bookmark: proxies cut idle streams at 60
-/// s.
+/// Idle time of a followed stream before it sends a bookmark: many proxies cut idle streams after
+/// 60 seconds.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Posts that a reader may pass over before it sends a bookmark, so that a resume does not examine
+/// Posts that a reader skips before it sends a bookmark, so that a resumed call does not examine
 /// them again.
 pub const SKIPPED_POSTS: u64 = 10_000;

@@ -1,11 +1,11 @@
-//! Every method that a server of this suite answers: the one place that names their paths.
+//! The paths of all methods that a server of this suite has.
 //!
-//! Routes, authorization rules and the labels of metrics are taken from here. The constants of a
+//! Routes, authorization rules and labels of metrics use these constants. The constants of a
 //! service are in a module named after its package: [`post_v1::LIST_POSTS`].
 
 include!(concat!(env!("OUT_DIR"), "/methods.rs"));
 
-/// Server reflection, which a library implements.
+/// Server reflection, which tonic-reflection implements.
 pub mod grpc_reflection {
     /// `grpc.reflection.v1.ServerReflection/ServerReflectionInfo`.
     pub const V1: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
@@ -18,8 +18,8 @@ pub fn all() -> impl Iterator<Item = &'static str> {
     GENERATED.into_iter().chain([grpc_reflection::V1, grpc_reflection::V1ALPHA])
 }
 
-/// The path as a constant, if it names a method. Callers choose the paths that they ask for; only a
-/// constant may become a label of a metric or the name of a span.
+/// The constant that equals this path, if the method exists. Callers choose paths; only a constant
+/// may become a label of a metric or the name of a span.
 pub fn known(path: &str) -> Option<&'static str> {
     all().find(|method| *method == path)
 }

@@ -1,4 +1,4 @@
-//! Messages of the Post service whose posts stay encoded, on their way in and out.
+//! Messages of the Post service whose posts stay encoded.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding;
@@ -13,24 +13,23 @@ use crate::{
     post::v1::{LogPosition, TagFeedResponse, UploadFinish},
 };
 
-/// Stored posts on their way to a reader, encoded one behind the other as field 1 of a message.
+/// Stored posts for a reader, encoded one after the other as field 1 of a message.
 #[derive(Debug, Clone, Default)]
 pub struct OutgoingPosts {
     encoded: BytesMut,
 }
 
-/// What a post takes beside its stored bytes: keys, lengths, its sequence, and the names of most
-/// people.
+/// Bytes per post beside the stored ones: keys, lengths, the sequence, and a name of usual length.
 const POST_OVERHEAD: usize = 48;
 
 impl OutgoingPosts {
-    /// None yet, with room for so many of so many stored bytes in all.
+    /// An empty list with room for this many posts, of `stored` bytes in total.
     pub fn with_capacity(posts: usize, stored: usize) -> Self {
         Self { encoded: BytesMut::with_capacity(stored + posts * POST_OVERHEAD) }
     }
 
-    /// Adds the bytes of the log with the user's name, which is empty for an unknown user, and the
-    /// place in the log: in few and large pieces.
+    /// Adds a stored post with its author's name, which is empty for an unknown user, and its
+    /// sequence. Writes few and large pieces.
     pub fn push(&mut self, stored: &[u8], author: &str, sequence: i64) {
         let buf = &mut self.encoded;
         let len = stored.len()
@@ -42,7 +41,7 @@ impl OutgoingPosts {
         put_small(buf, |buf| encoding::int64::encode(SEQUENCE, &sequence, buf));
     }
 
-    /// Whether there are none.
+    /// Whether there is no post.
     pub fn is_empty(&self) -> bool {
         self.encoded.is_empty()
     }
@@ -106,21 +105,21 @@ impl Encode for FeedMessage {
     }
 }
 
-/// An `UploadPostsRequest` whose post stays encoded: whoever stores it needs no `String` of it.
+/// An `UploadPostsRequest` whose post stays encoded, because the log stores the bytes.
 #[derive(Debug, Clone)]
 pub enum UploadMessage {
     /// A `PostMessage`, to be read with [`PostRef::decode`].
     Post(Bytes),
-    /// That was all.
+    /// The end of the upload.
     Finish(UploadFinish),
-    /// No payload that this contract knows.
+    /// No payload, or an unknown one.
     Unset,
 }
 
 impl Decode for UploadMessage {
     fn decode(message: Bytes) -> Result<Self, String> {
         let mut payload: Option<(u32, Bytes)> = None;
-        // What follows the first of several.
+        // Repetitions of the payload, after the first.
         let mut more = BytesMut::new();
         for field in fields(&message) {
             let (tag @ (POST_MESSAGE | FINISH), Field::Bytes(value)) =
@@ -130,8 +129,8 @@ impl Decode for UploadMessage {
             };
             let value = message.slice_ref(value);
             match payload {
-                // The same message once more is merged with the first, which is what their bytes in
-                // a row say.
+                // Protobuf merges a repeated message with the first: the same as concatenating
+                // their bytes.
                 Some((before, _)) if before == tag => more.extend_from_slice(&value),
                 _ => {
                     more.clear();

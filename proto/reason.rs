@@ -1,7 +1,7 @@
-//! The reasons that a status of this suite can carry in its `google.rpc.ErrorInfo`.
+//! The reasons in the `google.rpc.ErrorInfo` of this suite's statuses.
 //!
-//! A reason is the part of an error that a program may match on; the message is for people.
-//! `docs/errors.md` says of each when it occurs and what to do.
+//! Programs may match on a reason; the message is for people. `docs/errors.md` explains when each
+//! occurs and what to do.
 
 /// The `domain` of every `ErrorInfo` of this suite.
 pub const DOMAIN: &str = "quartet";
@@ -9,35 +9,36 @@ pub const DOMAIN: &str = "quartet";
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident)*) => {
         $($(#[$doc])* pub const $name: &str = stringify!($name);)*
-        /// All of them, in the order of `docs/errors.md`.
+        /// All reasons, in the order of `docs/errors.md`.
         pub const ALL: &[&str] = &[$($name),*];
     };
 }
 
 reasons! {
-    /// A field of the request is out of its limits; `BadRequest` lists every violation.
+    /// A field of the request is not valid; `BadRequest` lists every violation.
     INVALID_REQUEST
     /// A post breaks the limits of `PostMessage`; `BadRequest` lists every violation.
     INVALID_POST
-    /// The bytes of a request message are not the message.
+    /// A request message cannot be decoded.
     UNDECODABLE_MESSAGE
-    /// A method that takes one request message got none, or more.
+    /// A method that takes one request message got none, or several.
     REQUEST_COUNT
     /// A request message is over 256 KiB.
     REQUEST_TOO_LARGE
-    /// A unary answer would be over 1 MiB; the message names the RPC to use instead.
+    /// A unary response would be over 1 MiB; the message names the method to use instead.
     RESPONSE_TOO_LARGE
     /// Another post has this `post_id`.
     POST_ID_TAKEN
     /// No user has this `user_id`.
     USER_NOT_FOUND
-    /// An upload broke `post* finish`; the metadata holds the `index` of the message.
+    /// An upload broke the order `post* finish`; the metadata has the `index` of the message.
     UPLOAD_PROTOCOL
     /// A feed that follows all tags cannot leave single ones.
     ALL_TAGS_FOLLOWED
-    /// Only the first join of a feed may say where to start.
+    /// Only the first join of a feed may set where to start.
     START_AFTER_FIRST_JOIN
-    /// The position is of another log, or beyond the newest post: list again.
+    /// The position belongs to another log, or is beyond the newest post: list again from the
+    /// start.
     LOG_RESET
     /// The log's disk failed; the outcome of writes in flight is unknown.
     LOG_UNAVAILABLE
@@ -50,33 +51,33 @@ reasons! {
     TOO_MANY_CALLS
     /// The server was started with `--read-only`.
     LOG_READ_ONLY
-    /// A stored post does not match its checksum. The operator must look.
+    /// A stored post does not match its checksum. The operator must repair the log.
     LOG_DAMAGED
     /// The User service did not answer, and a name that is needed is not cached.
     USER_SERVICE_UNAVAILABLE
-    /// The server stops; another server, or this one after its restart, goes on from the last
-    /// position.
+    /// The server shuts down. Resume from the last position on another server, or here after the
+    /// restart.
     SHUTDOWN
     /// The server is starting: its log is not open yet.
     STARTING
-    /// The connection has reached its maximum age; a new one to the same server goes on from the
-    /// last position.
+    /// The connection has reached its maximum age. Resume from the last position on a new
+    /// connection.
     MAX_AGE
     /// The RPC's deadline passed.
     DEADLINE_EXCEEDED
-    /// The call says not who makes it.
+    /// The call has no credentials.
     CREDENTIALS_MISSING
     /// The token cannot be trusted.
     TOKEN_INVALID
-    /// The token was good and is not any more; a stream goes on with a new one.
+    /// The token has expired. Resume with a new one.
     TOKEN_EXPIRED
-    /// The caller's token or certificate has not the scope that the method asks for.
+    /// The caller's token or certificate lacks a scope that the method requires.
     SCOPE_MISSING
-    /// A post names another user than the caller.
+    /// The `user_id` of a post is not the caller's.
     OTHER_USER
     /// The server has no such method.
     UNKNOWN_METHOD
-    /// The health of a service was asked for that this server does not have.
+    /// A health check named a service that this server does not have.
     UNKNOWN_SERVICE
     /// A bug of the server; its log has the cause.
     INTERNAL

@@ -1,15 +1,15 @@
 //! The adapter between HTTP and handlers: one function for each RPC kind.
 //!
-//! A kind is a way in and a way out: the request is one message or [`Streaming`], the response one
-//! message or a stream of [`Responses`]. Generated servers call these functions; nothing else
-//! stands between a connection and a handler.
+//! The request is one message or [`Streaming`], the response one message or a stream of
+//! [`Responses`]. Generated servers call these functions; nothing else is between a connection and
+//! a handler.
 //!
-//! Messages are decoded from the frames that bring them and encoded into the frames that leave;
-//! those that are ready together leave in one frame. A stream that waits holds no buffer: tonic's
-//! reader and writer keep two, and a decoder, 0.6 KiB for each stream.
+//! Messages are decoded directly from frames and encoded directly into frames. Messages that are
+//! ready together share a frame. An idle stream holds no buffer; tonic's reader and writer keep two
+//! and a decoder, 0.6 KiB per stream.
 //!
-//! Not here: compression. A call whose head names an encoding is UNIMPLEMENTED, and the response
-//! says what is accepted, as gRPC's compression document asks.
+//! Not here: compression. A call with a `grpc-encoding` gets UNIMPLEMENTED and the accepted
+//! encodings, as gRPC's compression document requires.
 
 use std::{
     convert::Infallible,
@@ -38,10 +38,10 @@ use crate::{
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 
-/// The response to a call, once it begins.
+/// A future of the response's head and body.
 pub type Answer = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
 
-/// A request's body: any that a gRPC server passes on.
+/// The body of a request.
 pub trait RequestBody: HttpBody<Data = Bytes, Error = Status> + Send + Unpin + 'static {}
 
 impl<B: HttpBody<Data = Bytes, Error = Status> + Send + Unpin + 'static> RequestBody for B {}
@@ -121,7 +121,7 @@ where
     })
 }
 
-/// The answer to a method that the service does not have, as tonic's servers give it.
+/// The response for an unknown method, as tonic's servers give it.
 pub fn unimplemented() -> Answer {
     Box::pin(ready(Ok(Status::unimplemented("").into_http())))
 }
@@ -164,7 +164,7 @@ fn with_head<T>(head: Parts, message: T) -> Request<T> {
     Request::from_parts(MetadataMap::from_headers(head.headers), head.extensions, message)
 }
 
-/// No encoding is accepted but `identity`.
+/// Refuses every encoding except `identity`.
 fn refuse_encoding(headers: &HeaderMap) -> Result<(), Status> {
     let encoding = headers.get(GRPC_ENCODING).map(HeaderValue::as_bytes);
     let Some(encoding) = encoding.filter(|encoding| *encoding != b"identity") else {
@@ -211,8 +211,8 @@ fn ok_trailers() -> HeaderMap {
 
 /// The requests of a call, in the order sent.
 ///
-/// The stream ends when the client half-closes. A request that cannot be read, or a call that is
-/// cut off, is an error; nothing follows it. `next` is cancel-safe.
+/// The stream ends when the client half-closes. An unreadable request or a broken call is an error;
+/// nothing follows it. `next` is cancel-safe.
 #[derive(Debug)]
 pub struct Streaming<M> {
     messages: MessageReader<Body>,
@@ -220,7 +220,7 @@ pub struct Streaming<M> {
 }
 
 impl<M> Streaming<M> {
-    /// Reads the messages of this body.
+    /// Reads requests from this body.
     pub fn new(body: impl RequestBody) -> Self {
         Self { messages: MessageReader::new(Body::new(body), REQUEST_BYTES), message: PhantomData }
     }
@@ -268,7 +268,7 @@ impl HttpBody for Single {
     }
 }
 
-/// A response of any number of messages: they go out as they come, then the status.
+/// A response of any number of messages, sent as they become ready, then the status.
 struct Outgoing<S> {
     /// `None` once the stream has ended.
     responses: Option<S>,
@@ -304,7 +304,7 @@ impl<M: Encode, S: Stream<Item = Result<M, Status>> + Unpin> HttpBody for Outgoi
                 Poll::Pending if chunk.is_empty() => return Poll::Pending,
                 Poll::Pending => break,
             };
-            // Dropped now: what the handler holds is free before the status is on its way.
+            // Dropped here, so that the handler's resources are free before the status is sent.
             (self.responses, self.status) = (None, Some(status));
         }
         if !chunk.is_empty() {

@@ -1,4 +1,4 @@
-//! Errors of calls, with messages for people and questions for programs.
+//! Errors of calls: messages for people, and methods that classify them for programs.
 
 use std::{io, time::Duration};
 
@@ -10,16 +10,16 @@ use tonic_types::StatusExt as _;
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The channel cannot be made.
+    /// The channel cannot be created.
     #[error(transparent)]
     Setup(#[from] SetupError),
-    /// The call ended with a status: of the server, or of a connection that broke.
+    /// The call ended with an error status from the server, or its connection broke.
     #[error(transparent)]
     Call(#[from] CallError),
     /// The server ended the stream with OK before it was complete.
     #[error("the server ended the stream before it was complete")]
     Truncated,
-    /// The server broke its contract. To go on would deliver posts twice or not at all.
+    /// The server broke its contract. Continuing could deliver posts twice or not at all.
     #[error("the server broke its contract: {0}")]
     Protocol(String),
     /// The posts to send could not be read.
@@ -28,16 +28,16 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same call, continued from the last position or repeated with the same ids, can
-    /// succeed later.
+    /// Whether the call can succeed later, if it is resumed from the last position or repeated with
+    /// the same ids.
     pub fn is_resumable(&self) -> bool {
         match self {
             Error::Call(CallError::Connect(_) | CallError::Lost(_)) | Error::Truncated => true,
             Error::Call(CallError::Status(status)) => match status.code() {
                 Code::Unavailable => true,
-                // A user's rate limit passes, and the server says when. A full disk does not.
+                // A rate limit passes, and the server sends a delay. A full disk does not.
                 Code::ResourceExhausted => self.retry_delay().is_some(),
-                // Credentials may have a new token by the next attempt.
+                // The credentials may have a new token at the next attempt.
                 Code::Unauthenticated => self.is_token_expired(),
                 _ => false,
             },
@@ -56,12 +56,12 @@ impl Error {
             && self.reason().as_deref() == Some(reason::TOKEN_EXPIRED)
     }
 
-    /// Whether a deadline passed, here or at the server.
+    /// Whether a deadline passed, at the client or at the server.
     pub fn is_deadline_exceeded(&self) -> bool {
         self.has_code(Code::DeadlineExceeded)
     }
 
-    /// How long the server asks to wait before the next attempt.
+    /// The delay before the next attempt that the server asks for.
     pub fn retry_delay(&self) -> Option<Duration> {
         self.sent_status()?.get_details_retry_info()?.retry_delay
     }
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_broken_connection_is_resumable_whatever_code_the_transport_gave_it() {
+    fn a_broken_connection_is_resumable_with_any_code_of_the_transport() {
         for code in [Code::Unknown, Code::Cancelled, Code::Internal, Code::ResourceExhausted] {
             let mut status = Status::new(code, "h2 protocol error");
             status.set_source(Arc::new(io::Error::from(io::ErrorKind::BrokenPipe)));
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_codes_of_a_server_only_unavailable_is_resumable() {
+    fn only_unavailable_is_resumable_among_the_codes_of_a_server() {
         for code in (0..17).map(Code::from_i32) {
             let error = Error::from(Status::new(code, ""));
             assert_eq!(error.is_resumable(), code == Code::Unavailable, "{code:?}");

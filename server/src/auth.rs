@@ -1,17 +1,17 @@
-//! Who calls, and what they may do.
+//! Authentication of callers, and their scopes.
 //!
 //! [`Auth`] turns the token of a call, or the certificate of its connection, into a [`Caller`];
-//! [`caller`] says what a caller may do. Two layers around all services ask for it:
+//! [`caller`] has its scopes. Two layers around all services use them:
 //! [`authentication`](crate::layers::authentication), which also ends the call when its token
-//! expires, and [`authorization`](crate::layers::authorization), with the one table of the scopes
-//! of each method. Handlers see the caller, and ask whether a post [may have its
+//! expires, and [`authorization`](crate::layers::authorization), with the table of the scopes that
+//! each method requires. Handlers see the caller and check that a post [has its
 //! `user_id`](as_writer).
 //!
 //! Guarantees: with authentication on, a method that is not in the table is denied to everyone; no
 //! call outlives its token by more than a second; a token reaches neither a handler nor a log.
 //!
-//! Not here: how tokens are made (an issuer does that; for a first try, `server token`), and who a
-//! user is (the User service).
+//! Not here: issuing tokens (an issuer does that; `server token` makes one for trying it out), and
+//! user names (the User service).
 
 pub mod authenticator;
 pub mod caller;

@@ -1,4 +1,4 @@
-//! One call, as the layers of the chain know it: what it asks for, who makes it, what has passed.
+//! One call, as the layers of the chain record it: its method, its caller, its messages.
 
 use std::sync::{Arc, OnceLock};
 
@@ -19,34 +19,34 @@ pub struct CallName {
 }
 
 impl CallName {
-    /// From a request.
+    /// The method and the id of a request.
     pub fn of<B>(request: &Request<B>) -> Self {
         let id = request.extensions().get::<RequestId>();
         let request_id = id.map(|RequestId(id)| id.clone());
         Self { path: request.uri().path_and_query().cloned(), request_id }
     }
 
-    /// The path of the request, as it came.
+    /// The path of the request, as it was sent.
     pub fn method(&self) -> &str {
         self.path.as_ref().map_or("", PathAndQuery::path)
     }
 
-    /// The id of the call; "" without the layer that gives calls one.
+    /// The id of the call; "" if no layer assigns ids.
     pub fn request_id(&self) -> &str {
         self.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default()
     }
 }
 
-/// A call. Its counts and its user become known as it goes on.
+/// A call. Its user and its counts are filled in while it runs.
 #[derive(Debug)]
 pub struct Call {
     /// Its method and id.
     pub name: CallName,
-    /// Where it comes from.
+    /// The address of the caller.
     pub address: Address,
-    /// The user who makes it, once authentication has found out.
+    /// The user, once authenticated.
     pub user: OnceLock<Arc<str>>,
-    /// Messages of the caller.
+    /// Messages from the caller.
     pub received: Count,
     /// Messages to the caller.
     pub sent: Count,
@@ -70,14 +70,14 @@ impl Call {
 pub struct CallEnd {
     /// The code of its status.
     pub code: Code,
-    /// The reason in the status' `ErrorInfo`.
+    /// The reason in the status's `ErrorInfo`.
     pub reason: Option<String>,
 }
 
 impl CallEnd {
-    /// From the headers or trailers that have the status, if they do.
+    /// Reads the status from headers or trailers, if they have one.
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
-        // Most calls end well, and then one look is enough.
+        // Fast path: most calls end with OK.
         if headers.get(Status::GRPC_STATUS)? == "0" {
             return Some(Self::without_reason(Code::Ok));
         }
@@ -86,7 +86,7 @@ impl CallEnd {
         Some(Self { code: status.code(), reason })
     }
 
-    /// With a code alone.
+    /// An end with a code and no reason.
     pub fn without_reason(code: Code) -> Self {
         Self { code, reason: None }
     }

@@ -1,13 +1,13 @@
-//! `server certs` and `server token`: all that TLS, mutual TLS and tokens need, for a first try.
+//! `server certs` and `server token`: files for trying out TLS, mutual TLS and tokens.
 //!
-//! | file | is |
+//! | file | content |
 //! |---|---|
-//! | `ca.pem`, `ca.key` | a CA of one's own |
-//! | `server.pem`, `server.key` | for `localhost`, `127.0.0.1` and `::1` |
-//! | `client.pem`, `client.key` | for user 1, who may do everything |
-//! | `jwks.json`, `signing.key` | whose tokens to trust, and what makes them |
+//! | `ca.pem`, `ca.key` | a new CA |
+//! | `server.pem`, `server.key` | its certificate, for `localhost`, `127.0.0.1` and `::1` |
+//! | `client.pem`, `client.key` | the client's certificate, for user 1 with every scope |
+//! | `jwks.json`, `signing.key` | the keys that verify tokens and sign them |
 //!
-//! Not a CA for production: its key lies beside what it signs, and nothing is ever revoked.
+//! Not a CA for production: its key lies beside its certificates, and nothing is ever revoked.
 
 use std::{
     collections::BTreeSet,
@@ -32,16 +32,15 @@ use crate::{
     validate,
 };
 
-/// How long certificates are good: a year and a month, as long as what tries them out may lie
-/// around.
+/// Validity of certificates, in days: a year and a month.
 const DAYS: i64 = 398;
 
 /// What to make.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Make {
-    /// Make certificates and keys to try TLS and tokens with.
+    /// Make certificates and keys for trying out TLS and tokens.
     Certs(Certs),
-    /// Make a token to try authentication with.
+    /// Make a token for trying out authentication.
     Token(Mint),
 }
 
@@ -61,59 +60,64 @@ impl Make {
     }
 }
 
-/// Make certificates and keys to try TLS and tokens with: a CA, the server's, and one for the
-/// client of user 1.
+/// Make certificates and keys for trying out TLS and tokens: a CA, the server's, and a client's for
+/// user 1.
 ///
-/// They are for localhost, 127.0.0.1 and ::1. Nothing that is there already is replaced, but with
-/// --renew.
+/// The server's certificate is for localhost, 127.0.0.1 and ::1. Existing files are replaced only
+/// with --renew.
 #[derive(Debug, Clone, Args)]
 pub struct Certs {
-    /// Where they go; made if it is not there.
+    /// The directory of the files; created if missing.
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
 
-    /// Make new certificates of the CA that is there, for the server and the client. A server takes
-    /// them up by itself.
+    /// Make new certificates for the server and the client, of the existing CA. A running server
+    /// reloads them.
     #[arg(long)]
     pub renew: bool,
 
-    /// The user that the client's certificate names.
+    /// The user of the client's certificate.
     #[arg(long, value_name = "ID", default_value = "1")]
     pub user_id: String,
 }
 
-/// Make a token to try authentication with, and print it.
+/// Make a token for trying out authentication, and print it.
 #[derive(Debug, Clone, Args)]
 pub struct Mint {
-    /// The user who calls with it.
+    /// The user of the token.
     #[arg(long, value_name = "USER_ID")]
     pub sub: String,
 
-    /// What they may do with it: users.read, posts.read, posts.write. Can be given several times.
+    /// A scope of the token: users.read, posts.read or posts.write. Can be given several times.
     #[arg(long = "scope", value_name = "SCOPE")]
     pub scopes: Vec<Scope>,
 
-    /// How long it is good.
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
+    /// How long the token is valid.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "1h",
+        value_parser = humantime::parse_duration
+    )]
     pub ttl: Duration,
 
-    /// Who makes it, as the server's --issuer says.
+    /// The issuer, as in the server's --issuer.
     #[arg(long, value_name = "NAME", default_value = "quartet")]
     pub issuer: String,
 
-    /// Whom it is for, as the server's --audience says.
+    /// The audience, as in the server's --audience.
     #[arg(long, value_name = "NAME", default_value = "quartet")]
     pub audience: String,
 
-    /// The key that signs it, of `server certs`.
+    /// The key that signs the token, made by `server certs`.
     #[arg(long, value_name = "FILE", default_value = "certs/signing.key")]
     pub key: PathBuf,
 }
 
-/// Why there are no certificates or no token.
+/// Why certificates or a token cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum CertsError {
-    /// There are some already.
+    /// The files exist already.
     #[error("{} is there already; --renew makes new certificates of its CA", .0.display())]
     Exists(PathBuf),
     /// A file cannot be written or read.
@@ -125,16 +129,16 @@ pub enum CertsError {
     /// A token cannot be made.
     #[error("cannot sign a token")]
     Token(#[from] jsonwebtoken::errors::Error),
-    /// The user's id is none.
+    /// The user id is not valid.
     #[error("{0}")]
     UserId(String),
 }
 
 impl Certs {
-    /// Makes them, and says what is for what.
+    /// Makes the files, and prints what each is for.
     ///
     /// # Errors
-    /// [`CertsError`]. Files that were written before stay.
+    /// [`CertsError`]. Files written before the error are kept.
     pub fn run(&self, out: &mut impl Write) -> Result<(), CertsError> {
         check_user(&self.user_id)?;
         let ca = if self.renew { self.read_ca()? } else { self.new_ca()? };
@@ -165,7 +169,7 @@ impl Certs {
             ("client.pem, client.key", &user),
             (
                 "jwks.json, signing.key",
-                "for tokens: whom to trust (--jwks), what makes them (server token)",
+                "for tokens: the key to trust (--jwks), the key to sign with (server token)",
             ),
         ];
         let made = if self.renew { &made[1..3] } else { &made[..] };
@@ -213,7 +217,7 @@ impl Certs {
         write(&self.dir.join(format!("{name}.key")), key.serialize_pem().as_bytes(), SECRET)
     }
 
-    /// The key of tokens, and the set of keys to trust that holds it alone.
+    /// Writes a key that signs tokens, and a JWKS with its public part.
     fn signing_key(&self) -> Result<(), CertsError> {
         let key = KeyPair::generate_for(&PKCS_ED25519)?;
         write(&self.dir.join("signing.key"), key.serialize_pem().as_bytes(), SECRET)?;
@@ -227,7 +231,7 @@ impl Certs {
 }
 
 impl Mint {
-    /// A token, on one line.
+    /// Signs a token.
     ///
     /// # Errors
     /// [`CertsError`].
@@ -246,7 +250,7 @@ impl Mint {
     }
 }
 
-/// A token that says this, signed with the key of a file.
+/// Signs a token with these claims, with the key of a file.
 ///
 /// # Errors
 /// [`CertsError`].
@@ -262,12 +266,12 @@ fn check_user(user_id: &str) -> Result<(), CertsError> {
     validate::user_id(user_id).map_err(|status| CertsError::UserId(status.message().to_owned()))
 }
 
-/// A name for a key that changes with it: the beginning of what is public of it.
+/// An id for a key: the first characters of its public part.
 fn key_id(key: &KeyPair) -> String {
     URL_SAFE_NO_PAD.encode(key.public_key_raw()).chars().take(8).collect()
 }
 
-/// What a CA is called follows from its key, so that it can go on from that alone.
+/// The name of a CA is derived from its key, so that the key alone is enough to issue more.
 fn ca_params(key: &KeyPair) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, format!("Quartet CA {}", key_id(key)));
@@ -277,19 +281,18 @@ fn ca_params(key: &KeyPair) -> CertificateParams {
     params
 }
 
-/// From an hour ago, because clocks differ.
+/// Valid from an hour ago, because clocks differ.
 fn validity(params: &mut CertificateParams) {
     let now = time::OffsetDateTime::now_utc();
     params.not_before = now - time::Duration::hours(1);
     params.not_after = now + time::Duration::days(DAYS);
 }
 
-/// Who may read a file.
+/// Modes of files: readable by everyone, or by the owner alone.
 const PUBLIC: u32 = 0o644;
 const SECRET: u32 = 0o600;
 
-/// Writes a file beside its place and moves it there: who reads it meanwhile sees the old one or
-/// the new one.
+/// Writes a temporary file and renames it, so that a reader sees either the old content or the new.
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertsError> {
     let beside = path.with_extension("new");
     let written = || {

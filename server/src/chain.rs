@@ -1,10 +1,9 @@
-//! The chain: what every call passes on its way to a handler, whatever its kind.
+//! The chain: the layers that every call passes on its way to a handler.
 //!
-//! A layer is a function from a service to a service that does a little more, as
-//! [`quartet_connection::layer`] explains; each has a file in [`layers`](crate::layers). Here is
-//! their order.
+//! A layer wraps a service and adds one thing, as [`quartet_connection::layer`] explains. Each has
+//! a file in [`layers`](crate::layers); this file has their order.
 //!
-//! Not here: connections and frames ([`quartet_connection`]), and what is valid in a request
+//! Not here: connections and frames ([`quartet_connection`]), and the validation of requests
 //! ([`validate`](crate::validate)).
 
 use std::sync::Arc;
@@ -24,21 +23,21 @@ use crate::{
     },
 };
 
-/// The settings of the layers of one server. Clones share what is counted.
+/// The settings of one server's layers. Clones share their counts.
 #[derive(Debug, Clone, Default)]
 pub struct Chain {
     /// Where calls are recorded.
     pub observers: Arc<Observers>,
-    /// How callers are authenticated; `None` allows every call to everyone.
+    /// How callers are authenticated. `None` allows everyone every call.
     pub auth: Option<Auth>,
-    /// How many calls a user may make.
+    /// Limits of a user's calls.
     pub limits: Limits,
-    /// Whether to leave out the layers that no call needs, to measure what they cost.
+    /// Whether to leave out the layers that calls can do without, to measure their cost.
     pub bare: bool,
 }
 
 impl Chain {
-    /// The routes behind the chain.
+    /// Puts the chain around these routes.
     // ANCHOR: chain
     pub fn around(&self, routes: Routes) -> HttpService {
         let statuses = Arc::new(error::statuses());
@@ -48,31 +47,32 @@ impl Chain {
             return service(recover::around(deadline::around(guarded, statuses)));
         }
         let chain = ServiceBuilder::new()
-            // Outermost, so that every response says which call it was, also after a panic.
+            // Outermost, so that every response names its call, also after a panic.
             .layer_fn(request_id::around)
-            // Around all that could have a bug: a panic becomes INTERNAL, and the connection lives
+            // Around all code that could panic: a panic becomes INTERNAL, and the connection lives
             // on.
             .layer_fn(recover::around)
-            // Around all that can refuse a call: the access log, the metrics and the traces see
-            // each of them end.
+            // Around every layer that can refuse a call, so that the access log, metrics and traces
+            // see all calls end.
             .layer_fn(|service| record::around(service, self.observers.clone()))
-            // Time runs from here on, for handlers and checks alike.
+            // The deadline covers handlers and the checks before them.
             .layer_fn(|service| deadline::around(service, statuses.clone()))
-            // Who calls. Nothing behind this sees a token, and no call outlives its own.
+            // Identifies the caller. Layers inside do not see the token, and no call outlives it.
             .layer_fn(|service| authentication::around(service, self.auth.clone()))
-            // Once the caller is known, the access log has it, however the call ends.
+            // Adds the caller to the record, so that the access log names it however the call ends.
             .layer_fn(record::name_caller)
-            // Whether it may. A method without a rule is denied to everyone.
+            // Checks the caller's scopes. A method without a rule is denied to everyone.
             .layer_fn(|service| authorization::around(service, self.auth.is_some()))
-            // Only calls that would be served count against their user.
+            // Inside the checks, so that refused calls do not count against the user.
             .layer_fn(|service| limits::around(service, self.limits.clone()));
-        // Innermost, so that all others see the statuses of tonic itself with a reason.
+        // Innermost, so that all other layers see reasons on tonic's own statuses.
         service(chain.service(reasons::around(routes)))
     }
     // ANCHOR_END: chain
 }
 
-/// The whole chain. Deadlines are kept in it, so that the access log sees the calls that they end.
+/// The whole chain. It enforces deadlines itself, so that the access log sees the calls that they
+/// end.
 fn service(chain: impl Inner) -> HttpService {
     HttpService::new(chain).keeping_deadlines()
 }

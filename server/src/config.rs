@@ -1,4 +1,4 @@
-//! The flags of a server. `server --help` is made of the comments here and in the files below.
+//! The flags of a server. `server --help` prints the doc comments of this file and its submodules.
 
 use std::{ffi::OsString, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -21,8 +21,8 @@ mod security;
 
 /// The server of Quartet: an ordered log of posts behind the four gRPC RPC kinds.
 ///
-/// It prints `listening on http://ADDRESS` on stdout once it takes calls, logs on stderr (RUST_LOG
-/// chooses what), and drains on Ctrl-C or SIGTERM.
+/// It prints `listening on http://ADDRESS` on stdout once it takes calls, logs to stderr (RUST_LOG
+/// sets the level), and drains on Ctrl-C or SIGTERM.
 #[derive(Debug, Parser)]
 #[command(name = "server", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Cli {
@@ -30,26 +30,26 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// The address to listen on; port 0 picks a free one. Or unix:PATH, a unix socket for processes
-    /// of the same user.
+    /// The address to listen on; port 0 picks a free port. unix:PATH listens on a unix socket, for
+    /// processes of the same user.
     #[arg(long, default_value = "127.0.0.1:9001", value_name = "ADDRESS")]
     pub listen: Listen,
 
-    /// Threads that connections are spread over; one per core by default.
+    /// Threads for connections. Default: one per core.
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
 
-    /// The flags that do not depend on where it listens.
+    /// All other flags.
     #[command(flatten)]
     pub config: Config,
 }
 
-/// What `server` does besides serving.
+/// The subcommands of `server`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Ask a server how it is.
+    /// Ask a server for its health.
     Health(Probe),
-    /// Make something to try TLS and tokens with.
+    /// Make certificates, keys and tokens for trying out TLS and authentication.
     #[cfg(feature = "certs")]
     #[command(flatten)]
     Make(Make),
@@ -58,39 +58,40 @@ pub enum Command {
 const EXAMPLES: &str = "\
 Examples:
   server                                  both services, posts in ./quartet-data
-  server --ephemeral --listen 127.0.0.1:0 a server to try things on
-  server --listen unix:/tmp/quartet.sock  on a unix socket: clients add --endpoint unix:/tmp/quartet.sock
+  server --ephemeral --listen 127.0.0.1:0 a server for experiments
+  server --listen unix:/tmp/quartet.sock  on a unix socket; clients add
+                                          --endpoint unix:/tmp/quartet.sock
   server --serve user --listen 127.0.0.1:9000
   server --serve post --user-endpoint http://127.0.0.1:9000
-                                          the same as two microservices, without sample posts
+                                          the services in two processes, without sample posts
 
-  server health --watch                   how a server is, now and whenever it changes
+  server health --watch                   the health of a server, now and on every change
 
   server certs certs/                     certificates and keys for this machine
   server --tls-cert certs/server.pem --tls-key certs/server.key
-                                          the server with TLS: clients add --ca certs/ca.pem
+                                          a server with TLS; clients add --ca certs/ca.pem
 
 Then, in another terminal:
-  server-streaming --follow               every post, and new ones as they come
+  server-streaming --follow               every post, and new posts as they are stored
   bidirectional --tag streaming           join a tag, type posts";
 
-/// The headings of flags that only one service has.
+/// The headings of flags for only one service.
 const USER: &str = "User service";
 const POST: &str = "Post service";
-/// The heading of flags that show what a server does.
+/// The heading of flags for metrics and traces.
 const OBSERVED: &str = "Observability";
 
 impl Cli {
-    /// The number of threads that connections are spread over.
+    /// The number of threads for connections.
     pub fn threads(&self) -> usize {
         let threads = self.threads.or_else(|| std::thread::available_parallelism().ok());
         threads.map_or(1, NonZeroUsize::get)
     }
 
-    /// Reads a command line. A flag of a service that does not run is refused like an unknown one.
+    /// Reads a command line. Refuses a flag of a service that does not run, like an unknown flag.
     ///
     /// # Errors
-    /// What is wrong with the command line, or the help or version that it asks for.
+    /// The command line is wrong, or asks for help or the version.
     pub fn read(
         words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> clap::error::Result<Self> {
@@ -120,32 +121,32 @@ fn given<'a>(command: &'a clap::Command, matches: &ArgMatches, heading: &str) ->
     flags.find(|flag| is_given(flag.get_id().as_str()))?.get_long()
 }
 
-/// The flags of a server that do not depend on where it listens.
+/// The flags of a server, apart from its address and threads.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
     /// The services to run.
     #[arg(long, value_delimiter = ',', default_value = "user,post", value_name = "SERVICES")]
     pub serve: Vec<Role>,
 
-    /// The users: JSON lines of {"user_id", "name", "phone_number"?, "age"?}. Without it, five
-    /// sample users; if the Post service runs here too, an empty log starts with eight posts of
-    /// theirs.
+    /// A file of users: JSON lines of {"user_id", "name", "phone_number"?, "age"?}. Default: five
+    /// sample users; if the Post service runs here too, an empty log starts with eight posts by
+    /// them.
     #[arg(long, value_name = "FILE.jsonl", help_heading = USER)]
     pub users: Option<PathBuf>,
 
-    /// The directory of the post log; made if it is not there.
+    /// The directory of the post log; created if missing.
     #[arg(long, default_value = "./quartet-data", value_name = "DIR", help_heading = POST)]
     pub data: PathBuf,
 
-    /// Keep the log in memory: it ends with the server.
+    /// Keep the log in memory; it is lost when the server ends.
     #[arg(long, conflicts_with_all = ["data", "read_only"], help_heading = POST)]
     pub ephemeral: bool,
 
-    /// Serve what the log holds and change nothing, not even a damaged log.
+    /// Serve the posts of the log and change nothing, not even to repair a damaged log.
     #[arg(long, help_heading = POST)]
     pub read_only: bool,
 
-    /// Where the User service is, if it is not in this process.
+    /// The address of the User service, if it does not run in this process.
     #[arg(long, value_name = "URL", help_heading = POST)]
     pub user_endpoint: Option<String>,
 
@@ -153,14 +154,13 @@ pub struct Config {
     #[command(flatten)]
     pub user_tls: UserTls,
 
-    /// A file with the token that the Post service calls the User service with. It is read for
-    /// every call.
+    /// A file with the Post service's token for the User service. It is read for every call.
     ///
-    /// The Post service calls as itself: it never passes on its callers' tokens.
+    /// The Post service calls in its own name: it never forwards its callers' tokens.
     #[arg(long, value_name = "FILE", requires = "user_endpoint", help_heading = POST)]
     pub user_token_file: Option<PathBuf>,
 
-    /// Leave an empty log empty.
+    /// Do not add sample posts to an empty log.
     #[arg(long, help_heading = POST)]
     pub no_seed: bool,
 
@@ -172,69 +172,85 @@ pub struct Config {
     #[command(flatten)]
     pub auth: AuthFlags,
 
-    /// When connections end, and how dead ones are found.
+    /// When connections end, and how dead ones are detected.
     #[command(flatten)]
     pub keepalive: KeepaliveFlags,
 
-    /// How many calls a user may make.
+    /// Limits of a user's calls.
     #[command(flatten)]
     pub call_limits: CallFlags,
 
-    /// Answer `GET /metrics` on this address, for Prometheus; port 0 picks a free one. Without it,
-    /// nothing is counted.
+    /// Serve metrics for Prometheus at `GET /metrics` on this address; port 0 picks a free port.
+    /// Default: no metrics.
     #[arg(long, value_name = "ADDRESS", help_heading = OBSERVED)]
     pub metrics: Option<SocketAddr>,
 
-    /// Send traces of calls to this collector, by OTLP over gRPC (http://127.0.0.1:4317). Without
-    /// it, none are made.
+    /// Export traces to this collector, by OTLP over gRPC (http://127.0.0.1:4317). Default: no
+    /// traces.
     #[arg(long, value_name = "URL", help_heading = OBSERVED)]
     pub otlp: Option<String>,
 
-    /// Leave out what calls can do without: request ids, access log, metrics, traces, limits. To
-    /// measure what they cost.
-    #[arg(long, conflicts_with_all = ["metrics", "otlp", "max_calls_per_second", "max_open_calls"], help_heading = OBSERVED)]
+    /// Leave out optional layers, to measure their cost: request ids, access log, metrics, traces,
+    /// limits.
+    #[arg(
+        long,
+        conflicts_with_all = ["metrics", "otlp", "max_calls_per_second", "max_open_calls"],
+        help_heading = OBSERVED
+    )]
     pub bare: bool,
 
-    /// How often clients may ping.
+    /// Limits of clients' pings.
     #[command(flatten)]
     pub enforcement: EnforcementFlags,
 
-    /// Show every HTTP/2 frame that passes, on stderr.
+    /// Print every HTTP/2 frame to stderr.
     #[arg(long, help_heading = "Connections")]
     pub frames: bool,
 
-    /// How many connections may be open at once; one more is closed.
+    /// Connections that may be open at once; further ones are closed.
     #[arg(long, default_value_t = 10_000, value_name = "N", help_heading = "Connections")]
     pub max_connections: usize,
 
-    /// How long open calls may take to finish when the server stops.
-    #[arg(long, default_value = "10s", value_name = "DURATION", value_parser = humantime::parse_duration, help_heading = "Connections")]
+    /// How long open calls may take to finish once the server shuts down.
+    #[arg(
+        long,
+        default_value = "10s",
+        value_name = "DURATION",
+        value_parser = humantime::parse_duration,
+        help_heading = "Connections"
+    )]
     pub drain_timeout: Duration,
 }
 
-/// How the Post service reaches a User service with an `https://` endpoint.
+/// The TLS settings of the Post service for a User service at an `https://` endpoint.
 #[derive(Debug, Clone, Default, Args)]
 pub struct UserTls {
-    /// Trust a User service with a certificate of this CA (PEM); without it, of those that the
-    /// system trusts.
+    /// Trust this CA (PEM) for the User service's certificate. Default: the CAs that the system
+    /// trusts.
     #[arg(long, value_name = "FILE", requires = "user_endpoint", help_heading = POST)]
     pub user_ca: Option<PathBuf>,
 
-    /// Show this certificate to the User service (PEM).
-    #[arg(long, value_name = "FILE", requires = "user_key", requires = "user_endpoint", help_heading = POST)]
+    /// Present this certificate (PEM) to the User service.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "user_key",
+        requires = "user_endpoint",
+        help_heading = POST
+    )]
     pub user_cert: Option<PathBuf>,
 
     /// The key of that certificate (PEM).
     #[arg(long, value_name = "FILE", requires = "user_cert", help_heading = POST)]
     pub user_key: Option<PathBuf>,
 
-    /// The name that the User service's certificate must have, if it is not that of the endpoint.
+    /// The name that the User service's certificate must have, if it differs from the endpoint's.
     #[arg(long, value_name = "NAME", requires = "user_endpoint", help_heading = POST)]
     pub user_server_name: Option<String>,
 }
 
 impl UserTls {
-    /// The same as a client's flags.
+    /// These flags as a client's settings.
     pub fn client(&self) -> ClientTls {
         let Self { user_ca, user_cert, user_key, user_server_name } = self.clone();
         ClientTls { ca: user_ca, cert: user_cert, key: user_key, server_name: user_server_name }
@@ -251,7 +267,7 @@ pub enum Role {
 }
 
 impl Config {
-    /// A server for tests and tours: both services, the log in memory, nothing in it.
+    /// A server for tests and the tour: both services, and an empty log in memory.
     pub fn ephemeral() -> Self {
         Self {
             serve: vec![Role::User, Role::Post],
@@ -277,7 +293,7 @@ impl Config {
         }
     }
 
-    /// How connections behave. Without TLS: its files have to be opened.
+    /// The settings of connections, without TLS, whose files are opened separately.
     pub fn connections(&self) -> Settings {
         let Self { keepalive, enforcement, frames, max_connections, drain_timeout, .. } = *self;
         Settings {
@@ -291,18 +307,18 @@ impl Config {
         }
     }
 
-    /// The token of the Post service, which calls the User service as itself.
+    /// The source of the Post service's token for the User service.
     pub fn user_token(&self) -> Option<TokenSource> {
         self.user_token_file.clone().map(TokenSource::File)
     }
 
-    /// Whether this process runs a service.
+    /// Whether this process runs the service.
     pub fn runs(&self, role: Role) -> bool {
         self.serve.contains(&role)
     }
 
-    /// Whether an empty log starts with the sample posts. Their writers are the sample users, whom
-    /// another User service does not know.
+    /// Whether an empty log gets the sample posts. Only with the sample users: another User service
+    /// does not know their writers.
     pub fn seeds(&self) -> bool {
         let has_sample_users = self.runs(Role::User) && self.users.is_none();
         has_sample_users && self.user_endpoint.is_none() && !self.no_seed && !self.read_only

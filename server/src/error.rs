@@ -1,8 +1,8 @@
-//! From this server's errors to gRPC statuses: the one place.
+//! Turns this server's errors into gRPC statuses: all of them are made here.
 //!
 //! Every status carries a `google.rpc.ErrorInfo` with a reason of [`quartet::reason`], `BadRequest`
-//! violations where a field is at fault, and `RetryInfo` where trying again makes sense. What a
-//! caller may not know goes to the log.
+//! violations where a field is at fault, and `RetryInfo` where a retry makes sense. Causes that
+//! callers must not see are logged.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -15,12 +15,11 @@ use quartet_log::LogError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _, pb};
 
-/// When a caller may try again what failed for a reason that passes.
+/// The delay before a retry, for failures that pass.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
-/// Violations that a status lists. With the message it stays under 8 KiB, which peers accept as
-/// trailers.
+/// Violations that a status lists. Keeps trailers under 8 KiB, which peers accept.
 const LISTED_VIOLATIONS: usize = 16;
-/// Characters of a method's name that are echoed: callers choose it, and a status stays small.
+/// Characters of a method's name in a status: callers choose it, and statuses must stay small.
 const METHOD_CHARS: usize = 256;
 
 /// A status with a reason.
@@ -28,12 +27,12 @@ pub fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
     details(code, reason, message, ErrorDetails::new())
 }
 
-/// A status of a problem that passes: it tells the caller to try again.
+/// A status with a delay after which the caller may retry.
 pub fn retryable(code: Code, reason: &str, message: impl Into<String>) -> Status {
     retryable_after(RETRY_DELAY, code, reason, message)
 }
 
-/// The same, with the time to wait.
+/// The same with this delay.
 pub fn retryable_after(
     delay: Duration,
     code: Code,
@@ -45,7 +44,7 @@ pub fn retryable_after(
     details(code, reason, message, errors)
 }
 
-/// INVALID_ARGUMENT with every field that is at fault.
+/// INVALID_ARGUMENT with every invalid field.
 pub fn invalid(reason: &str, violations: Vec<FieldViolation>) -> Status {
     let all: Vec<String> =
         violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
@@ -55,17 +54,17 @@ pub fn invalid(reason: &str, violations: Vec<FieldViolation>) -> Status {
     details(Code::InvalidArgument, reason, message, errors)
 }
 
-/// INVALID_ARGUMENT for a single field of a request.
+/// INVALID_ARGUMENT with a single invalid field.
 pub fn invalid_field(field: &str, description: impl Into<String>) -> Status {
     invalid(reason::INVALID_REQUEST, vec![FieldViolation::new(field, description)])
 }
 
-/// A message of an upload that breaks `post* finish`.
+/// An upload message that breaks the order `post* finish`.
 pub fn upload_protocol(index: i64, what: &str) -> Status {
     at_index(Code::InvalidArgument, reason::UPLOAD_PROTOCOL, index, what)
 }
 
-/// A status about one message of an upload, with the index of that message.
+/// Adds the index of an upload message to the status about it.
 pub fn at_message(index: i64, status: Status) -> Status {
     match status.get_details_error_info() {
         Some(info) => at_index(status.code(), &info.reason, index, status.message()),
@@ -73,17 +72,17 @@ pub fn at_message(index: i64, status: Status) -> Status {
     }
 }
 
-/// The status of a request stream that failed: what is the caller's mistake gets its reason.
+/// The status of a failed request stream, with a reason if it is the caller's mistake.
 pub fn of_request_message(status: &Status) -> Status {
     match status.code() {
-        // tonic's word for a message over the limit; other gRPC servers say RESOURCE_EXHAUSTED.
+        // tonic's code for a message over the limit; other gRPC servers use RESOURCE_EXHAUSTED.
         Code::OutOfRange | Code::ResourceExhausted => self::status(
             Code::ResourceExhausted,
             reason::REQUEST_TOO_LARGE,
             format!("a request message is over {} bytes", limits::REQUEST_BYTES),
         ),
-        // Broken framing and compression. The codes are gRPC's; so is the metadata, which says what
-        // is accepted.
+        // Broken framing and unsupported compression: keeps gRPC's code, and the metadata with the
+        // accepted encodings.
         Code::Internal | Code::Unimplemented => {
             let mut named =
                 self::status(status.code(), reason::UNDECODABLE_MESSAGE, status.message());
@@ -100,22 +99,22 @@ fn at_index(code: Code, reason: &str, index: i64, message: &str) -> Status {
     Status::with_error_details(code, format!("message {index}: {message}"), errors)
 }
 
-/// A server that stops tells its streams to go on elsewhere, or here after its restart.
+/// Ends streams when the server stops. Clients resume on another server, or here after the restart.
 pub fn shutdown() -> Status {
     retryable(
         Code::Unavailable,
         reason::SHUTDOWN,
-        "the server stops; resume from the last position",
+        "the server is shutting down; resume from the last position",
     )
 }
 
-/// A call that took longer than its caller wants to wait.
+/// A call that exceeded its deadline.
 pub fn deadline_exceeded() -> Status {
     let message = "the deadline passed; what was written may or may not be stored";
     status(Code::DeadlineExceeded, reason::DEADLINE_EXCEEDED, message)
 }
 
-/// What connections end calls with.
+/// The statuses with which connections end calls.
 pub fn statuses() -> Statuses {
     Statuses {
         shutdown: shutdown(),
@@ -125,7 +124,7 @@ pub fn statuses() -> Statuses {
     }
 }
 
-/// A server that is starting asks for patience.
+/// Refuses calls while the server starts.
 pub fn starting() -> Status {
     retryable(
         Code::Unavailable,
@@ -134,29 +133,28 @@ pub fn starting() -> Status {
     )
 }
 
-/// A connection that has grown old tells its streams to go on on another.
+/// Ends streams when their connection reaches its maximum age. Clients resume on a new connection.
 pub fn max_age() -> Status {
     retryable(
         Code::Unavailable,
         reason::MAX_AGE,
-        "the connection has reached its age; resume from the last position",
+        "the connection has reached its maximum age; resume from the last position",
     )
 }
 
-/// A call without anything that says who makes it.
+/// A call without credentials.
 pub fn credentials_missing() -> Status {
     let message =
         "this server wants to know who calls: send a token, or a certificate that names a user";
     status(Code::Unauthenticated, reason::CREDENTIALS_MISSING, message)
 }
 
-/// A token that cannot be trusted. The reason is for the log: a forger must not learn how far it
-/// got.
+/// A token that cannot be trusted. The cause is only logged: it would help to forge tokens.
 pub fn token_invalid() -> Status {
     status(Code::Unauthenticated, reason::TOKEN_INVALID, "the token is not valid here")
 }
 
-/// A token that was good. A stream goes on from its last position with a new one.
+/// A token that has expired. A stream resumes from its last position with a new one.
 pub fn token_expired() -> Status {
     status(
         Code::Unauthenticated,
@@ -165,13 +163,13 @@ pub fn token_expired() -> Status {
     )
 }
 
-/// A call that its caller may not make.
+/// A call whose caller lacks this scope.
 pub fn scope_missing(scope: &str) -> Status {
     let message = format!("this call needs the scope {scope}");
     status(Code::PermissionDenied, reason::SCOPE_MISSING, message)
 }
 
-/// A post in the name of another user.
+/// A post in another user's name.
 pub fn other_user() -> Status {
     let message = "user_id: is not the caller; leave it empty to write as who you are";
     status(Code::PermissionDenied, reason::OTHER_USER, message)
@@ -183,7 +181,7 @@ pub fn unknown_method(method: &str) -> Status {
     status(Code::Unimplemented, reason::UNKNOWN_METHOD, message)
 }
 
-/// A bug: the caller learns that it was one, the log learns which.
+/// A bug. The cause is only logged.
 pub fn internal() -> Status {
     status(Code::Internal, reason::INTERNAL, "the server failed; its log has the cause")
 }
@@ -198,10 +196,10 @@ fn details(
     Status::with_error_details(code, message, errors)
 }
 
-/// The status of a call that the log failed. The cause, which callers may not know, is logged.
+/// The status of a call for which the log failed. The cause is only logged.
 pub fn of_log(error: LogError) -> Status {
     if !matches!(error, LogError::ReadOnly) {
-        tracing::error!(%error, "the log cannot serve a call");
+        tracing::error!(%error, "the log failed a call");
     }
     match &error {
         LogError::Failed(_) if error.is_full() => status(
@@ -222,12 +220,12 @@ pub fn of_log(error: LogError) -> Status {
         LogError::Damaged { .. } => status(
             Code::DataLoss,
             reason::LOG_DAMAGED,
-            "a stored post is damaged; the server's operator must look",
+            "a stored post is damaged; the server's operator must repair it",
         ),
     }
 }
 
-/// The status of something that is refused within a response that goes on: a receipt or a reject.
+/// A status inside a response that goes on: in a receipt or a reject.
 pub fn embedded(status: &Status) -> pb::Status {
     use prost::Message as _;
     // tonic keeps the encoded google.rpc.Status as the details of its own.
@@ -238,7 +236,7 @@ pub fn embedded(status: &Status) -> pb::Status {
     })
 }
 
-/// An error and its causes, on one line.
+/// An error and its causes, joined by `: `.
 pub fn chain(error: &dyn std::error::Error) -> String {
     std::iter::successors(Some(error), |error| error.source())
         .map(ToString::to_string)

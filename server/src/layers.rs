@@ -1,15 +1,16 @@
 //! The layers of the [chain](crate::chain), one file each.
 //!
-//! - [`request_id`]: gives every call an id.
+//! - [`request_id`]: assigns an id to every call.
 //! - [`recover`]: turns a panic into INTERNAL.
-//! - [`record`]: records every call: the access log, the metrics and the traces see it end.
-//! - [`authentication`]: finds out who calls; `expiry` ends the call when its token expires.
-//! - [`authorization`]: lets a caller do what its scopes allow, and nothing else.
-//! - [`limits`]: how many calls a user may make.
-//! - `reasons`: gives a reason to the statuses that tonic makes itself.
+//! - [`record`]: records every call for the access log, metrics and traces.
+//! - [`authentication`]: identifies the caller; `expiry` ends the call when its token expires.
+//! - [`authorization`]: checks that the caller has the scopes of the method.
+//! - [`limits`]: limits the calls of each user.
+//! - `reasons`: adds reasons to the statuses that tonic makes.
 //!
-//! A layer knows the response of the layers below it, and the extensions of the request:
-//! `RequestId`, `Caller`, `Peer`, `Stop`. It imports no other layer.
+//! A layer sees the responses of the layers inside it, and the extensions of the request:
+//! `RequestId`, `Caller`, `Peer`, `Stop`. Layers know no other layer, with one exception:
+//! authentication asks authorization which methods are open.
 
 pub mod authentication;
 pub mod authorization;

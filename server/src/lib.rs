@@ -1,21 +1,21 @@
-//! The server of Quartet: the four RPC kinds over an ordered log of posts, and what surrounds them.
+//! The server of Quartet: the four RPC kinds over an ordered log of posts.
 //!
-//! A map, from the process to the posts; read it from top to bottom:
+//! Its modules, from the process to the posts:
 //!
-//! - [`config`]: the flags of the binary, and the settings that are made of them.
-//! - [`server`]: puts the parts together, and takes them apart again.
+//! - [`config`]: the flags of the binary, and the settings made from them.
+//! - [`server`]: assembles a server, serves, and shuts it down.
 //! - [`chain`]: the order of the layers that every call passes; [`layers`]: one file for each;
 //!   [`call`]: the record of one call.
-//! - [`auth`]: who calls, and what a caller may do; [`certs`]: certificates, keys and tokens to try
-//!   it with.
-//! - [`observe`]: the access log, metrics and traces; [`methods`]: names of methods for them.
+//! - [`auth`]: authentication, and the scopes of callers; [`certs`]: certificates, keys and tokens
+//!   for trying it out.
+//! - [`observe`]: the access log, metrics and traces; [`methods`]: the names of methods in them.
 //! - [`rpc`]: the handlers. Each RPC kind of the Post service is one file.
-//! - [`posts`]: what these handlers are made of.
-//! - [`validate`] and [`error`]: from requests to values, and from errors to statuses.
-//! - [`seed`]: the posts of an empty log; [`probe`]: asks another server for its health.
+//! - [`posts`]: the types that these handlers use.
+//! - [`validate`] and [`error`]: checks requests, and turns errors into statuses.
+//! - [`seed`]: sample posts for an empty log; [`probe`]: asks a server for its health.
 //!
-//! Connections, TLS and limits are the crate [`quartet_connection`]; the log, and how streams read
-//! it and wait for it, is [`quartet_log`].
+//! Connections, TLS and HTTP/2 limits are in the crate [`quartet_connection`]. The log, and the
+//! cursors that read and follow it, are in [`quartet_log`].
 
 pub mod auth;
 pub mod call;

@@ -1,18 +1,18 @@
-//! The names of methods in metrics, spans and the access log. The paths stand in
+//! The names of methods in metrics, spans and the access log. The paths are in
 //! [`quartet::methods`].
 
 pub use quartet::methods::*;
 
-/// The name of every other method.
+/// The name of every unknown method.
 pub const OTHER: &str = "other";
 
-/// The name of the method at a path: the path without its first slash. Callers choose the paths
-/// that they ask for, so a label or the name of a span is one of these or [`OTHER`].
+/// The name of the method at a path: the path without its leading slash, or [`OTHER`]. Callers
+/// choose paths, so only these names become labels of metrics and names of spans.
 pub fn name(path: &str) -> &'static str {
     known(path).map_or(OTHER, |method| &method[1..])
 }
 
-/// Whether a path is about the server rather than its services: health checking or reflection.
+/// Whether a path belongs to health checking or reflection.
 pub fn is_about_the_server(path: &str) -> bool {
     path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection.")
 }

@@ -1,4 +1,4 @@
-//! What a server shows of itself: the access log, metrics and traces.
+//! Observability: the access log, metrics and traces.
 
 pub mod access_log;
 pub mod metrics;

@@ -1,11 +1,12 @@
-//! What the handlers of the Post service are made of.
+//! The types that the handlers of the Post service use.
 //!
-//! - [`store`]: what all handlers share: the log, the authors, the clock.
+//! - [`store`]: the state that all handlers share: the log, the authors, the clock.
 //! - `reader`: a cursor whose posts come with their authors.
-//! - `pipeline`, `tally`: the posts of an upload on their way to the disk, and what became of them.
-//! - `feed_reader`, `live`, [`frames`]: a feed's place in the log, and how posts reach it while it
-//!   waits.
-//! - `following`, `receipts`, `heartbeat`: the other state of a feed.
+//! - `pipeline`, `tally`: the posts of an upload on their way to the disk, and the counts of their
+//!   outcomes.
+//! - `feed_reader`, `live`, [`frames`]: a feed's position in the log, and how posts reach it while
+//!   it waits.
+//! - `following`, `receipts`, `heartbeat`: the tags, receipts and idle timer of a feed.
 //! - [`authors`]: the client of the User service.
 
 pub mod authors;

@@ -1,4 +1,4 @@
-//! `server health`: asks a server how it is, as an orchestrator's probe does.
+//! `server health`: asks a server for its health, as an orchestrator's probe does.
 
 use std::{
     io::{self, Write},
@@ -21,17 +21,17 @@ use quartet_client::{
 use tokio::time::timeout;
 use tonic::Status;
 
-/// Ask a server how it is: SERVING, NOT_SERVING or UNKNOWN.
+/// Ask a server for its health: SERVING, NOT_SERVING or UNKNOWN.
 ///
-/// Exit code: 0 if it is SERVING, 1 if not. With --watch it runs until Ctrl-C, and waits up to a
+/// Exit code: 0 if it is SERVING, otherwise 1. With --watch it runs until Ctrl-C, and waits up to a
 /// minute for a server that restarts.
 #[derive(Debug, Clone, Args)]
 pub struct Probe {
-    /// The server: http://HOST:PORT, https://HOST:PORT or unix:PATH
+    /// The server: http://HOST:PORT, https://HOST:PORT or unix:PATH.
     #[arg(long, value_name = "URL", default_value = quartet_client::connect::DEFAULT_ENDPOINT)]
     pub endpoint: String,
 
-    /// Which service, such as post.v1.PostService; without it, the server as a whole.
+    /// The service, such as post.v1.PostService. Default: the server as a whole.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
     pub service: String,
 
@@ -44,31 +44,31 @@ pub struct Probe {
     )]
     pub timeout: Duration,
 
-    /// Stay, and say it again whenever it changes.
+    /// Keep running, and print the health whenever it changes.
     #[arg(long)]
     pub watch: bool,
 
-    /// How the connection is encrypted.
+    /// The TLS flags.
     #[command(flatten)]
     pub tls: TlsFlags,
 
-    /// Who asks, if health is not open to all.
+    /// The token, if health is not open to everyone.
     #[command(flatten)]
     pub token: TokenFlags,
 }
 
-/// Why it cannot be said how a server is.
+/// Why a server's health cannot be determined.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// The call failed.
     #[error("cannot ask {endpoint}: {error}")]
     Call {
-        /// Who was asked.
+        /// The server.
         endpoint: String,
-        /// Why. Not a source: it says itself what its causes are.
+        /// The cause. Not a source: its message includes its own causes.
         error: Error,
     },
-    /// What it said cannot be printed.
+    /// The answer cannot be printed.
     #[error("cannot write to stdout")]
     Output(#[from] io::Error),
 }
@@ -82,7 +82,7 @@ impl Probe {
         }
     }
 
-    /// Asks, prints each answer as a line, and returns whether it was SERVING.
+    /// Asks, prints each answer as a line, and returns whether the server is SERVING.
     ///
     /// # Errors
     /// [`ProbeError`].
@@ -108,12 +108,12 @@ impl Probe {
                 }
             }
         }
-        // A watch has no end of its own.
+        // A watch must not end.
         Err(failed(Error::Truncated))
     }
 }
 
-/// A watch, which goes on while the server is away.
+/// A watch that resumes after the server was down.
 struct Watch {
     client: HealthClient<Channel>,
     request: HealthCheckRequest,
@@ -142,7 +142,7 @@ impl ResumableCall<WatchEvent> for Watch {
     }
 
     fn reconnected(&self) -> Option<WatchEvent> {
-        None // the next answer says it
+        None // the next answer implies it
     }
 }
 

@@ -1,7 +1,7 @@
-//! The handlers of all services. Each RPC kind of the Post service is one file.
+//! The handlers of all services, with one file for each RPC kind of the Post service.
 //!
 //! Reading order: [`unary`], [`server_streaming`], [`client_streaming`], [`bidirectional`]; then
-//! [`blog`], the old names, [`users`], [`health`] and [`reflection`].
+//! [`blog`], the blog's names, [`users`], [`health`] and [`reflection`].
 
 use futures::stream::BoxStream;
 use quartet::{

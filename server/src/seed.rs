@@ -1,4 +1,4 @@
-//! Eight posts of the five sample users, so that a first look finds something to see.
+//! Eight sample posts by the five sample users.
 
 use std::time::SystemTime;
 
@@ -6,7 +6,7 @@ use quartet::post::v1::PostMessage;
 
 use quartet_log::{LogError, NewPost, PostLog};
 
-/// Id, user, title, body, tags.
+/// Id, user id, title, body, tags.
 type Sample = (&'static str, &'static str, &'static str, &'static str, &'static [&'static str]);
 
 const SAMPLES: [Sample; 8] = [
@@ -62,7 +62,7 @@ const SAMPLES: [Sample; 8] = [
     ),
 ];
 
-/// Fills an empty log. A log that holds anything stays as it is.
+/// Adds the sample posts to an empty log. Does nothing if the log has posts.
 pub async fn seed(log: &dyn PostLog) -> Result<(), LogError> {
     if *log.head().borrow() > 0 {
         return Ok(());

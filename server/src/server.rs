@@ -1,4 +1,4 @@
-//! Puts the parts of a server together, and takes them apart again.
+//! Assembles a server, serves, and shuts it down.
 
 use std::{
     convert::Infallible,
@@ -52,21 +52,21 @@ use crate::{
     seed,
 };
 
-/// How long calls to a server that is starting may take to end when it has started.
+/// How long calls that began during the start may go on once the server has started.
 const STARTED: Duration = Duration::from_millis(100);
 
-/// Why a server cannot start or go on.
+/// Why a server cannot start, or stops.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The users cannot be read.
     #[error(transparent)]
     Users(#[from] UsersError),
-    /// Metrics cannot be asked for where `--metrics` says.
+    /// The address of `--metrics` cannot be bound.
     #[error("cannot listen on {address} for metrics")]
     Metrics {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         #[source]
         error: io::Error,
     },
@@ -79,21 +79,21 @@ pub enum ServerError {
     /// The log failed while the server started or stopped.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The User service cannot be where `--user-endpoint` says.
+    /// The value of `--user-endpoint` is not valid.
     #[error(transparent)]
     UserEndpoint(#[from] SetupError),
-    /// The Post service does not know where the User service is.
+    /// The Post service has no address of a User service.
     #[error("--serve post needs --user-endpoint, or --serve user,post")]
     NoUserService,
-    /// The descriptors are not what the generators made: a bug.
+    /// The descriptors cannot be read: a bug.
     #[error("cannot describe the services")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// A part that all streams need ended: a bug.
+    /// A dispatcher, which all streams need, ended: a bug.
     #[error("the dispatcher ended")]
     Dispatcher,
 }
 
-/// A server that is ready to take calls: its log is open.
+/// A server with an open log, ready to take calls.
 #[derive(Debug)]
 pub struct Server {
     config: Config,
@@ -108,14 +108,14 @@ pub struct Server {
     health: Health,
     cores: Cores,
     chain: Chain,
-    /// Where metrics can be asked for.
+    /// The endpoint of metrics, if one is configured.
     metrics: Option<(MetricsEndpoint, Arc<Metrics>)>,
 }
 
-/// Counts of what is open at a server. Clones share them.
+/// Counts of open connections, streams and cursors. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Gauges {
-    /// Connections, also those whose handshake has not finished.
+    /// Connections, including those whose handshake has not finished.
     pub connections: Gauge,
     /// Streams, from their first frame to their last.
     pub streams: Gauge,
@@ -144,7 +144,7 @@ impl Security {
         Ok(Self { tls, auth })
     }
 
-    /// Reloads the files.
+    /// A reloader of all these files.
     fn reloader(&self) -> Reloader {
         let mut reloader = Reloader::default();
         self.tls.iter().for_each(|tls| reloader.add(tls.reloaded()));
@@ -152,24 +152,26 @@ impl Security {
         reloader
     }
 
-    /// Logs what the operator should know.
+    /// Logs a warning or a note if callers are not authenticated, or tokens are not encrypted.
     fn log(&self) {
         match (&self.tls, &self.auth) {
             (_, None) => tracing::info!("no authentication: everybody may call everything"),
-            (None, Some(_)) => tracing::warn!("tokens are required, and travel in plaintext"),
+            (None, Some(_)) => {
+                tracing::warn!("tokens are required, but sent in plaintext: there is no TLS")
+            }
             (Some(_), Some(_)) => {}
         }
     }
 }
 
 impl Server {
-    /// Opens the log, reads the users, and seeds an empty log if it is asked to. Its connections
-    /// will run on the runtime that calls.
+    /// Opens the log, reads the users, and seeds an empty log if configured. Connections will run
+    /// on the calling runtime.
     pub async fn open(config: Config) -> Result<Self, ServerError> {
         Self::open_on(Cores::default(), config).await
     }
 
-    /// The same for connections that run on these cores.
+    /// The same, with connections on these cores.
     pub async fn open_on(cores: Cores, config: Config) -> Result<Self, ServerError> {
         let security = Security::open(&config)?;
         let endpoint = metrics_endpoint(&config).await?;
@@ -246,8 +248,8 @@ impl Server {
         }
     }
 
-    /// A Post service alone, over what a test or a simulation brings: a log that is open, the way
-    /// to a User service, and a clock.
+    /// A Post service alone, for tests and simulations: over an open log, a channel to a User
+    /// service, and a clock.
     pub fn of_posts(
         log: Arc<dyn PostLog>,
         users: Channel,
@@ -258,24 +260,24 @@ impl Server {
         Self::of(config, None, Some(posts(log, users, clock, 1)), pipe)
     }
 
-    /// What is open at this server.
+    /// Counts of open connections, streams and cursors.
     pub fn gauges(&self) -> &Gauges {
         &self.gauges
     }
 
-    /// Where its metrics can be asked for, if anywhere.
+    /// The address of the metrics endpoint, if there is one.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().and_then(|(endpoint, _)| endpoint.address().ok())
     }
 
-    /// Reloads the files of TLS and tokens while the server serves, and on request.
+    /// Reloads the files of TLS and tokens: by itself while the server serves, and on request.
     pub fn reloader(&self) -> &Reloader {
         &self.reloader
     }
 
-    /// Takes calls until `shutdown` resolves, then drains: streams end resumable, uploads finish,
-    /// and what is not done after the drain timeout is cut. When it returns, nothing of the server
-    /// runs any more.
+    /// Takes calls until `shutdown` resolves, then drains: streams end so that clients can resume,
+    /// uploads finish, and calls still open after the drain timeout are cut. When it returns, all
+    /// tasks of the server have ended.
     pub async fn serve(
         self,
         listener: impl Listener + 'static,
@@ -308,10 +310,10 @@ impl Server {
             tasks.spawn(watch_log(posts.log.clone(), health.clone(), stop.clone()));
         }
         if let Some((endpoint, metrics)) = metrics {
-            // Until all is over: who watches a server wants to see it drain.
+            // It stops last, so that metrics show the drain.
             tasks.spawn(endpoint.serve(metrics, stop.clone()));
         }
-        // Within the process, from a Post service that has looked at its callers.
+        // For calls within the process, from a Post service that authenticates its callers itself.
         let trusting = Chain { auth: None, ..chain.clone() };
         let users_only = trusting.around(user_routes(Routes::default(), users.clone()));
         let settings = Settings {
@@ -347,14 +349,14 @@ impl Server {
     }
 }
 
-/// Takes calls on this listener while a server opens: health is UNKNOWN, all other calls are
-/// UNAVAILABLE (STARTING). Returns the result of the opening; the listener goes to the server then.
+/// Answers calls on this listener while a server opens: health is UNKNOWN, all other calls are
+/// UNAVAILABLE (STARTING). Returns the result of `opening`; the server can use the listener then.
 pub async fn answer_while<T>(
     listener: &mut impl Listener,
     config: &Config,
     opening: impl Future<Output = T>,
 ) -> T {
-    // Files that cannot be used are an error of the opening, which says so.
+    // `opening` reports an error of these files.
     let Ok(Security { tls, auth }) = Security::open(config) else { return opening.await };
     let settings = Settings { tls, drain_timeout: STARTED, ..config.connections() };
     let opened = CancellationToken::new();
@@ -368,7 +370,7 @@ pub async fn answer_while<T>(
     tokio::join!(answering, opening).1
 }
 
-/// Opens a server and serves: for callers who need not know when it is ready.
+/// Opens a server and serves, for callers that need not know when it is ready.
 pub async fn serve(
     listener: impl Listener + 'static,
     config: Config,
@@ -403,16 +405,16 @@ async fn open_log(config: &Config, metrics: LogInstruments) -> Result<Arc<dyn Po
     Ok(Arc::new(EmbeddedLog::open_directory(&config.data, options).await?))
 }
 
-/// Dispatchers run until they are stopped. Without one of them, streams would wait for ever.
+/// Waits until a dispatcher ends, which is a bug: its streams would wait forever.
 async fn any_ends(dispatchers: Vec<JoinHandle<()>>) {
     if dispatchers.is_empty() {
         std::future::pending().await
     }
-    // Its error is a panic, which the hook has reported.
+    // The error is a panic, which the hook has reported.
     drop(select_all(dispatchers).await);
 }
 
-/// A channel to a User service elsewhere, on which the Post service says who it is itself.
+/// A channel to a User service at a URL, with the Post service's own credentials.
 fn user_channel(url: &str, config: &Config) -> Result<Channel, SetupError> {
     let builder = Channel::builder(url.parse()?).tls(&config.user_tls.client())?;
     let channel = soon_back(builder).build();
@@ -422,8 +424,7 @@ fn user_channel(url: &str, config: &Config) -> Result<Channel, SetupError> {
     }
 }
 
-/// A channel to the User service of this process, over a pipe in memory: a real gRPC client and a
-/// real server.
+/// A channel to the User service of this process, over a pipe in memory.
 fn pipe_channel(connector: Connector) -> Result<Channel, ServerError> {
     let dial = move |_: Address| {
         let connector = connector.clone();
@@ -433,7 +434,7 @@ fn pipe_channel(connector: Connector) -> Result<Channel, ServerError> {
     Ok(soon_back(Channel::builder(target)).dialer(dial).build())
 }
 
-/// Retries soon, so that a User service that is back is noticed: until then, posts have no names.
+/// Short backoff: posts have no names until the User service is back.
 fn soon_back(builder: Builder) -> Builder {
     builder.connect_backoff(Exponential::new(
         Duration::from_millis(100),
@@ -442,21 +443,21 @@ fn soon_back(builder: Builder) -> Builder {
     ))
 }
 
-/// The names under which health and reflection know what a process runs.
+/// The names of the services that this process runs, for health and reflection.
 fn services(config: &Config) -> Vec<&'static str> {
     let all = [(Role::User, health::USER), (Role::Post, health::POST)];
     all.into_iter().filter(|(role, _)| config.runs(*role)).map(|(_, name)| name).collect()
 }
 
-/// Reports the Post service as NOT_SERVING once its log takes no more posts. Reading goes on, but
-/// callers that can should go elsewhere.
+/// Sets the Post service's health to NOT_SERVING when its log fails. Reading still works then, but
+/// balancers should choose another server.
 async fn watch_log(log: Arc<dyn PostLog>, health: Health, stop: CancellationToken) {
     if stop.run_until_cancelled(log.failed()).await.is_some() {
         health.set(health::POST, ServingStatus::NotServing);
     }
 }
 
-/// All that a process serves: its services under their own names and the blog's, health and
+/// The routes of a process: its services under their own names and the blog's, health and
 /// reflection.
 fn routes(
     config: &Config,
@@ -479,7 +480,7 @@ fn user_routes(routes: Routes, users: Option<Users>) -> Routes {
     routes.add_service(UserServiceServer::new(users)).add_service(blog)
 }
 
-/// What a server answers before its log is open.
+/// The service before the log is open.
 fn while_starting(health: Health, auth: Option<Auth>) -> HttpService {
     let health = Chain { auth, ..Chain::default() }.around(Routes::new(HealthServer::new(health)));
     let answer = service_fn(move |request: http::Request<RequestBody>| {
@@ -491,6 +492,6 @@ fn while_starting(health: Health, auth: Option<Auth>) -> HttpService {
             Ok::<_, Infallible>(error::starting().into_http())
         }
     });
-    // Health keeps them, and nothing else waits.
+    // Only health calls wait, and their chain enforces deadlines.
     HttpService::new(answer).keeping_deadlines()
 }

@@ -1,5 +1,4 @@
-//! From request messages to what the server works with: everything that a caller can get wrong is
-//! found here.
+//! Validates request messages: every mistake that a caller can make is found here.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +14,7 @@ use tonic_types::FieldViolation;
 
 use crate::error;
 
-/// Checks what the writer of a post chose; all violations at once.
+/// Checks the fields that the writer of a post chooses. Reports all violations at once.
 pub fn post(post: &PostRef<'_>) -> Result<(), Status> {
     let mut violations = Violations::default();
     violations.check("post_id", id(post.post_id));
@@ -39,20 +38,20 @@ pub fn post(post: &PostRef<'_>) -> Result<(), Status> {
             violations.add(&format!("tags[{index}]"), problem);
         }
         if tags[..index].contains(tag) {
-            violations.add(&format!("tags[{index}]"), "stands twice".to_owned());
+            violations.add(&format!("tags[{index}]"), "occurs twice".to_owned());
         }
     }
     violations.into_result(reason::INVALID_POST)
 }
 
-/// Checks a `user_id` that a request names.
+/// Checks a `user_id` in a request.
 pub fn user_id(user_id: &str) -> Result<(), Status> {
     let mut violations = Violations::default();
     violations.check("user_id", id(user_id));
     violations.into_result(reason::INVALID_REQUEST)
 }
 
-/// Checks the tags that a request names, at most `most` of them.
+/// Checks the tags in a request, at most `most` of them.
 pub fn tags(field: &str, tags: Vec<String>, most: usize) -> Result<BTreeSet<String>, Status> {
     terms(field, tags, most, |tag| text(tag, TAG_CHARS))
 }
@@ -62,7 +61,7 @@ pub fn filter_user_ids(user_ids: Vec<String>) -> Result<BTreeSet<String>, Status
     terms("user_ids", user_ids, FILTER_TERMS, id)
 }
 
-/// Checks a position against the log that shall answer; unset is before the first post.
+/// Checks a position against the log. An unset one is before the first post.
 pub fn position(position: Option<LogPosition>, log: &dyn PostLog) -> Result<u64, Status> {
     let LogPosition { log_id, sequence } = position.unwrap_or_default();
     let Ok(sequence) = u64::try_from(sequence) else {
@@ -118,7 +117,7 @@ fn terms(
 
 fn id(id: &str) -> Result<(), String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    // To the end, whatever is found: so the compiler looks at many bytes at once.
+    // No early exit, so that the compiler checks many bytes at once.
     let all_allowed = |id: &str| id.bytes().fold(true, |all, byte| all & allowed(byte));
     if id.is_empty() {
         Err("is empty".to_owned())
@@ -135,7 +134,7 @@ fn text(text: &str, most: usize) -> Result<(), String> {
     if text.is_empty() {
         return Err("is empty".to_owned());
     }
-    // No text has more characters than bytes.
+    // Counted only if needed: a text has at most as many characters as bytes.
     if text.len() > most {
         let chars = text.chars().count();
         if chars > most {

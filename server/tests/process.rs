@@ -1,4 +1,4 @@
-//! The real server process: what it says, how it ends, and what it keeps when it is killed.
+//! The server process: its output, its exit codes, and the posts that survive kills and restarts.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)] // test code
 
@@ -40,7 +40,7 @@ impl Server {
         Self::start_logging(args, Stdio::null())
     }
 
-    /// One whose log goes there.
+    /// Starts a server whose log goes to `log`.
     fn start_logging(args: &[&str], log: Stdio) -> Self {
         let mut child = command(args).stderr(log).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -53,7 +53,7 @@ impl Server {
 
     fn on(data: &Path, address: &str) -> Self {
         let data = data.to_str().unwrap();
-        // Uploads that wait for their posts are cut soon when it drains.
+        // Draining soon cuts uploads that wait for their posts.
         let drain = ["--drain-timeout", "500ms"];
         let args = ["--data", data, "--listen", address, "--no-seed"];
         Self::start(&[&args[..], &drain].concat())
@@ -94,7 +94,7 @@ fn refused(args: &[&str]) -> (i32, String) {
 }
 
 #[test]
-fn a_signal_ends_the_server_well() {
+fn a_signal_ends_the_server_with_exit_code_0() {
     for signal in ["-INT", "-TERM"] {
         let server = Server::start(&["--ephemeral", "--listen", "127.0.0.1:0"]);
         server.signal(signal);
@@ -103,7 +103,7 @@ fn a_signal_ends_the_server_well() {
 }
 
 #[test]
-fn a_second_signal_ends_the_server_at_once_and_says_so() {
+fn a_second_signal_ends_the_server_at_once_with_an_error() {
     let args = ["--ephemeral", "--listen", "127.0.0.1:0", "--frames", "--drain-timeout", "10m"];
     let mut server = Server::start_logging(&args, Stdio::piped());
     let mut log = BufReader::new(server.child.stderr.take().unwrap());
@@ -131,7 +131,7 @@ fn a_second_signal_ends_the_server_at_once_and_says_so() {
 }
 
 #[test]
-fn wrong_usage_is_2_and_says_what_is_wrong() {
+fn a_usage_error_exits_with_2_and_names_the_flag() {
     for (args, problem) in [
         (vec!["--lisen", "127.0.0.1:0"], "--listen"),
         (vec!["--listen", "127.0.0.1:0", "--serve", "post", "--ephemeral"], "--user-endpoint"),
@@ -144,7 +144,7 @@ fn wrong_usage_is_2_and_says_what_is_wrong() {
 }
 
 #[test]
-fn what_cannot_be_used_is_1_and_says_why() {
+fn an_unusable_file_or_address_exits_with_1_and_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let users = folder.path().join("users.jsonl");
     std::fs::write(
@@ -176,7 +176,7 @@ fn a_log_has_one_server_at_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_only_server_shows_the_log_and_takes_nothing() {
+async fn a_read_only_server_serves_the_log_and_accepts_no_post() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();
     drop(Server::start(&["--listen", "127.0.0.1:0", "--data", data]));
@@ -214,7 +214,11 @@ async fn a_flipped_byte_stops_the_server_which_names_it_and_read_only_serves_wha
         let server = Server::start(&["--listen", "127.0.0.1:0", "--data", data, "--read-only"]);
         assert_eq!(log(&server).await, stored[..first], "byte {byte}");
 
-        assert_eq!(before, std::fs::read(folder.path().join(SEGMENT)).unwrap(), "it is left alone");
+        assert_eq!(
+            before,
+            std::fs::read(folder.path().join(SEGMENT)).unwrap(),
+            "the file is unchanged"
+        );
         flip(folder.path(), byte);
     }
     assert_eq!(log(&Server::on(folder.path(), "127.0.0.1:0")).await, stored);
@@ -224,13 +228,12 @@ async fn a_flipped_byte_stops_the_server_which_names_it_and_read_only_serves_wha
 async fn a_byte_that_flips_under_a_running_server_is_never_sent() {
     let folder = tempfile::tempdir().unwrap();
     let stored = store_some(folder.path()).await;
-    // Started anew, so that it reads from the disk.
+    // A new process, so that it reads from the disk.
     let server = Server::on(folder.path(), "127.0.0.1:0");
     let Damage { batch, first } = second_batch(folder.path());
     flip(folder.path(), batch + 32 + 20);
 
-    // Story: a batch that was half read when it met the damage was given up, with the good posts in
-    // it.
+    // Once, a batch that was half read at the damage was dropped, including its good posts.
     let (read, error) = list_after(&server, 0).await;
     assert_eq!(read, stored[..first]);
     assert_eq!(error.unwrap().reason().as_deref(), Some("LOG_DAMAGED"));
@@ -244,15 +247,15 @@ async fn a_byte_that_flips_under_a_running_server_is_never_sent() {
 
 const SEGMENT: &str = "00000000000000000001.log";
 
-/// A place in the middle of a log.
+/// The second batch of a log, to be damaged.
 struct Damage {
     /// Where the second batch starts, in bytes.
     batch: usize,
-    /// How many posts precede it.
+    /// The number of posts before it.
     first: usize,
 }
 
-/// Finds it, as `docs/reference/log-format.md` draws it.
+/// Finds the second batch, by the format in `docs/reference/log-format.md`.
 fn second_batch(folder: &Path) -> Damage {
     let segment = std::fs::read(folder.join(SEGMENT)).unwrap();
     let number = |at: usize| u32::from_le_bytes(segment[at..at + 4].try_into().unwrap()) as usize;
@@ -272,7 +275,7 @@ fn flip(folder: &Path, byte: usize) {
     std::fs::write(&segment, bytes).unwrap();
 }
 
-/// Stores a few batches, and returns the log.
+/// Stores three batches, and returns the log.
 async fn store_some(folder: &Path) -> Vec<PostMessage> {
     let server = Server::on(folder, "127.0.0.1:0");
     for writer in ["one", "two", "three"] {
@@ -306,8 +309,8 @@ async fn a_server_that_is_restarted_again_and_again_under_load_lets_every_call_r
     ended_again_and_again("-TERM").await;
 }
 
-/// Uploads, feeds and a reader go on while the server is ended like this and started again, each
-/// with the client library.
+/// Runs uploads, feeds and a reader with the client library, while the server is ended with
+/// `signal` and started again several times.
 async fn ended_again_and_again(signal: &str) {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::on(folder.path(), "127.0.0.1:0");
@@ -331,7 +334,7 @@ async fn ended_again_and_again(signal: &str) {
 
     for kill in 0..KILLS {
         release();
-        // Somewhere in the middle: everybody has got further, and hardly anybody is done.
+        // Ends it in the middle: every writer has made progress, and few are done.
         let enough = |seen: &HashMap<String, usize>| {
             names().all(|name| {
                 seen.get(&name).is_some_and(|posts| *posts > kill * POSTS_PER_KILL + 20)
@@ -351,13 +354,17 @@ async fn ended_again_and_again(signal: &str) {
     let (read, resumes) = timeout(SOON, reader).await.unwrap().unwrap();
     let log = log(&server).await;
 
-    assert!(resumes >= KILLS, "the reader was cut {resumes} times only");
+    assert!(resumes >= KILLS, "the reader resumed only {resumes} times");
     assert_eq!(log.len(), all, "every post is stored once");
     let sequences: Vec<i64> = log.iter().map(|post| post.sequence).collect();
-    assert_eq!(sequences, (1..=all as i64).collect::<Vec<_>>(), "without a hole");
+    assert_eq!(sequences, (1..=all as i64).collect::<Vec<_>>(), "without a gap");
     assert_eq!(read, log, "the reader saw the log, each post once and in order");
     for (post_id, sequence) in acknowledged {
-        assert_eq!(log[sequence as usize - 1].post_id, post_id, "a receipt names the post's place");
+        assert_eq!(
+            log[sequence as usize - 1].post_id,
+            post_id,
+            "a receipt has the post's sequence"
+        );
     }
     for writer in
         (0..FEEDS).map(|n| format!("feed{n}")).chain((0..UPLOADS).map(|n| format!("upload{n}")))
@@ -379,7 +386,7 @@ fn post(writer: &str, number: usize) -> PostMessage {
     }
 }
 
-/// A writer's posts, as fast as the pace allows. What was allowed once needs no permit again.
+/// A writer's posts, one per permit of `pace`. A repeated post needs no new permit.
 fn paced(
     writer: String,
     pace: Arc<Semaphore>,
@@ -397,7 +404,7 @@ fn paced(
     })
 }
 
-/// Publishes on a feed and returns what its receipts say.
+/// Publishes on a feed and returns the ids and sequences of its receipts.
 async fn publish(endpoint: String, writer: String, pace: Arc<Semaphore>) -> Vec<(String, i64)> {
     let posts = paced(writer, pace, Arc::new(Semaphore::new(0)));
     let requests = posts.map(FeedRequest::Publish);
@@ -424,8 +431,8 @@ async fn upload(endpoint: String, writer: String, pace: Arc<Semaphore>) -> Vec<(
     Vec::new()
 }
 
-/// Follows the log until it has seen so many posts, counts them by writer, and returns them and how
-/// often it was cut.
+/// Follows the log until it has read this many posts, and counts them by writer in `seen`. Returns
+/// the posts and the number of disconnects.
 async fn follow(
     endpoint: String,
     posts: usize,
@@ -458,7 +465,7 @@ async fn log(server: &Server) -> Vec<PostMessage> {
     posts
 }
 
-/// What a list returns that starts after a sequence, and the error that it ends with.
+/// The posts after a sequence, and the error that ends the list, if any.
 async fn list_after(server: &Server, sequence: i64) -> (Vec<PostMessage>, Option<Error>) {
     let resume_after = Some(LogPosition { sequence, ..LogPosition::default() });
     let request = ListPostsRequest { resume_after, ..ListPostsRequest::default() };

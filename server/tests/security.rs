@@ -1,5 +1,5 @@
-//! The real server process with certificates and tokens: how it takes up new ones, and what its log
-//! does not say.
+//! The server process with certificates and tokens: how it reloads them, and that its log leaks
+//! none.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)] // test code
 
@@ -20,14 +20,14 @@ fn command(args: &[&str]) -> Command {
     command
 }
 
-/// What a subcommand prints.
+/// Runs a subcommand and returns its output.
 fn run(args: &[&str]) -> String {
     let output = command(args).output().unwrap();
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// How one is refused.
+/// The exit code and stderr of a command that fails.
 fn refused(args: &[&str]) -> (Option<i32>, String) {
     let output = command(args).output().unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
@@ -37,12 +37,12 @@ fn refused(args: &[&str]) -> (Option<i32>, String) {
 struct Server {
     child: Child,
     endpoint: String,
-    /// Unless it goes to a file.
+    /// `None` if the log goes to a file.
     log: Option<BufReader<ChildStderr>>,
 }
 
 impl Server {
-    /// One with all that `server certs` has made in this directory.
+    /// Starts a server with the files of `server certs` in this directory.
     fn start(certs: &Path, level: &str, log: Stdio) -> Self {
         let file = |name: &str| certs.join(name).to_str().unwrap().to_owned();
         let [cert, key, jwks] = ["server.pem", "server.key", "jwks.json"].map(file);
@@ -65,7 +65,7 @@ impl Server {
         assert!(kill.unwrap().success());
     }
 
-    /// Reads its log up to a line with this.
+    /// Reads the log up to a line that contains `wanted`.
     fn logs(&mut self, wanted: &str) {
         let (log, mut line) = (self.log.as_mut().unwrap(), String::new());
         while !line.contains(wanted) {
@@ -108,7 +108,7 @@ async fn list(channel: Channel) -> Result<(), Error> {
 }
 
 #[tokio::test]
-async fn certificates_are_taken_up_when_they_change_and_on_sighup_and_bad_ones_are_not() {
+async fn certificates_are_reloaded_on_change_and_on_sighup_unless_they_are_invalid() {
     let directory = tempfile::tempdir().unwrap();
     let token = certs(directory.path());
     let mut server = Server::start(directory.path(), "info", Stdio::piped());
@@ -129,11 +129,11 @@ async fn certificates_are_taken_up_when_they_change_and_on_sighup_and_bad_ones_a
 }
 
 #[tokio::test]
-async fn no_token_is_in_a_log_that_says_everything_else() {
+async fn a_log_at_trace_level_contains_no_token() {
     let directory = tempfile::tempdir().unwrap();
     let token = certs(directory.path());
     let expired = self::token(directory.path(), &["--ttl", "0s"]);
-    // To a file: a pipe that nobody reads would stop the server.
+    // Logs to a file: a full pipe would block the server.
     let file = tempfile::NamedTempFile::new().unwrap();
     let mut server = Server::start(directory.path(), "trace", file.reopen().unwrap().into());
     list(server.channel(directory.path(), &token)).await.unwrap();
@@ -143,9 +143,12 @@ async fn no_token_is_in_a_log_that_says_everything_else() {
     server.signal("-TERM");
     assert!(server.child.wait().unwrap().success());
     let log = fs::read_to_string(file.path()).unwrap();
-    assert!(log.contains("recv HEADERS") && log.contains("a token is refused"), "it says much");
+    assert!(
+        log.contains("recv HEADERS") && log.contains("a token is refused"),
+        "the log is detailed"
+    );
     let parts = [token.as_str(), &expired].map(|token| token.split('.').collect::<Vec<_>>());
-    // The header of a JWT is the same for all of them; what it claims and its signature are not.
+    // Only claims and signature are secret: the header is the same for all tokens.
     let secrets = parts.iter().flat_map(|parts| parts[1..].iter().copied());
     for secret in secrets.chain(["secret-that-is-no-jwt"]) {
         assert!(
@@ -157,7 +160,7 @@ async fn no_token_is_in_a_log_that_says_everything_else() {
 }
 
 #[test]
-fn certificates_are_never_replaced_by_accident_and_keys_are_for_their_owner_alone() {
+fn certificates_are_replaced_only_on_request_and_keys_are_readable_only_by_their_owner() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();
@@ -176,7 +179,7 @@ fn certificates_are_never_replaced_by_accident_and_keys_are_for_their_owner_alon
 }
 
 #[test]
-fn what_cannot_work_is_said_in_one_line() {
+fn each_mistake_on_the_command_line_has_an_exit_code_and_a_message() {
     let directory = tempfile::tempdir().unwrap();
     let nothing = directory.path().join("nothing").to_str().unwrap().to_owned();
     for (args, code, problem) in [

@@ -1,5 +1,5 @@
-//! Traces: one call of a client is one trace, through the Post service to the User service, at a
-//! collector.
+//! Traces: a collector gets one trace for a client's call, through the Post service to the User
+//! service.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)] // test code
 
@@ -30,7 +30,7 @@ use tonic::{Request, Response, Status};
 /// Longer than anything here takes.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A collector that passes on what it is sent.
+/// A collector that forwards the spans that it receives.
 struct Collector(mpsc::Sender<Span>);
 
 #[tonic::async_trait]
@@ -47,7 +47,7 @@ impl TraceService for Collector {
     }
 }
 
-/// Its URL, and what it is sent.
+/// Starts a collector. Returns its URL and its spans.
 async fn collector() -> (String, mpsc::Receiver<Span>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -79,7 +79,7 @@ impl Server {
         Self { child, endpoint }
     }
 
-    /// Ends it as a terminal does, and returns how long that took.
+    /// Sends SIGINT and returns how long the server takes to end.
     async fn stop(mut self) -> Duration {
         let began = Instant::now();
         let pid = self.child.id().to_string();
@@ -102,7 +102,7 @@ impl Drop for Server {
     }
 }
 
-/// Uploads a post of sample user 1, whose name the Post service then asks for.
+/// Uploads a post of sample user 1, which the Post service looks up at the User service.
 async fn upload(channel: Channel) {
     let post = PostMessage {
         post_id: "p1".to_owned(),
@@ -135,7 +135,7 @@ async fn one_call_is_one_trace_from_its_client_through_post_to_user() {
     let mut client = PostServiceClient::new(channel);
     let no_user = ListPostsByUserIdRequest::default();
     client.list_posts_by_user_id(no_user).await.unwrap_err();
-    // What is left is sent at the end.
+    // Remaining spans are sent at the end.
     posts.stop().await;
     users.stop().await;
 
@@ -159,8 +159,8 @@ async fn one_call_is_one_trace_from_its_client_through_post_to_user() {
         assert_eq!(hex(&span.trace_id), "0af7651916cd43dd8448eb211c80319c");
         assert!(span.end_time_unix_nano >= span.start_time_unix_nano);
     }
-    // A call of no trace that is known begins one; what its caller did wrong is no error of the
-    // server.
+    // A call without a trace context begins a new trace. The caller's mistake is not an error of
+    // the server's span.
     let refused = find("post.v1.PostService/ListPostsByUserId", server);
     assert_ne!(refused.trace_id, upload.trace_id);
     let status = refused.status.clone().unwrap_or_default();
@@ -170,9 +170,9 @@ async fn one_call_is_one_trace_from_its_client_through_post_to_user() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_is_not_there_holds_nothing_up() {
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", nobody.local_addr().unwrap());
+async fn a_collector_that_does_not_answer_delays_neither_calls_nor_shutdown() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
     // It takes connections and never answers.
     let server = Server::start(&["--ephemeral", "--otlp", &url]);
     upload(connect(&server.endpoint).unwrap()).await;
@@ -181,7 +181,7 @@ async fn a_collector_that_is_not_there_holds_nothing_up() {
 }
 
 #[test]
-fn a_collector_that_is_none_is_an_error_at_the_start() {
+fn an_invalid_collector_url_is_an_error_at_the_start() {
     let output = Command::new(env!("CARGO_BIN_EXE_server"))
         .args(["--ephemeral", "--listen", "127.0.0.1:0", "--otlp", "not a url"])
         .output()

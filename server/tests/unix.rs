@@ -1,4 +1,4 @@
-//! The real server process on a unix socket.
+//! The server process on a unix socket.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)] // test code
 
@@ -55,7 +55,7 @@ fn is_serving(endpoint: &str) -> bool {
 }
 
 #[test]
-fn a_server_on_a_unix_socket_is_called_there_and_removes_the_socket_when_it_ends() {
+fn a_server_on_a_unix_socket_removes_it_when_it_ends() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
     let listen = format!("unix:{}", path.display());
@@ -66,7 +66,7 @@ fn a_server_on_a_unix_socket_is_called_there_and_removes_the_socket_when_it_ends
     assert_eq!(refused.status.code(), Some(1));
     let problem = format!("another process serves on {}", path.display());
     assert!(stderr(&refused).contains(&problem), "{}", stderr(&refused));
-    assert!(is_serving(&listen), "the one before goes on");
+    assert!(is_serving(&listen), "the first server still serves");
 
     server.signal("-TERM");
     assert!(server.0.wait().unwrap().success());
@@ -79,13 +79,13 @@ fn a_socket_that_a_killed_server_left_behind_is_replaced() {
     let path = directory.path().join("socket");
     let listen = format!("unix:{}", path.display());
     drop(Server::start(&listen));
-    assert!(path.exists(), "a server that is killed removes nothing");
+    assert!(path.exists(), "a killed server cannot remove it");
     let _server = Server::start(&listen);
     assert!(is_serving(&listen));
 }
 
 #[test]
-fn tls_on_a_unix_socket_is_a_mistake_on_the_command_line() {
+fn tls_on_a_unix_socket_is_a_usage_error() {
     let tls = ["--tls-cert", "a.pem", "--tls-key", "a.key"];
     let refused = output(&[&["--listen", "unix:socket"][..], &tls].concat());
     assert_eq!(refused.status.code(), Some(2));

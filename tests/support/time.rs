@@ -13,8 +13,8 @@ pub async fn soon<T>(what: impl Future<Output = T>) -> T {
     timeout(SOON, what).await.expect("this should have happened by now")
 }
 
-/// Whether something waits, and goes on waiting. Only for paused time over pipes: there, time passes only once
-/// nothing else can happen.
+/// Whether a future is pending and stays so. Only for paused time over pipes: there, time passes
+/// only once nothing else can happen.
 pub async fn is_stuck<T>(what: impl Future<Output = T>) -> bool {
     timeout(Duration::from_millis(10), what).await.is_err()
 }

@@ -9,7 +9,8 @@ use tracing_subscriber::filter::{ParseError, Targets};
 pub enum RustLogError {
     /// It is not a list of levels.
     #[error(
-        "RUST_LOG={0} is ignored ({1}): it must be a level or a list of TARGET=LEVEL, such as info,h2=debug"
+        "RUST_LOG={0} is ignored ({1}): it must be a level or a list of TARGET=LEVEL, such as \
+         info,h2=debug"
     )]
     Syntax(String, #[source] ParseError),
     /// It is not text.

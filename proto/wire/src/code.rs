@@ -1,4 +1,4 @@
-//! The names of status codes, as the gRPC documents spell them.
+//! The names of status codes, as in gRPC's documents.
 
 use http::StatusCode;
 use tonic::Code;
@@ -31,9 +31,9 @@ pub fn from_name(name: &str) -> Option<Code> {
     (0..17).map(Code::from_i32).find(|&code| self::name(code) == name)
 }
 
-/// The code of a response without a `grpc-status`, by its [HTTP
-/// status](https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md): the answer of
-/// a proxy in front of the server. `None` for 200.
+/// The code of a response without `grpc-status`, such as a proxy's, from its [HTTP
+/// status](https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md). `None` for
+/// 200.
 pub fn from_http(status: StatusCode) -> Option<Code> {
     match status {
         StatusCode::OK => None,

@@ -1,7 +1,7 @@
-//! The prefix before each message, and following messages through a stream of bytes. Nothing is
-//! copied or decoded.
+//! The prefix of each message, and a scanner that finds message boundaries in a stream of bytes
+//! without copying or decoding.
 
-/// Bytes before a message: whether it is compressed, and its length.
+/// Bytes of a prefix: a flag for compression, and the length of the message.
 pub const PREFIX_LEN: usize = 5;
 
 /// The prefix of an uncompressed message of this many bytes.
@@ -10,18 +10,18 @@ pub fn prefix(len: u32) -> [u8; PREFIX_LEN] {
     [0, a, b, c, d]
 }
 
-/// The place in a sequence of messages whose bytes come in pieces of any size.
+/// The position in a sequence of messages whose bytes arrive in pieces of any size.
 #[derive(Debug, Default)]
 pub struct Framing {
-    /// The part of a prefix that has come.
+    /// The bytes of a prefix that have arrived.
     prefix: [u8; PREFIX_LEN],
     prefix_len: u8,
-    /// Bytes of a message that are still to come.
+    /// Bytes of the present message that are missing.
     left: u32,
 }
 
 impl Framing {
-    /// Moves on by these bytes and reports the length of each message that begins in them.
+    /// Advances over these bytes and reports the length of each message whose prefix ends in them.
     pub fn pass(&mut self, mut data: &[u8], mut begins: impl FnMut(u32)) {
         loop {
             let skipped = data.len().min(self.left as usize);
@@ -51,7 +51,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn messages_are_counted_however_their_bytes_are_cut(
+        fn messages_are_counted_wherever_their_bytes_are_split(
             lengths in vec(0u32..40, 0..20),
             cuts in vec(1usize..30, 1..20),
         ) {

@@ -1,10 +1,10 @@
-//! What gRPC puts on HTTP/2, for both sides and without any service.
+//! gRPC's wire format on HTTP/2, for clients and servers, independent of any service.
 //!
-//! - [`framing`]: the five bytes before each message, and following them through a stream of bytes.
+//! - [`framing`]: the five bytes before each message, and a scanner for message boundaries.
 //! - [`messages`]: reads the messages of a body without copying them.
 //! - [`timeout`]: the header `grpc-timeout`.
 //! - [`code`]: the names of status codes.
-//! - [`unindexed`]: header values that stay out of HPACK's table.
+//! - [`unindexed`]: keeps header values out of HPACK's table.
 //!
 //! ```
 //! use std::time::Duration;
@@ -20,8 +20,8 @@ pub mod timeout;
 
 use http::HeaderValue;
 
-/// Keeps a header value out of HPACK's dynamic table: one that differs in every request would only
-/// push others out (RFC 7541, section 7.1.3, calls it a literal never indexed).
+/// Keeps a header value out of HPACK's dynamic table, where a value that differs in every request
+/// would only evict others (a never-indexed literal, RFC 7541, section 7.1.3).
 pub fn unindexed(mut value: HeaderValue) -> HeaderValue {
     value.set_sensitive(true);
     value

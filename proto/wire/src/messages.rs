@@ -1,9 +1,9 @@
-//! Reads the messages of a request or a response in place.
+//! Reads the messages of a request or a response without copying them.
 //!
-//! tonic copies each frame into a buffer of its own before it looks for messages, and keeps two
-//! buffers and a decoder for as long as a stream is open. Here a message that lies in one frame, as
-//! a batch does, is a slice of that frame, and only one that is cut is put together. Such a slice
-//! keeps all of its frame.
+//! tonic copies each frame into a buffer before it splits messages, and keeps two buffers and a
+//! decoder while a stream is open. Here, a message within one frame is a slice of that frame, and
+//! only a message across several frames is assembled in a buffer. A slice keeps its whole frame in
+//! memory.
 //!
 //! Not here: compression. A compressed message is an error.
 
@@ -24,7 +24,7 @@ use crate::framing::PREFIX_LEN;
 pub enum Part {
     /// A message, without its prefix.
     Message(Bytes),
-    /// Its end, with its trailers if there were any.
+    /// The end, with trailers if there are any.
     End(Option<HeaderMap>),
 }
 
@@ -33,19 +33,19 @@ pub enum Part {
 pub struct MessageReader<B> {
     body: B,
     limit: usize,
-    /// The rest of the last frame.
+    /// The unread rest of the last frame.
     frame: Bytes,
-    /// The beginning of a message that goes on in the next frame.
+    /// The beginning of a message that continues in the next frame.
     cut: BytesMut,
 }
 
 impl<B> MessageReader<B> {
-    /// Reads this body, whose messages may have at most `limit` bytes each.
+    /// Reads this body, whose messages have at most `limit` bytes each.
     pub fn new(body: B, limit: usize) -> Self {
         Self { body, limit, frame: Bytes::new(), cut: BytesMut::new() }
     }
 
-    /// Checks, once the body has ended, that it ended between two messages.
+    /// Checks that the body ended between two messages. Call it after [`Part::End`].
     ///
     /// # Errors
     /// INTERNAL if it ended within a message.
@@ -56,7 +56,7 @@ impl<B> MessageReader<B> {
         }
     }
 
-    /// The next message, if it ends in this frame. Otherwise nothing is left of the frame.
+    /// The next message, if it ends in this frame. Otherwise the whole frame is consumed.
     fn in_frame(&mut self) -> Result<Option<Bytes>, Status> {
         if self.cut.is_empty() {
             let end = self.end_of(&self.frame)?;
@@ -77,7 +77,7 @@ impl<B> MessageReader<B> {
         }
     }
 
-    /// The length of a message with its prefix, as far as this beginning tells.
+    /// The length of a message with its prefix, or of the prefix while that is incomplete.
     fn end_of(&self, message: &[u8]) -> Result<usize, Status> {
         let Some(mut prefix) = message.get(..PREFIX_LEN) else { return Ok(PREFIX_LEN) };
         match prefix.get_u8() {
@@ -100,8 +100,8 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> MessageReader<B> {
     /// The next message, or the end. Nothing follows an error.
     ///
     /// # Errors
-    /// The body's own error; INTERNAL for bytes that are no message, RESOURCE_EXHAUSTED for a
-    /// message that is too large.
+    /// The body's error; INTERNAL for bytes that are not a message; RESOURCE_EXHAUSTED for a
+    /// message over the limit.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Part, Status>> {
         loop {
             if let Some(message) = self.in_frame()? {
@@ -129,7 +129,7 @@ mod tests {
 
     const LIMIT: usize = 64;
 
-    /// A body that comes in these frames.
+    /// A body of these frames.
     struct Frames(VecDeque<Bytes>);
 
     impl Body for Frames {
@@ -164,7 +164,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn messages_are_the_same_however_they_are_cut(
+        fn messages_are_the_same_wherever_frames_split_them(
             lengths in prop::collection::vec(0..=LIMIT, 0..10), cut in 1_usize..100,
         ) {
             let sent: Vec<Bytes> = lengths.iter().map(|&length| vec![7; length].into()).collect();
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_refused() {
+    fn bytes_that_are_not_a_message_are_refused() {
         for (frame, code) in [
             (framed(1, 1, b"a"), Code::Internal),
             (framed(7, 1, b"a"), Code::Internal),

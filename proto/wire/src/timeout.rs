@@ -1,15 +1,15 @@
-//! The header `grpc-timeout`: how much time a call has left, as gRPC over HTTP/2 writes it.
+//! The header `grpc-timeout`: the time that a call has left.
 
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-/// The header.
+/// The name of the header.
 pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 const EIGHT_DIGITS: u128 = 99_999_999;
 
-/// Writes the time that is left: at most eight digits and a unit, in milliseconds where they fit.
+/// Formats the time that is left: at most eight digits and a unit, in milliseconds if they fit.
 pub fn format(left: Duration) -> HeaderValue {
     let value = match left.as_millis() {
         millis @ 0..=EIGHT_DIGITS => format!("{millis}m"),
@@ -18,7 +18,7 @@ pub fn format(left: Duration) -> HeaderValue {
     HeaderValue::try_from(value).expect("invariant: it is ASCII")
 }
 
-/// Reads one to eight digits and a unit; `None` for anything else.
+/// Parses one to eight digits and a unit; `None` for anything else.
 pub fn parse(value: &str) -> Option<Duration> {
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
     let valid = (1..=8).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());

@@ -36,7 +36,7 @@ pub trait Disk: Send + Sync + Debug + 'static {
 
     /// Locks the directory against other processes until the guard is dropped.
     ///
-    /// [`Access::Write`] creates a missing directory, durably, and locks out everybody else.
+    /// [`Access::Write`] creates a missing directory, durably, and locks out all others.
     /// [`Access::Read`] locks out writers only, and changes nothing on disk.
     ///
     /// # Errors

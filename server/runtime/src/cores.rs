@@ -1,10 +1,10 @@
-//! Cores: threads with a runtime each, over which connections are spread.
+//! Threads with one runtime each, over which connections are distributed.
 //!
-//! A connection stays on its core with all of its streams: they wake each other without leaving
-//! their thread, and nobody else wants their locks. That is worth more than moving work about,
-//! because connections of a server are many and alike; one connection alone uses one core.
+//! A connection stays on its core with all of its streams: they wake each other within their
+//! thread, and their locks are uncontended. A server has many similar connections, so this gains
+//! more than balancing the work would. A single connection uses one core.
 //!
-//! Without cores, as in tests and simulations, everything runs where it is started.
+//! Without cores, as in tests and simulations, tasks run on the calling runtime.
 
 use std::{
     cell::Cell,
@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Where connections run. The default is the runtime that calls.
+/// Where connections run. The default is the calling runtime.
 #[derive(Debug, Clone, Default)]
 pub struct Cores(Arc<Inner>);
 
@@ -37,17 +37,17 @@ thread_local! {
 }
 
 impl Cores {
-    /// How many places there are for tasks: at least one.
+    /// The number of cores: at least one.
     pub fn count(&self) -> usize {
         self.0.runtimes.len().max(1)
     }
 
-    /// The number of the core that calls; 0 for any other thread.
+    /// The number of the calling core; 0 on any other thread.
     pub fn here() -> usize {
         HERE.get()
     }
 
-    /// Runs a task on the next core: each gets as many as the others.
+    /// Runs a task on the next core, in turn.
     pub fn spawn(
         &self,
         tasks: &TaskTracker,
@@ -56,7 +56,7 @@ impl Cores {
         self.spawn_on(self.0.next.fetch_add(1, Ordering::Relaxed), tasks, task)
     }
 
-    /// Runs a task on the core of this number.
+    /// Runs a task on the core with this number, modulo the number of cores.
     pub fn spawn_on(
         &self,
         core: usize,
@@ -70,8 +70,8 @@ impl Cores {
     }
 }
 
-/// The threads behind [`Cores`]. Dropping it ends them, and drops the tasks that they still run; it
-/// blocks meanwhile.
+/// The threads behind [`Cores`]. Dropping this drops their remaining tasks, ends them, and blocks
+/// until they have ended.
 #[derive(Debug)]
 pub struct Threads {
     cores: Cores,
@@ -80,10 +80,10 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// Starts so many threads.
+    /// Starts this many threads.
     ///
     /// # Errors
-    /// The system refuses one.
+    /// The system cannot start a thread.
     pub fn start(count: usize) -> io::Result<Self> {
         let stop = CancellationToken::new();
         let (mut runtimes, mut threads) = (Vec::new(), Vec::new());
@@ -99,12 +99,12 @@ impl Threads {
             })?);
         }
         let cores = Cores(Arc::new(Inner { runtimes, next: AtomicUsize::new(0) }));
-        // Had one failed, the others would have ended with this.
+        // All have started. After an error, the guard would have ended the others.
         started.disarm();
         Ok(Self { cores, stop, threads })
     }
 
-    /// Where they can be given work.
+    /// A handle for spawning tasks on the threads.
     pub fn cores(&self) -> Cores {
         self.cores.clone()
     }
@@ -114,7 +114,7 @@ impl Drop for Threads {
     fn drop(&mut self) {
         self.stop.cancel();
         for thread in self.threads.drain(..) {
-            // A panic of its own would have been reported by the hook.
+            // The error is a panic, which the hook has reported.
             let _ = thread.join();
         }
     }

@@ -1,28 +1,28 @@
-//! How much is open: numbers that go up and come back to zero.
+//! Counts of open things, such as connections and streams.
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-/// How many of something there are.
+/// A count that goes up and down. Clones share it.
 #[derive(Debug, Default, Clone)]
 pub struct Gauge(Arc<AtomicUsize>);
 
 impl Gauge {
-    /// How many there are now.
+    /// The present count.
     pub fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// One more, for as long as this lives.
+    /// Counts one more until the guard is dropped.
     pub fn hold(&self) -> Held {
         self.0.fetch_add(1, Ordering::Relaxed);
         Held(self.0.clone())
     }
 }
 
-/// One that a [`Gauge`] counts.
+/// A guard: its [`Gauge`] counts it until it is dropped.
 #[derive(Debug)]
 pub struct Held(Arc<AtomicUsize>);
 

@@ -1,9 +1,10 @@
-//! What the threads of a streaming server share.
+//! Threads, wake-ups and gauges for a streaming server.
 //!
-//! - [`cores`]: threads with a runtime each, over which connections are spread.
-//! - [`signal`]: wakes one task that waits alone.
-//! - [`observer`]: acts on news where they become known.
-//! - [`gauge`]: counts what is open.
+//! - [`cores`]: threads with one runtime each, over which connections are distributed.
+//! - [`signal`]: wakes a single waiting task.
+//! - [`observer`]: a callback that handles news in the task that has them, without waking another
+//!   task.
+//! - [`gauge`]: counts open things, such as connections.
 //!
 //! ```
 //! use quartet_runtime::{cores::Threads, gauge::Gauge};

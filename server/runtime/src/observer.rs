@@ -1,12 +1,12 @@
-//! Acting on news where they become known, instead of waking a task for them.
+//! A callback for news, such as a new post, that avoids waking a task.
 
 use std::fmt::Debug;
 
 use tokio::time::Instant;
 
-/// Acts on news in the task that learns of them.
+/// Handles news in the task that has them.
 pub trait Observer: Debug + Send + Sync {
-    /// There may be news. Returns whether anything came of them; if not, the caller wakes the task
-    /// that waits for them. It must not block.
+    /// Looks for news and handles them. Returns whether it did; if not, the caller wakes the
+    /// waiting task. Must not block.
     fn notify(&self, now: Instant) -> bool;
 }

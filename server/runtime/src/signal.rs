@@ -1,4 +1,4 @@
-//! A signal for one task that waits: cheaper than what serves many.
+//! A signal for a single waiting task: cheaper than a notification for several.
 
 use std::{
     ptr,
@@ -11,14 +11,15 @@ use std::{
 
 use parking_lot::Mutex;
 
-/// Raised by anybody, noticed by the one task that looked last. It stays raised until somebody
-/// looks.
+/// A flag that any thread can raise. It wakes the task that last called [`take`](Self::take), and
+/// stays raised until the next call.
 #[derive(Debug)]
 pub struct Signal {
     raised: AtomicBool,
-    /// The task that looked last.
+    /// The task that called `take` last.
     task: Mutex<Option<Waker>>,
-    /// The same task, as far as one look can tell: nearly always it is the one that looks again.
+    /// The address of that task's waker, to compare without the lock: nearly always the same task
+    /// calls again.
     known: AtomicPtr<()>,
 }
 
@@ -33,7 +34,8 @@ impl Default for Signal {
 }
 
 impl Signal {
-    /// Wakes the task that looked last. While it is raised already, somebody has done so.
+    /// Raises the signal. Wakes the task that called `take` last, unless the signal is raised
+    /// already.
     pub fn raise(&self) {
         if !self.raised.swap(true, Ordering::AcqRel)
             && let Some(task) = &*self.task.lock()
@@ -42,16 +44,16 @@ impl Signal {
         }
     }
 
-    /// Whether it was raised since the last look. The task that calls is woken when it is raised
-    /// again.
+    /// Whether the signal was raised since the last call. The calling task is woken when it is
+    /// raised again.
     pub fn take(&self, cx: &mut Context<'_>) -> bool {
-        // In this order, so that no signal falls between the two.
+        // In this order, so that a signal raised in between is not lost.
         self.register(cx.waker());
         self.raised.swap(false, Ordering::AcqRel)
     }
 
     fn register(&self, waker: &Waker) {
-        // We hold a clone of the waker that is known, so no other one can have its address.
+        // `task` holds a clone of the known waker, so no other waker can have its address.
         if self.known.load(Ordering::Relaxed) != waker.data().cast_mut() {
             *self.task.lock() = Some(waker.clone());
             self.known.store(waker.data().cast_mut(), Ordering::Relaxed);
@@ -83,7 +85,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_stays_raised_until_somebody_looks_and_is_taken_once() {
+    async fn a_signal_stays_raised_until_it_is_taken_once() {
         let signal = Signal::default();
         signal.raise();
         signal.raise();
@@ -92,7 +94,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn no_signal_is_lost_between_threads_whichever_task_looks() {
+    async fn no_signal_is_lost_between_threads_when_another_task_waits_each_time() {
         let signal = Arc::<Signal>::default();
         for _ in 0..2000 {
             // Another task each time.

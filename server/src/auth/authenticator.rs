@@ -1,4 +1,4 @@
-//! From a token or a certificate to a [`Caller`].
+//! Turns a token or a certificate into a [`Caller`].
 
 use std::path::PathBuf;
 
@@ -16,32 +16,32 @@ use super::token::Keys;
 use super::{caller::Caller, refusal::Refusal};
 use crate::error;
 
-/// How callers are authenticated, and what is open to all.
+/// How callers are authenticated, and which services are open to everyone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthSettings {
-    /// The issuer whose tokens are trusted; without one, only certificates count.
+    /// The issuer whose tokens are trusted; without one, only certificates authenticate.
     pub issuer: Option<TrustedIssuer>,
-    /// Who may ask for health.
+    /// Who may call the health service.
     pub health: Access,
     /// Who may use reflection.
     pub reflection: Access,
 }
 
 impl Default for AuthSettings {
-    /// No tokens, health open to all, reflection for authenticated callers.
+    /// No tokens, health open to everyone, reflection for authenticated callers.
     fn default() -> Self {
         Self { issuer: None, health: Access::Open, reflection: Access::Closed }
     }
 }
 
-/// Whose tokens are trusted, and for what.
+/// An issuer of trusted tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustedIssuer {
-    /// The file with its public keys (JWKS).
+    /// The file of its public keys (JWKS).
     pub jwks: PathBuf,
-    /// The `iss` of its tokens.
+    /// The `iss` claim of its tokens.
     pub issuer: String,
-    /// The `aud` that tokens for this server have.
+    /// The `aud` claim of tokens for this server.
     pub audience: String,
 }
 
@@ -56,42 +56,42 @@ impl TrustedIssuer {
     }
 }
 
-/// Who may call methods that reveal nothing of users and posts.
+/// Who may call methods that reveal nothing about users and posts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Everybody.
+    /// Everyone.
     Open,
-    /// Every caller who is authenticated.
+    /// Authenticated callers.
     Closed,
 }
 
 /// Authenticates the callers of a server. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Auth {
-    /// The keys of trusted tokens; without them only certificates count.
+    /// The keys of trusted tokens; without them, only certificates authenticate.
     keys: Option<Reloaded<Keys>>,
     health: Access,
     reflection: Access,
 }
 
 impl Auth {
-    /// Authentication with these settings. `None` if callers need not be authenticated: no issuer
-    /// is trusted and clients have no certificates, as `certificates` says.
+    /// Authentication with these settings. `None` if callers need not authenticate: no issuer is
+    /// trusted, and `certificates` says that clients have no certificates.
     ///
     /// # Errors
-    /// The file of the keys, if it cannot be read or used.
+    /// The file of keys cannot be read or used.
     pub fn open(settings: AuthSettings, certificates: bool) -> Result<Option<Self>, FileError> {
         let AuthSettings { issuer, health, reflection } = settings;
         let keys = issuer.map(TrustedIssuer::keys).transpose()?;
         Ok((keys.is_some() || certificates).then_some(Self { keys, health, reflection }))
     }
 
-    /// The keys, to be reloaded.
+    /// The keys, for reloading.
     pub(crate) fn keys(&self) -> Option<&Reloaded<Keys>> {
         self.keys.as_ref()
     }
 
-    /// Who may ask for health.
+    /// Who may call the health service.
     pub(crate) fn health(&self) -> Access {
         self.health
     }
@@ -101,8 +101,8 @@ impl Auth {
         self.reflection
     }
 
-    /// Who makes a call with these headers on a connection with this peer. A token decides if there
-    /// is one, because it was sent with this very call; else the certificate of the connection.
+    /// The caller of a request with these headers, on a connection with this peer. A token takes
+    /// precedence over the connection's certificate, because it was sent with the call itself.
     ///
     /// # Errors
     /// UNAUTHENTICATED, with the reason.
@@ -124,7 +124,7 @@ impl Auth {
     }
 }
 
-/// The token of `authorization: Bearer TOKEN` (RFC 6750), if the header is there once.
+/// The token of `authorization: Bearer TOKEN` (RFC 6750), if the header occurs exactly once.
 fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (value, None) = (values.next()?, values.next()) else { return None };

@@ -1,4 +1,4 @@
-//! A caller: a user, and the scopes of what it may do.
+//! A caller: a user, and the scopes that it has.
 
 use std::{collections::BTreeSet, str::FromStr, sync::Arc};
 
@@ -12,19 +12,19 @@ use crate::{error, validate};
 /// A permission of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
-    /// To look up users.
+    /// Look up users.
     UsersRead,
-    /// To read posts.
+    /// Read posts.
     PostsRead,
-    /// To write posts as itself. A feed, which reads and writes, needs both.
+    /// Write posts in its own name. A feed reads and writes, so it needs both.
     PostsWrite,
 }
 
 impl Scope {
-    /// All of them.
+    /// All scopes.
     pub const ALL: [Scope; 3] = [Scope::UsersRead, Scope::PostsRead, Scope::PostsWrite];
 
-    /// As tokens and certificates spell it.
+    /// The name of the scope in tokens and certificates.
     pub fn name(self) -> &'static str {
         match self {
             Scope::UsersRead => "users.read",
@@ -44,19 +44,20 @@ impl FromStr for Scope {
     }
 }
 
-/// The beginning of the name in a certificate that says which user it is for.
+/// Prefix of the name in a certificate that identifies its user.
 const USER_NAME: &str = "quartet:user:";
-/// The beginning of a name that says what the user may do.
+/// Prefix of a name in a certificate that grants a scope.
 const SCOPE_NAME: &str = "quartet:scope:";
 
-/// Who makes a call: an extension of its request, and of its response for layers that log it.
+/// The caller of a request: an extension of the request, and of its response for layers that log
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// The user.
     pub user_id: Arc<str>,
-    /// What the user may do.
+    /// The scopes of the user.
     pub scopes: BTreeSet<Scope>,
-    /// When the call must end: the token's `exp`.
+    /// When the call must end: the `exp` of its token.
     pub expires: Option<Instant>,
 }
 
@@ -67,8 +68,8 @@ impl Caller {
         call.get()
     }
 
-    /// A user with the scopes that exist here; a token may have others, for other services. `None`
-    /// if it is not a user id.
+    /// A user with scopes. Names of unknown scopes are ignored: a token may have scopes for other
+    /// services. `None` if `user_id` is not a valid id.
     pub(crate) fn new<'a>(
         user_id: &str,
         scopes: impl IntoIterator<Item = &'a str>,
@@ -79,8 +80,7 @@ impl Caller {
         Some(Self { user_id: user_id.into(), scopes, expires })
     }
 
-    /// The caller that a certificate with these names is for. `None` if they name no user, or
-    /// several.
+    /// The caller of a certificate with these names. `None` if they name no user, or several.
     pub(crate) fn of_names<'a>(names: impl Iterator<Item = &'a str>) -> Option<Self> {
         let names: Vec<&str> = names.collect();
         let mut users = names.iter().filter_map(|name| name.strip_prefix(USER_NAME));
@@ -89,7 +89,7 @@ impl Caller {
     }
 }
 
-/// The names of a certificate for this user.
+/// The names in a certificate for this user.
 #[cfg(feature = "certs")]
 pub(crate) fn names_of<'a>(
     user_id: &str,
@@ -100,8 +100,8 @@ pub(crate) fn names_of<'a>(
     std::iter::once(user).chain(scopes).collect()
 }
 
-/// A post as its caller may write it: without a `user_id` it gets the caller's, and with another
-/// one's it is refused. If callers are not authenticated, it stays as it is.
+/// Checks that a post is in the caller's own name: an empty `user_id` becomes the caller's, another
+/// user's is refused. If callers are not authenticated, the post is returned unchanged.
 ///
 /// # Errors
 /// PERMISSION_DENIED (OTHER_USER).

@@ -1,7 +1,7 @@
-//! The cryptography of tokens: ring, which TLS uses too. `jsonwebtoken` does everything else.
+//! The cryptography of tokens, by ring, which TLS uses too. `jsonwebtoken` does everything else.
 //!
-//! EdDSA, ES256 and RS256 are verified; EdDSA is signed, for `server token`. All other algorithms,
-//! HMAC among them, are refused.
+//! Verifies EdDSA, ES256 and RS256, and signs EdDSA for `server token`. All other algorithms,
+//! including HMAC, are refused.
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, DecodingKeyKind, EncodingKey,
@@ -14,7 +14,7 @@ use ring::signature::{
     RsaPublicKeyComponents, UnparsedPublicKey,
 };
 
-/// ring, for `jsonwebtoken`.
+/// ring as the provider of `jsonwebtoken`.
 static RING: CryptoProvider = CryptoProvider {
     signer_factory: |algorithm, key| match algorithm {
         Algorithm::EdDSA => Ok(Box::new(Ed25519::new(key)?)),
@@ -28,13 +28,13 @@ static RING: CryptoProvider = CryptoProvider {
         }
         _ => Err(ErrorKind::UnsupportedAlgorithm.into()),
     },
-    // For keys that are turned into a JWK, which nothing here does.
+    // Used only to convert keys into a JWK, which nothing here does.
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Has `jsonwebtoken` use ring, in all of this process.
+/// Makes `jsonwebtoken` use ring, for the whole process.
 pub(crate) fn install() {
-    // It fails if it is installed already, and that is the same one.
+    // Fails only if a provider is installed already, and that is this one.
     let _ = RING.install_default();
 }
 

@@ -1,16 +1,16 @@
-//! Tokens: JWTs (RFC 7519) that are signed with one of a set of keys (RFC 7517).
+//! Tokens: JWTs (RFC 7519), each signed with one key of a set (RFC 7517).
 //!
 //! | claim | must be |
 //! |---|---|
-//! | `iss` | the issuer that the server names |
-//! | `aud` | the audience that the server names, or a list with it |
-//! | `exp` | there, and in the future |
-//! | `nbf` | in the past, if it is there |
+//! | `iss` | the configured issuer |
+//! | `aud` | the configured audience, or a list that contains it |
+//! | `exp` | present, and in the future |
+//! | `nbf` | in the past, if present |
 //! | `sub` | a user id |
-//! | `scope` | names with spaces between them (RFC 8693), if it is there |
+//! | `scope` | names separated by spaces (RFC 8693), if present |
 //!
-//! There is no leeway: a wrong clock must be corrected. The algorithm belongs to the key, never to
-//! the token: a header that names another is refused, and `none` is not an algorithm.
+//! There is no leeway for clocks that differ. The key determines the algorithm, never the token: a
+//! header that names another algorithm, or `none`, is refused.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -27,17 +27,17 @@ use super::{caller::Caller, crypto, refusal::Refusal};
 /// The claims of a token.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Claims {
-    /// Its issuer.
+    /// The issuer.
     pub iss: String,
-    /// The service that it is for.
+    /// The audience: the service that the token is for.
     #[serde(skip_deserializing)]
     pub aud: String,
-    /// The user that it stands for.
+    /// The user.
     pub sub: String,
-    /// What the user may do: scopes with spaces between them.
+    /// The scopes, separated by spaces.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub scope: String,
-    /// When it expires, in seconds of Unix time. Some issuers write a fraction.
+    /// When the token expires, in seconds of Unix time. Some issuers write a fraction.
     pub exp: f64,
 }
 
@@ -50,7 +50,7 @@ impl From<Error> for Refusal {
     }
 }
 
-/// Keys whose signatures are trusted.
+/// The keys that verify tokens.
 #[derive(Debug)]
 pub struct Keys(Vec<Key>);
 
@@ -65,7 +65,7 @@ impl Keys {
     /// Reads a JWKS. Keys for encryption and for other algorithms are ignored.
     ///
     /// # Errors
-    /// Why it is refused: it is no JWKS, a key in it is secret, or none of them can be used.
+    /// The reason: it is not a JWKS, it contains a secret key, or it has no usable key.
     pub fn parse(jwks: &[u8], issuer: &str, audience: &str) -> Result<Self, String> {
         crypto::install();
         let jwks: JwkSet =
@@ -86,14 +86,16 @@ impl Keys {
         Ok(Self(keys))
     }
 
-    /// The caller that a token stands for.
+    /// Verifies a token and returns its caller.
     ///
     /// # Errors
-    /// Why it is refused.
+    /// The token has expired or cannot be trusted.
     pub fn verify(&self, token: &str) -> Result<Caller, Refusal> {
         let header = decode_header(token)?;
         if header.crit.is_some() {
-            return Err(Refusal::Invalid("it has extensions that must be understood".to_owned()));
+            return Err(Refusal::Invalid(
+                "it has critical extensions, of which none is supported".to_owned(),
+            ));
         }
         let key = self.find(header.kid.as_deref())?;
         let claims = decode::<Claims>(token, &key.key, &key.validation)?.claims;
@@ -102,14 +104,14 @@ impl Keys {
             .ok_or_else(|| Refusal::Invalid("its sub is not a user id".to_owned()))
     }
 
-    /// The key that a token names. It need not name one if there is only one.
+    /// The key with this id. A token may omit the id if there is only one key.
     fn find(&self, id: Option<&str>) -> Result<&Key, Refusal> {
         let found = match (id, self.0.as_slice()) {
             (None, [key]) => Some(key),
             (None, _) => None,
             (Some(_), keys) => keys.iter().find(|key| key.id.as_deref() == id),
         };
-        found.ok_or_else(|| Refusal::Invalid("no key is the one that it names".to_owned()))
+        found.ok_or_else(|| Refusal::Invalid("no key has the id that it names".to_owned()))
     }
 }
 
@@ -141,11 +143,11 @@ fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation 
     validation
 }
 
-/// What expires later never does: no process runs for so long.
+/// An expiry further away counts as never: no process runs for that long.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// When `exp` is, on the clock of this process. `None` if it has passed, `Some(None)` if it is
-/// never.
+/// The instant of `exp` on the clock of this process. `None` if it has passed, `Some(None)` if it
+/// never comes.
 fn expiry(exp: f64) -> Option<Option<Instant>> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let left =
@@ -165,16 +167,19 @@ mod tests {
 
     use super::*;
 
-    /// The modulus of an RSA key, and a token that it signed with RS256, both made by OpenSSL.
-    const MODULUS: &str = "9GuGYbg5EMCZy3O7CGGOmdZRhDvlOkl-ZTIIEwsAmAUaVx1tLk8x-ILBQzhGvuFjt8jFQeiT2ZW5Pta6aRP0TwDfFhfZoJMF\
-        FpCa4Fe6MGxTD4z6ZkfjGS_A4HDAwRQuUutOnUdRLj6a38LkALIS7vCl5RPzk0RwdiJllgEY6S4Yg2_7pM7WsQb9OiuXqxk9\
-        rIzO7PHHbsEjy-uuZt5S-Z3fhl-N1HZaylNrJIW9k-AlI4-LUNFR3a-FTHW04P3hq_SoLPuX0pnXYg3IFXd85N_3swMbYfWQ\
-        BqN6x37TfA8Y-LyVmNu2l3slP9WUUr1x5ADq1CS6R5ViZXK6GoKYRQ";
-    const RS256: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6InIifQ.eyJpc3MiOiJpIiwiYXVkIjoiYSIsInN1YiI6IjEiLCJzY29wZSI6InBvc3RzL\
-        nJlYWQiLCJleHAiOjQxMDI0NDQ4MDB9.NkSLVj2IZ1pSd4b40QCzxna1kpoUABgT_B1sciLTlEc_I8pAyyMsDBPuVKzJ_p8-\
-        yKRJRxTfXzsipiIWU6KZUOWDvNAW7A2NaxUh1YecntSySSW7JRiXgglFRIPsGB1id_b3NNYMvgxgFRuSzJeQZ3gFt8mtieSt\
-        lEuY2PYH2YODhGY5_qp5OcBq7ocgsLPMzZYoBSoMHuRRqOw-orYvhxJquchKZ6GjS12uI4NnH1jcIgj3756CSyzK-YjcjW79\
-        Q2a_Wse7WHJJaUjNXoIAiX0z-qPp0583noDkCl6WcoZ3qS2rp0YDHVWW2ppbgqZIHFoC2chr7AuUOGcuugFDyw";
+    /// The modulus of an RSA key, and a token signed by it with RS256. Both were made with OpenSSL.
+    const MODULUS: &str = "\
+        9GuGYbg5EMCZy3O7CGGOmdZRhDvlOkl-ZTIIEwsAmAUaVx1tLk8x-ILBQzhGvuFjt8jFQeiT2ZW5Pta6aRP0TwDf\
+        FhfZoJMFFpCa4Fe6MGxTD4z6ZkfjGS_A4HDAwRQuUutOnUdRLj6a38LkALIS7vCl5RPzk0RwdiJllgEY6S4Yg2_7\
+        pM7WsQb9OiuXqxk9rIzO7PHHbsEjy-uuZt5S-Z3fhl-N1HZaylNrJIW9k-AlI4-LUNFR3a-FTHW04P3hq_SoLPuX\
+        0pnXYg3IFXd85N_3swMbYfWQBqN6x37TfA8Y-LyVmNu2l3slP9WUUr1x5ADq1CS6R5ViZXK6GoKYRQ";
+    const RS256: &str = "\
+        eyJhbGciOiJSUzI1NiIsImtpZCI6InIifQ.eyJpc3MiOiJpIiwiYXVkIjoiYSIsInN1YiI6IjEiLCJzY29wZSI6I\
+        nBvc3RzLnJlYWQiLCJleHAiOjQxMDI0NDQ4MDB9.NkSLVj2IZ1pSd4b40QCzxna1kpoUABgT_B1sciLTlEc_I8pA\
+        yyMsDBPuVKzJ_p8-yKRJRxTfXzsipiIWU6KZUOWDvNAW7A2NaxUh1YecntSySSW7JRiXgglFRIPsGB1id_b3NNYM\
+        vgxgFRuSzJeQZ3gFt8mtieStlEuY2PYH2YODhGY5_qp5OcBq7ocgsLPMzZYoBSoMHuRRqOw-orYvhxJquchKZ6Gj\
+        S12uI4NnH1jcIgj3756CSyzK-YjcjW79Q2a_Wse7WHJJaUjNXoIAiX0z-qPp0583noDkCl6WcoZ3qS2rp0YDHVWW\
+        2ppbgqZIHFoC2chr7AuUOGcuugFDyw";
 
     fn keys(keys: &[Value]) -> Result<Keys, String> {
         Keys::parse(json!({ "keys": keys }).to_string().as_bytes(), "i", "a")
@@ -184,7 +189,7 @@ mod tests {
         json!({ "kty": "RSA", "kid": "r", "n": MODULUS, "e": "AQAB" })
     }
 
-    /// A key on P-256, and a token that it signed with ES256.
+    /// A key on P-256, and a token signed by it with ES256.
     fn ecdsa() -> (Value, String) {
         let random = SystemRandom::new();
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
@@ -203,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn rs256_and_es256_are_verified_each_by_its_own_key() {
+    fn rs256_and_es256_tokens_are_verified_only_by_their_own_key() {
         let (ec, es256) = ecdsa();
         let both = keys(&[rsa(), ec.clone()]).unwrap();
         let caller = both.verify(RS256).unwrap();
@@ -213,7 +218,7 @@ mod tests {
             let alone = keys(std::slice::from_ref(other)).unwrap();
             assert!(matches!(alone.verify(token), Err(Refusal::Invalid(_))), "another key");
         }
-        // The right id, and an algorithm that is not that of its key.
+        // The right id, but an algorithm that is not the key's.
         let mut impostor = ec;
         impostor["kid"] = "r".into();
         let refused = keys(&[impostor]).unwrap().verify(RS256).unwrap_err();
@@ -221,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_keys_a_token_must_name_one() {
+    fn a_token_must_name_its_key_if_there_are_several() {
         let two = keys(&[rsa(), ecdsa().0]).unwrap();
         assert!(two.find(None).is_err() && two.find(Some("x")).is_err());
         assert!(two.find(Some("r")).is_ok());
@@ -229,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_that_cannot_be_trusted_or_used_is_refused_with_a_reason() {
+    fn a_jwks_with_a_secret_key_or_without_a_usable_key_is_refused_with_a_reason() {
         let [mut for_encryption, mut other_algorithm] = [rsa(), rsa()];
         for_encryption["use"] = "enc".into();
         other_algorithm["alg"] = "RS512".into();
@@ -247,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn any_number_is_an_expiry_and_none_overflows() {
+    async fn every_number_is_a_valid_expiry_and_none_overflows() {
         for exp in [0.0, -1.0, 1.5, f64::NEG_INFINITY] {
             assert_eq!(expiry(exp), None, "{exp}");
         }

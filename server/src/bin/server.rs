@@ -1,4 +1,4 @@
-//! The server: parse, bind, open, serve, exit code.
+//! The server binary: parses flags, binds, opens the log, serves, and sets the exit code.
 
 use std::{
     error::Error,
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     match start(cli) {
         Ok(good) => ExitCode::from(u8::from(!good)),
         Err(error) => {
-            // If stderr is gone too, the exit code has to do.
+            // If stderr is closed too, the exit code must suffice.
             let _ = writeln!(std::io::stderr(), "error: {}", chain(&*error));
             match error.downcast_ref() {
                 Some(ServerError::NoUserService | ServerError::UserEndpoint(_)) => {
@@ -46,12 +46,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// One thread for what all connections share, such as accepting them and writing the log, and a few
-/// for connections.
+/// Runs shared work, such as accepting connections and writing the log, on this thread, and
+/// connections on threads of their own.
 fn start(cli: Cli) -> Result<bool, Box<dyn Error>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let traces = {
-        // Traces leave by a connection that lives on this runtime.
+        // The exporter's connection runs on this runtime.
         let _inside = runtime.enter();
         cli.config
             .otlp
@@ -132,8 +132,8 @@ async fn run(cli: Cli, cores: Cores) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Opens the server and serves, until a signal ends it.
-#[allow(clippy::exit)] // a second signal waits for nothing, not even for the runtime
+/// Opens the server and serves until a signal.
+#[allow(clippy::exit)] // a second signal must not wait, not even for the runtime
 async fn run_on(
     mut listener: impl Listener + 'static,
     url: String,
@@ -147,7 +147,7 @@ async fn run_on(
         server = opening => server?,
         () = signals.next() => return Ok(()),
     };
-    // The process that started this one waits for this line, so it must not stay in a buffer.
+    // The parent process may wait for this line, so it must not stay in a buffer.
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on {url}")?;
     if let Some(address) = server.metrics_address() {
@@ -166,7 +166,7 @@ async fn run_on(
             shutdown.cancel();
             signals.next().await;
         } => {
-            // Nothing is awaited any more, not even a disk that hangs.
+            // Exits without waiting for anything, such as a disk that hangs.
             let problem = "stopped by a second signal before all calls had ended";
             let _ = writeln!(std::io::stderr(), "error: {problem}");
             std::process::exit(1)
@@ -174,7 +174,7 @@ async fn run_on(
     }
 }
 
-/// Reloads the files of TLS and tokens on SIGHUP, for ever.
+/// Reloads the files of TLS and tokens on every SIGHUP. Never returns.
 async fn reload(mut hangup: Signal, reloader: &Reloader) {
     while hangup.recv().await.is_some() {
         reloader.reload_now();

@@ -10,7 +10,7 @@ use crate::layers::limits::CallLimits;
 /// The heading of these flags.
 const CONNECTIONS: &str = "Connections";
 
-/// Where a server listens.
+/// The address that a server listens on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listen {
     /// On an IP address and port.
@@ -38,26 +38,42 @@ impl FromStr for Listen {
 #[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = CONNECTIONS)]
 pub struct KeepaliveFlags {
-    /// End a connection that had no open stream for this long (GOAWAY). Without it, never.
+    /// Close a connection that had no open stream for this long (GOAWAY). Default: never.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub max_connection_idle: Option<Duration>,
 
-    /// End a connection of this age, give or take a tenth (GOAWAY): it takes no new calls. Without
-    /// it, never.
+    /// Stop new calls on a connection of this age, plus or minus a tenth (GOAWAY). Default: never.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub max_connection_age: Option<Duration>,
 
-    /// How long open streams may go on after that. Then feeds and lists are ended resumable, and
-    /// the connection is closed. Without it, for any time.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, requires = "max_connection_age")]
+    /// How long open streams may go on after that. Then feeds and lists end so that clients can
+    /// resume them, and the connection is closed. Default: no limit.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = humantime::parse_duration,
+        requires = "max_connection_age"
+    )]
     pub max_connection_age_grace: Option<Duration>,
 
-    /// Ping a client that was silent for this long.
-    #[arg(id = "keepalive_time", long = "keepalive-time", value_name = "DURATION", default_value = "2h", value_parser = at_least_a_second)]
+    /// Ping a client that sent nothing for this long.
+    #[arg(
+        id = "keepalive_time",
+        long = "keepalive-time",
+        value_name = "DURATION",
+        default_value = "2h",
+        value_parser = at_least_a_second
+    )]
     pub time: Duration,
 
     /// Close the connection if nothing arrives for this long after a ping.
-    #[arg(id = "keepalive_timeout", long = "keepalive-timeout", value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
+    #[arg(
+        id = "keepalive_timeout",
+        long = "keepalive-timeout",
+        value_name = "DURATION",
+        default_value = "20s",
+        value_parser = humantime::parse_duration
+    )]
     pub timeout: Duration,
 }
 
@@ -97,11 +113,18 @@ impl From<KeepaliveFlags> for ServerParameters {
 #[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = CONNECTIONS)]
 pub struct EnforcementFlags {
-    /// The least time between two pings of a client that sends and receives nothing else.
-    #[arg(id = "keepalive_min_time", long = "keepalive-min-time", value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
+    /// The minimum time between two pings of a client that exchanges nothing else.
+    #[arg(
+        id = "keepalive_min_time",
+        long = "keepalive-min-time",
+        value_name = "DURATION",
+        default_value = "5m",
+        value_parser = humantime::parse_duration
+    )]
     pub min_time: Duration,
 
-    /// Let clients without open streams ping just as often; otherwise they may once in two hours.
+    /// Let clients without open streams ping as often as others. Otherwise they may ping once in
+    /// two hours.
     #[arg(id = "keepalive_permit_without_stream", long = "keepalive-permit-without-stream")]
     pub permit_without_stream: bool,
 }
@@ -130,13 +153,13 @@ impl From<EnforcementFlags> for EnforcementPolicy {
 #[derive(Debug, Clone, Copy, Default, Args)]
 #[command(next_help_heading = "Calls")]
 pub struct CallFlags {
-    /// How many calls a user may begin each second, or an address whose users are not known; as
-    /// many may come at once. Without it, any number.
+    /// Calls that a user may begin per second, also as a burst. Unauthenticated callers count by
+    /// their address. Default: no limit.
     #[arg(long, value_name = "N")]
     pub max_calls_per_second: Option<NonZeroU32>,
 
-    /// How many calls a user may have open at once, or an address whose users are not known; a
-    /// stream counts until it ends. Without it, any number.
+    /// Calls that a user may have open at once; a stream counts until it ends. Unauthenticated
+    /// callers count by their address. Default: no limit.
     #[arg(long, value_name = "N")]
     pub max_open_calls: Option<NonZeroU32>,
 }
@@ -148,7 +171,7 @@ impl From<CallFlags> for CallLimits {
     }
 }
 
-/// The time of a keepalive flag.
+/// Parses the time of a keepalive flag.
 fn at_least_a_second(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if time < Duration::from_secs(1) { Err("it must be at least 1s".to_owned()) } else { Ok(time) }

@@ -11,21 +11,21 @@ use crate::auth::{Access, AuthSettings, TrustedIssuer};
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Encryption")]
 pub struct TlsFlags {
-    /// Speak TLS, with this certificate and those that lead to its CA (PEM).
+    /// Serve TLS with this certificate chain (PEM).
     ///
-    /// It is read again when it changes and on SIGHUP, as are the key and the client CA. Open
-    /// streams go on.
+    /// The certificate, the key and the client CA are reloaded when a file changes and on SIGHUP.
+    /// Open streams go on.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
 
-    /// The key of that certificate (PEM).
+    /// The private key of the certificate (PEM).
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
 
-    /// Accept only clients that have a certificate of this CA (PEM): mutual TLS.
+    /// Accept only clients with a certificate of this CA (PEM): mutual TLS.
     ///
-    /// A name `quartet:user:ID` in the certificate says who calls, names `quartet:scope:SCOPE` what
-    /// they may do.
+    /// In the certificate, a name `quartet:user:ID` identifies the caller, and names
+    /// `quartet:scope:SCOPE` grant scopes.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub client_ca: Option<PathBuf>,
 }
@@ -46,23 +46,22 @@ impl TlsFlags {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Authentication")]
 pub struct AuthFlags {
-    /// Require callers to send a token (a JWT) that is signed with one of these keys (JWKS: EdDSA,
-    /// ES256 or RS256).
+    /// Require a token (JWT) that is signed with one of these keys (JWKS: EdDSA, ES256 or RS256).
     ///
-    /// The file is read again when it changes and on SIGHUP. Without it and without --client-ca
-    /// everybody may call everything.
+    /// The file is reloaded when it changes and on SIGHUP. Without --jwks and --client-ca, everyone
+    /// may call everything.
     #[arg(long, value_name = "FILE", requires_all = ["issuer", "audience"])]
     pub jwks: Option<PathBuf>,
 
-    /// The `iss` that tokens must have.
+    /// The `iss` claim that tokens must have.
     #[arg(long, value_name = "NAME", requires = "jwks")]
     pub issuer: Option<String>,
 
-    /// The `aud` that tokens must have.
+    /// The `aud` claim that tokens must have.
     #[arg(long, value_name = "NAME", requires = "jwks")]
     pub audience: Option<String>,
 
-    /// Who may ask for health, if callers are authenticated.
+    /// Who may call the health service, if callers are authenticated.
     #[arg(long, value_name = "WHO", default_value = "open")]
     pub health_access: Access,
 
@@ -103,10 +102,8 @@ impl ValueEnum for Access {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(match self {
-            Access::Open => PossibleValue::new("open").help("Everybody"),
-            Access::Closed => {
-                PossibleValue::new("closed").help("Every caller who is authenticated")
-            }
+            Access::Open => PossibleValue::new("open").help("Everyone"),
+            Access::Closed => PossibleValue::new("closed").help("Authenticated callers"),
         })
     }
 }

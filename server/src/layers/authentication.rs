@@ -1,6 +1,6 @@
-//! The layer that finds out who calls.
+//! The layer that authenticates callers.
 //!
-//! A token is taken out of the request: nothing behind this layer can log it or send it on.
+//! It removes the token from the request: nothing inside this layer can log or forward it.
 
 use futures::TryFutureExt as _;
 use http::{Request, header::AUTHORIZATION};
@@ -18,8 +18,8 @@ use super::{
 use crate::auth::{Auth, Caller};
 
 // ANCHOR: authentication
-/// A service that knows its [`Caller`]s. Others get UNAUTHENTICATED, except for methods that are
-/// open to all. Without `auth`, no caller is authenticated.
+/// Wraps a service so that requests carry their [`Caller`]. Calls without valid credentials get
+/// UNAUTHENTICATED, except to open methods. Without `auth`, no caller is authenticated.
 pub fn around(mut service: impl Inner, auth: Option<Auth>) -> impl Inner {
     service_fn(move |mut request: Request<RequestBody>| {
         let caller = auth.as_ref().map_or(Ok(None), |auth| admit(auth, &mut request));
@@ -39,7 +39,8 @@ pub fn around(mut service: impl Inner, auth: Option<Auth>) -> impl Inner {
 }
 // ANCHOR_END: authentication
 
-/// Replaces the token of a request by its [`Caller`]. `None` for what is open to all.
+/// Replaces the token of a request by its [`Caller`]. `None` if there is none and the method is
+/// open.
 fn admit<B>(auth: &Auth, request: &mut Request<B>) -> Result<Option<Caller>, Status> {
     let caller = auth.authenticate(request.headers(), &Peer::of(request.extensions()));
     request.headers_mut().remove(AUTHORIZATION);

@@ -1,8 +1,8 @@
-//! The layer that lets a caller do what its scopes allow, and nothing else.
+//! The layer that checks scopes: a call passes only if its caller has the scopes of the method.
 //!
-//! One table says what each method requires. A method that is not in it is denied to everyone: it
-//! is answered as if it did not exist. Paths are compared as they came, byte by byte, so that no
-//! spelling of one gets past the table.
+//! One table has the scopes that each method requires. A method that is not in it is denied to
+//! everyone, with the answer for an unknown method. Paths are compared byte by byte, so that no
+//! other spelling of a path gets past the table.
 
 use http::Request;
 use quartet_connection::{
@@ -29,15 +29,15 @@ use crate::{
 enum Rule {
     /// All of these scopes.
     Scopes(&'static [Scope]),
-    /// As the access to health is set.
+    /// The configured access to health.
     Health,
-    /// As the access to reflection is set.
+    /// The configured access to reflection.
     Reflection,
 }
 use Rule::{Health, Reflection, Scopes};
 
 // ANCHOR: rules
-/// What each method requires. The blog's names of the same methods require the same.
+/// What each method requires. The same methods under the blog's names require the same.
 const RULES: &[(&str, Rule)] = &[
     (user_v1::GET_USER, Scopes(&[UsersRead])),
     (user_v1::LIST_USERS, Scopes(&[UsersRead])),
@@ -61,7 +61,7 @@ fn rule(path: &str) -> Option<Rule> {
     RULES.iter().find(|(method, _)| *method == path).map(|(_, rule)| *rule)
 }
 
-/// Whether a method is open to callers who are not authenticated.
+/// Whether a method is open to unauthenticated callers.
 pub(super) fn is_open(auth: &Auth, path: &str) -> bool {
     match rule(path) {
         Some(Rule::Health) => auth.health() == Access::Open,
@@ -70,9 +70,9 @@ pub(super) fn is_open(auth: &Auth, path: &str) -> bool {
     }
 }
 
-/// A service whose callers do what they may; other calls get PERMISSION_DENIED. It stands inside
-/// [`authentication`](super::authentication), which has refused unknown callers. If callers are not
-/// authenticated at all, every call is allowed.
+/// Wraps a service so that calls without the required scopes get PERMISSION_DENIED. It belongs
+/// inside [`authentication`](super::authentication), which refuses unknown callers. If
+/// `authenticated` is false, every call is allowed.
 pub fn around(mut service: impl Inner, authenticated: bool) -> impl Inner {
     service_fn(move |request: Request<RequestBody>| {
         let allowed = if authenticated { authorize(&request) } else { Ok(()) };
@@ -84,7 +84,7 @@ fn authorize<B>(request: &Request<B>) -> Result<(), Status> {
     let path = request.uri().path();
     let scopes = match rule(path) {
         Some(Rule::Scopes(scopes)) => scopes,
-        // Authentication has let the call pass.
+        // Authentication has checked the access.
         Some(Rule::Health | Rule::Reflection) => return Ok(()),
         None => return Err(error::unknown_method(path)),
     };
@@ -123,7 +123,7 @@ mod tests {
         for method in &methods {
             assert!(rule(method).is_some(), "{method} has no rule: it is denied to everyone");
         }
-        // Those of the blog and of reflection are not in these descriptors.
+        // The descriptors do not contain the methods of the blog and of reflection.
         let others = ["/v1.", "/grpc.reflection."];
         for (method, _) in RULES {
             let elsewhere = others.iter().any(|other| method.starts_with(other));

@@ -1,8 +1,8 @@
-//! The end of a call whose token expires.
+//! Ends a call when its token expires.
 //!
-//! A stream is told to end by its [`Stop`], as when the server drains: a feed sends the receipts
-//! that it owes and a bookmark. What has not ended a second later is ended here. A peer that grants
-//! no window is told nothing; the connection resets its stream at the [`Deadline`].
+//! Expiry triggers the stream's [`Stop`], as draining does: a feed sends outstanding receipts and a
+//! bookmark. A stream that has not ended a second later is ended here. If the peer grants no window
+//! for that, the connection resets the stream at the [`Deadline`].
 
 use std::{
     convert::Infallible,
@@ -24,44 +24,45 @@ use tonic::Status;
 
 use crate::error;
 
-/// The time for the last messages of a stream.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long a stream may take to send its last messages.
+const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
-/// When a stream whose caller's token expires at `expires` must have ended.
+/// The time by which a stream must have ended whose token expires at `expires`.
 pub(super) fn deadline(expires: Instant) -> Deadline {
-    Deadline(expires + LAST_WORDS)
+    Deadline(expires + LAST_MESSAGES)
 }
 
-/// Ends a response when its caller's token expires, if it does.
+/// Ends a response when the caller's token expires; does nothing for a token without expiry.
 pub(super) struct Expiry(Option<Ending>);
 
 struct Ending {
-    /// The one that the stream listens to.
+    /// The signal that the stream listens to.
     stop: Stop,
-    /// Whether the stream was told to end.
-    told: bool,
+    /// Whether the signal was sent.
+    signalled: bool,
     clock: Pin<Box<Sleep>>,
 }
 
 impl Expiry {
-    /// For a call with these extensions, which get a [`Stop`] of its own.
+    /// For a call with these extensions, which get a [`Stop`] for this call alone.
     pub(super) fn of(call: &mut Extensions, expires: Option<Instant>) -> Self {
         Self(expires.map(|expires| {
             let stop = Stop::of(call).of_stream();
             call.insert(stop.clone());
-            Ending { stop, told: false, clock: Box::pin(sleep_until(expires)) }
+            Ending { stop, signalled: false, clock: Box::pin(sleep_until(expires)) }
         }))
     }
 }
 
 impl Ending {
-    /// Tells the stream to end when its token expires. Ready when its time for that is over too.
+    /// Sends the stop signal when the token expires. Ready when the time for last messages has
+    /// passed too.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         ready!(self.clock.as_mut().poll(cx));
-        if !self.told {
-            self.told = true;
+        if !self.signalled {
+            self.signalled = true;
             self.stop.end(error::token_expired());
-            let over = self.clock.deadline() + LAST_WORDS;
+            let over = self.clock.deadline() + LAST_MESSAGES;
             self.clock.as_mut().reset(over);
             ready!(self.clock.as_mut().poll(cx));
         }

@@ -1,14 +1,22 @@
-//! The layer that limits the calls of a user: how many it may begin per second, and have open.
+//! The layer that limits the calls of each user: calls per second, and open calls.
 //!
-//! A caller that is not authenticated counts by its address, or over a unix socket by the user of
-//! its process. A call is open until its response's body ends or is dropped, so a stream counts for
-//! as long as it lives. Health checks and reflection are not limited, or the server's health would
-//! depend on its users; nor are calls within the process.
+//! Unauthenticated callers count by their address, or over a unix socket by the user of their
+//! process. A call is open until its response's body ends or is dropped, so a stream counts for its
+//! whole life. Health checks are not limited, because the server's health must not depend on its
+//! users; nor are reflection and calls within the process.
 
-use std::{collections::HashMap, net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
+use governor::{NotUntil, Quota, RateLimiter, clock::Clock, state::keyed::HashMapStateStore};
 use http::{Extensions, Request};
-use parking_lot::Mutex;
 use quartet::reason;
 use quartet_connection::{
     Address, Peer, RequestBody,
@@ -18,25 +26,24 @@ use quartet_connection::{
         watch::{Hold, answer},
     },
 };
-use tokio::time::Instant;
 use tonic::{Code, Status};
 use tower::service_fn;
 
 use crate::{auth::Caller, error, methods};
 
-/// After so many calls, users that have not called for a while are forgotten.
+/// Interval, in calls, at which users without recent calls are forgotten.
 const FORGET: usize = 4096;
 
-/// How many calls a user may make. The default is any number.
+/// Limits of a user's calls. The default sets none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CallLimits {
-    /// Calls that a user may begin each second; as many may come at once.
+    /// Calls that a user may begin per second, also as a burst.
     pub max_calls_per_second: Option<NonZeroU32>,
     /// Calls that a user may have open at once.
     pub max_open_calls: Option<NonZeroU32>,
 }
 
-/// A service that refuses calls beyond the limits of their user, with RESOURCE_EXHAUSTED.
+/// Wraps a service so that calls beyond the user's limits get RESOURCE_EXHAUSTED.
 // ANCHOR: limits
 pub fn around(mut service: impl Inner, limits: Limits) -> impl Inner {
     service_fn(move |request: Request<RequestBody>| {
@@ -45,19 +52,19 @@ pub fn around(mut service: impl Inner, limits: Limits) -> impl Inner {
 }
 // ANCHOR_END: limits
 
-/// The limits and what each user has used of them. Clones share it.
+/// The limits, and how much of them each user has used. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Limits {
     rate: Option<Arc<Rate>>,
     open: Option<Arc<Admission<User>>>,
 }
 
-/// Who a call counts against.
+/// The user that a call counts against.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum User {
     Named(Arc<str>),
     At(IpAddr),
-    /// Over a unix socket: the user of the process, if the system says.
+    /// Over a unix socket: the user of the process, if known.
     Local(Option<u32>),
 }
 
@@ -79,7 +86,7 @@ impl User {
 }
 
 impl Limits {
-    /// These limits, of which nothing is used yet.
+    /// Limits of which nothing is used yet.
     pub fn new(limits: CallLimits) -> Self {
         let open = |most: NonZeroU32| Admission::new(usize::MAX, most.get() as usize);
         Self {
@@ -88,7 +95,7 @@ impl Limits {
         }
     }
 
-    /// A permit that the call keeps for as long as it is open.
+    /// A permit for the call to hold while it is open.
     fn admit(&self, request: &Request<RequestBody>) -> Result<Option<Permit<User>>, Status> {
         if self.rate.is_none() && self.open.is_none() {
             return Ok(None);
@@ -113,47 +120,38 @@ fn too_many() -> Status {
     error::retryable(Code::ResourceExhausted, reason::TOO_MANY_CALLS, message)
 }
 
-/// How fast each user may call: the generic cell rate algorithm. A user may call when its last
-/// calls, at one per interval, were due less than a second from now.
+/// The rate limit of each user.
 #[derive(Debug)]
 struct Rate {
-    /// The time between two calls at the limit.
-    interval: Duration,
-    users: Mutex<Users>,
-}
-
-#[derive(Debug, Default)]
-struct Users {
-    /// When the next call of each user is due, if it calls at the limit.
-    due: HashMap<User, Instant>,
-    calls: usize,
+    limiter: RateLimiter<User, HashMapStateStore<User>, RuntimeClock>,
+    calls: AtomicUsize,
 }
 
 impl Rate {
-    /// How much a user may be ahead of its due calls: a second's calls may come at once.
-    const BURST: Duration = Duration::from_secs(1);
-
     fn new(most: NonZeroU32) -> Self {
-        Self { interval: Duration::from_secs(1) / most.get(), users: Mutex::default() }
+        let limiter = RateLimiter::hashmap_with_clock(Quota::per_second(most), RuntimeClock);
+        Self { limiter, calls: AtomicUsize::new(0) }
     }
 
-    /// Counts a call, or says how long to wait for the next.
+    /// Counts a call, or returns how long to wait before the next.
     fn take(&self, user: &User) -> Result<(), Duration> {
-        let now = Instant::now();
-        let mut users = self.users.lock();
-        let Users { due, calls } = &mut *users;
-        if calls.is_multiple_of(FORGET) {
-            due.retain(|_, due| *due > now);
+        if self.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(FORGET) {
+            self.limiter.retain_recent();
         }
-        *calls += 1;
-        let due = due.entry(user.clone()).or_insert(now);
-        let next = now.max(*due) + self.interval;
-        let wait = next.saturating_duration_since(now + Self::BURST);
-        if !wait.is_zero() {
-            return Err(wait);
-        }
-        *due = next;
-        Ok(())
+        let wait = |until: NotUntil<Instant>| until.wait_time_from(RuntimeClock.now());
+        self.limiter.check_key(user).map_err(wait)
+    }
+}
+
+/// The runtime's clock, which tests and simulations can stop.
+#[derive(Debug, Clone, Copy)]
+struct RuntimeClock;
+
+impl Clock for RuntimeClock {
+    type Instant = Instant;
+
+    fn now(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
     }
 }
 
@@ -162,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_caller_counts_by_its_name_or_else_by_its_address_or_local_user() {
+    fn a_caller_is_limited_by_user_id_else_by_address_or_local_user() {
         let path = "/post.v1.PostService/ListPosts";
         let mut call = Extensions::new();
         assert_eq!(User::of(path, &call), None, "a call within the process");
@@ -178,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_user_may_begin_so_many_calls_a_second_and_others_are_not_affected() {
+    async fn the_rate_limit_of_one_user_does_not_affect_others() {
         let rate = Rate::new(NonZeroU32::new(10).unwrap());
         let [ann, bob] = ["ann", "bob"].map(|name| User::Named(name.into()));
         for _ in 0..10 {
@@ -193,13 +191,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_user_that_has_not_called_for_a_while_is_forgotten() {
+    async fn a_user_without_recent_calls_is_forgotten() {
         let rate = Rate::new(NonZeroU32::new(10).unwrap());
         for n in 0..FORGET {
             rate.take(&User::Named(n.to_string().into())).unwrap();
         }
         tokio::time::advance(Duration::from_secs(2)).await;
         rate.take(&User::Named("ann".into())).unwrap();
-        assert_eq!(rate.users.lock().due.len(), 1);
+        assert_eq!(rate.limiter.len(), 1);
     }
 }

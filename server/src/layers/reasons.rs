@@ -1,5 +1,5 @@
-//! The layer that gives a reason to the statuses that tonic makes before a handler runs: for
-//! unknown methods, and for requests that cannot be read.
+//! The layer that adds a reason to the statuses that tonic makes before a handler runs: for unknown
+//! methods and unreadable requests.
 
 use futures::TryFutureExt as _;
 use http::{Request, Response};
@@ -9,7 +9,7 @@ use tower::service_fn;
 
 use crate::{call::CallName, error};
 
-/// Routes whose statuses all have reasons.
+/// Wraps routes so that all their statuses have reasons.
 pub(crate) fn around(routes: Routes) -> impl Inner<Body = Body> {
     service_fn(move |request: Request<RequestBody>| {
         let name = CallName::of(&request);
@@ -18,7 +18,7 @@ pub(crate) fn around(routes: Routes) -> impl Inner<Body = Body> {
 }
 
 fn with_reason(method: &str, response: Response<Body>) -> Response<Body> {
-    // Not `Status::from_header_map` at once: every response with posts would pay for the parsing.
+    // Checked before `Status::from_header_map`, which would parse the headers of every response.
     if !response.headers().contains_key(Status::GRPC_STATUS)
         || response.headers().contains_key(Status::GRPC_STATUS_DETAILS)
     {
@@ -26,7 +26,7 @@ fn with_reason(method: &str, response: Response<Body>) -> Response<Body> {
     }
     let Some(status) = Status::from_header_map(response.headers()) else { return response };
     match (status.code(), status.message()) {
-        // As generated code and `Routes` answer.
+        // The answer of generated code and `Routes`.
         (Code::Unimplemented, "") => error::unknown_method(method).into_http(),
         _ => error::of_request_message(&status).into_http(),
     }

@@ -1,7 +1,7 @@
-//! The layer that records calls: who asks for what, what passes, and how each call ends.
+//! The layer that records calls: method, caller, messages, and how each call ends.
 //!
-//! Every call ends here exactly once: with a status, with a panic, or because the caller is gone.
-//! Then its line goes to the access log and its figures to the metrics.
+//! Every call ends here exactly once: with a status, with a panic, or because the caller
+//! disconnected. Then the access log gets its line and the metrics its figures.
 
 use std::{
     convert::Infallible,
@@ -37,14 +37,14 @@ use crate::{
     },
 };
 
-/// Where calls are recorded, besides the access log and the traces.
+/// Where calls are recorded besides the access log and traces.
 #[derive(Debug, Default)]
 pub struct Observers {
-    /// Metrics, if they can be read anywhere.
+    /// Metrics, if an endpoint serves them.
     pub metrics: Option<CallMetrics>,
 }
 
-/// A service whose calls are recorded.
+/// Wraps a service so that its calls are recorded.
 pub fn around(mut service: impl Inner, observers: Arc<Observers>) -> impl Inner {
     service_fn(move |mut request: Request<RequestBody>| {
         let recording = Arc::new(Recording::begin(&request, observers.clone()));
@@ -57,27 +57,28 @@ pub fn around(mut service: impl Inner, observers: Arc<Observers>) -> impl Inner 
     })
 }
 
-/// A service whose calls are recorded with their user. It stands inside authentication.
+/// Wraps a service so that the records of its calls name the caller. It belongs inside
+/// authentication.
 pub fn name_caller(mut service: impl Inner) -> impl Inner {
     service_fn(move |request: Request<RequestBody>| {
         let extensions = request.extensions();
         if let (Some(recording), Some(caller)) =
             (extensions.get::<Arc<Recording>>(), Caller::of(extensions))
         {
-            // There is one authentication.
+            // Cannot be set already: there is one authentication layer.
             let _ = recording.call.user.set(caller.user_id.clone());
         }
         service.call(request)
     })
 }
 
-/// A call that is recorded: an extension of its request.
+/// The record of a call: an extension of its request.
 #[derive(Debug)]
 struct Recording {
     call: Call,
     /// Whether each of its messages is logged.
     logs_messages: bool,
-    /// The span that its work is done in.
+    /// The span of the call.
     span: Span,
     began: Instant,
     observers: Arc<Observers>,
@@ -122,7 +123,7 @@ impl Recording {
     }
 }
 
-/// While a lane sends messages the body is not polled, so each count has one writer at a time.
+/// While a lane sends messages, the body is not polled: each count has one writer at a time.
 impl Meter for Recording {
     fn received(&self, bytes: u32) {
         self.call.received.add(bytes);
@@ -135,13 +136,13 @@ impl Meter for Recording {
     }
 }
 
-/// A call that has not ended. Dropping it is its end.
+/// A call that has not ended. Dropping this ends it.
 struct OpenCall {
     recording: Arc<Recording>,
-    /// The place in the messages of the response's body.
+    /// Splits the response's body into messages, to count them.
     framing: Framing,
     end: Option<CallEnd>,
-    /// Whether the layers below are being polled: when this is dropped meanwhile, they panicked.
+    /// Whether the inner layers are being polled. If this is dropped meanwhile, they panicked.
     polling: bool,
 }
 
@@ -154,7 +155,7 @@ impl OpenCall {
         self.end = CallEnd::from_headers(headers);
     }
 
-    /// Polls the layers below within the span of the call.
+    /// Polls the inner layers within the span of the call.
     fn within<T>(&mut self, poll: impl FnOnce() -> T) -> T {
         self.polling = true;
         let polled = self.recording.span.in_scope(poll);
@@ -198,7 +199,7 @@ impl Drop for OpenCall {
     fn drop(&mut self) {
         let end = self.end.take().unwrap_or_else(|| {
             let panicked = self.polling || std::thread::panicking();
-            // No status was sent: the caller has gone, or its connection.
+            // Without a status: the caller cancelled, or its connection broke.
             CallEnd::without_reason(if panicked { Code::Internal } else { Code::Cancelled })
         });
         self.recording.end(&end);

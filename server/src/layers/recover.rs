@@ -1,8 +1,8 @@
 //! The layer that turns a panic into INTERNAL.
 //!
-//! Without it, a stream whose handler panics after the response headers looks to the caller as if
-//! it had ended well. With it the caller gets INTERNAL, the server's log gets the panic, and the
-//! connection lives on.
+//! Without it, a stream whose handler panics after the response headers looks to the caller like a
+//! regular end. With it, the caller gets INTERNAL, the panic is logged, and the connection lives
+//! on.
 
 use std::{
     any::Any,
@@ -27,7 +27,7 @@ use tower::service_fn;
 
 use crate::{call::CallName, error};
 
-/// A service whose panics become INTERNAL.
+/// Wraps a service so that its panics become INTERNAL.
 // ANCHOR: recover
 pub fn around(mut service: impl Inner) -> impl Inner {
     service_fn(move |request: Request<RequestBody>| {
@@ -68,7 +68,7 @@ impl Watch for Recover {
 // ANCHOR_END: recover
 
 impl Recover {
-    /// The caller learns that there is a bug, the log learns which.
+    /// Logs the panic and returns the status for the caller.
     fn status(&self, panic: &(dyn Any + Send)) -> Status {
         let message = panic
             .downcast_ref::<&str>()

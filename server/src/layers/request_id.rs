@@ -1,7 +1,7 @@
-//! The layer that gives every call an id: `x-request-id`.
+//! The layer that assigns an id to every call: `x-request-id`.
 //!
-//! A caller that sends one finds it in its own log and in the server's; for others one is made. It
-//! is returned in the response's headers. It proves nothing, and two calls may have the same.
+//! A valid id in the request is kept, so that the caller's log and the server's share it; otherwise
+//! a random one is made. The response's headers return it. Ids are neither secret nor unique.
 
 use futures::TryFutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -13,10 +13,10 @@ use crate::call::RequestId;
 
 /// The header, of requests and of responses.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Characters of an id: callers choose it, and each line of a call in a log carries it.
+/// Maximum length of an id: callers choose it, and every log line of the call carries it.
 const LONGEST: usize = 64;
 
-/// A service whose calls all have an id.
+/// Wraps a service so that all its calls have an id.
 pub fn around(mut service: impl Inner) -> impl Inner {
     service_fn(move |mut request: http::Request<_>| {
         let id = given(request.headers()).unwrap_or_else(made);
@@ -32,7 +32,7 @@ fn given(headers: &HeaderMap) -> Option<HeaderValue> {
     headers.get(X_REQUEST_ID).filter(|id| is_valid(id.as_bytes())).cloned()
 }
 
-/// Whether it needs no quoting anywhere: letters, digits and four marks.
+/// Whether the id is safe in logs without quoting: letters, digits and four punctuation marks.
 fn is_valid(id: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
     (1..=LONGEST).contains(&id.len()) && id.iter().all(plain)

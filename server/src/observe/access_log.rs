@@ -1,13 +1,13 @@
-//! The access log: a line for every call when it has ended, at the target `access`.
+//! The access log: a line for every call when it ends, at the target `access`.
 //!
-//! Health checks, reflection and calls within the process are logged at DEBUG, as are single
-//! messages: a screen that shows what users do must not fill with what probes do.
+//! Health checks, reflection, calls within the process and single messages are logged at DEBUG, so
+//! that probes do not drown the calls of users.
 
 use std::time::Duration;
 
 use quartet_connection::Address;
 use quartet_wire::code;
-use tracing::Level;
+use tracing::{Level, field};
 
 use crate::{
     call::{Call, CallEnd},
@@ -19,26 +19,26 @@ pub fn logs_messages() -> bool {
     tracing::enabled!(target: "access", Level::DEBUG)
 }
 
-/// Logs a message that begins to pass: `way` is "received" or "sent".
+/// Logs a message as soon as its length is known: `way` is "received" or "sent".
 pub fn message(call: &Call, way: &str, bytes: u32) {
     let request_id = call.name.request_id();
     tracing::debug!(target: "access", bytes, %request_id, "{} {way}", call.name.method());
 }
 
-/// The line of a call, at a level that has to be known where it is written.
+/// The line of a call. A macro, because tracing needs the level at compile time.
 macro_rules! line {
     ($level:ident, $call:ident, $end:ident, $took:ident) => {
         tracing::$level!(
             target: "access",
             status = %code::name($end.code),
-            reason = $end.reason.as_deref().map(tracing::field::display),
+            reason = $end.reason.as_deref().map(field::display),
             took = ?$took,
             received = $call.received.messages(),
             received_bytes = $call.received.bytes(),
             sent = $call.sent.messages(),
             sent_bytes = $call.sent.bytes(),
-            peer = ($call.address != Address::Memory).then(|| tracing::field::display($call.address)),
-            user = $call.user.get().map(tracing::field::display),
+            peer = ($call.address != Address::Memory).then(|| field::display($call.address)),
+            user = $call.user.get().map(field::display),
             request_id = %$call.name.request_id(),
             "{}",
             $call.name.method(),

@@ -1,12 +1,12 @@
-//! Metrics: what a server counts, as text for Prometheus.
+//! The server's metrics, as text for Prometheus.
 //!
 //! Metrics of calls have gRPC's OpenTelemetry names, as Prometheus writes them
 //! (`grpc.server.call.duration` is `grpc_server_call_duration_seconds`), and gRFC A66's buckets.
-//! Labels are of closed sets: the methods of this suite,
-//! with [`OTHER`](crate::methods::OTHER) for every other path, and gRPC's status codes.
+//! Labels have a fixed set of values: the methods of this suite, [`OTHER`](crate::methods::OTHER)
+//! for any other path, and gRPC's status codes.
 //!
-//! `docs/reference/observability.md` lists all of them. Not here: counting itself, which costs
-//! nothing while there is no endpoint.
+//! `docs/reference/observability.md` lists all metrics. Not here: counting, which the
+//! [`record`](crate::layers::record) layer does, and only if there is an endpoint.
 
 use std::{fmt, time::Duration};
 
@@ -26,13 +26,13 @@ use log::LogInstruments;
 pub mod endpoint;
 pub mod log;
 
-/// gRFC A66's buckets of latencies, in seconds.
+/// gRFC A66's buckets for latencies, in seconds.
 const SECONDS: [f64; 41] = [
     0.0, 0.00001, 0.00005, 0.0001, 0.0003, 0.0006, 0.0008, 0.001, 0.002, 0.003, 0.004, 0.005,
     0.006, 0.008, 0.01, 0.013, 0.016, 0.02, 0.025, 0.03, 0.04, 0.05, 0.065, 0.08, 0.1, 0.13, 0.16,
     0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0,
 ];
-/// And of sizes, in bytes.
+/// gRFC A66's buckets for sizes, in bytes.
 const BYTES: [f64; 14] = [
     0.0,
     1024.0,
@@ -57,7 +57,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The metrics of calls, of the log if there is one, and of what is open.
+    /// The metrics of calls, of the log if there is one, and of open connections, streams and
+    /// cursors.
     pub fn new(
         calls: &CallMetrics,
         log: &LogInstruments,
@@ -73,10 +74,10 @@ impl Metrics {
         Self { registry }
     }
 
-    /// All metrics now, as OpenMetrics text.
+    /// The present values, as OpenMetrics text.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        // A String takes everything.
+        // Writing to a String does not fail.
         let _ = text::encode(&mut text, &self.registry);
         text
     }
@@ -100,11 +101,11 @@ type Histograms = Family<Ended, Histogram, fn() -> Histogram>;
 pub struct CallFigures {
     /// The code of its status.
     pub code: Code,
-    /// From the head of its request to the end of its response.
+    /// From the head of the request to the end of the response.
     pub took: Duration,
     /// Bytes of the messages to the caller, compressed and without prefixes.
     pub sent_bytes: u64,
-    /// Bytes of the messages of the caller, likewise.
+    /// Bytes of the messages from the caller, likewise.
     pub received_bytes: u64,
 }
 
@@ -157,7 +158,7 @@ impl CallMetrics {
     }
 }
 
-/// What is open, read when the metrics are.
+/// Gauges of open connections, streams and cursors, read when the metrics are.
 #[derive(Debug)]
 struct OpenNow {
     gauges: Gauges,

@@ -1,9 +1,8 @@
-//! Traces: what a call led to, over several processes.
+//! Traces: a call and the calls that it causes, across processes.
 //!
-//! A call is a span, and so is each call that is made for it. Their context travels in W3C's
-//! `traceparent`: from a client to Post to User. Spans are tracing's, at a target and a level of
-//! their own, so that they cost nothing unless they are collected: by [`Traces`], which exports
-//! them by OTLP.
+//! Every call is a span. The context travels in W3C's `traceparent` header, from a client to the
+//! Post service and on to the User service. Spans are tracing's, with their own target and level,
+//! so that they cost nothing unless [`Traces`] collects them and exports them by OTLP.
 
 use http::HeaderMap;
 use tonic::metadata::MetadataMap;
@@ -18,7 +17,7 @@ mod no_otlp;
 #[cfg(feature = "otlp")]
 mod otlp;
 
-/// The span of a call that is served, below the one that its caller names.
+/// The span of an incoming call: a child of the caller's span.
 pub fn serving(method: &'static str, headers: &HeaderMap) -> Span {
     let span = trace_span!(
         target: "spans", "serve", otel.name = method, otel.kind = "server", rpc.system = "grpc",
@@ -30,7 +29,7 @@ pub fn serving(method: &'static str, headers: &HeaderMap) -> Span {
     span
 }
 
-/// The span of a call that is made, below the current one.
+/// The span of an outgoing call: a child of the current span.
 pub fn calling(method: &'static str) -> Span {
     trace_span!(
         target: "spans", "call", otel.name = method, otel.kind = "client", rpc.system = "grpc",
@@ -38,7 +37,7 @@ pub fn calling(method: &'static str) -> Span {
     )
 }
 
-/// Notes in a span how its call ended.
+/// Records in a span how its call ended.
 pub fn ended(span: &Span, code: tonic::Code) {
     if span.is_disabled() {
         return;
@@ -49,7 +48,7 @@ pub fn ended(span: &Span, code: tonic::Code) {
     }
 }
 
-/// OpenTelemetry's rule for the server's side of a call.
+/// OpenTelemetry's rule for server spans.
 fn is_servers_fault(code: tonic::Code) -> bool {
     use tonic::Code::{DataLoss, DeadlineExceeded, Internal, Unavailable, Unimplemented, Unknown};
     matches!(code, Unknown | DeadlineExceeded | Unimplemented | Internal | Unavailable | DataLoss)

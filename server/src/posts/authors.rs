@@ -1,12 +1,12 @@
 //! Names of authors: the Post service's client of the User service.
 //!
-//! Post and User are two services. Post stores user ids only and asks User for the names, over
-//! gRPC, even when both run in one process. A name is asked for once in `FRESH`, by one call
-//! however many readers need it, and never once per post. An older name serves on while it is asked
-//! for again: nobody waits for a name that is known.
+//! Post and User are two services. Post stores only user ids and requests the names from User, over
+//! gRPC, even when both run in one process. Names are cached for `FRESH`. Readers that need the
+//! same name share one call, and a stale name is used while it is refreshed, so no reader waits for
+//! a known name.
 //!
-//! So while User is down or slow, names that were known go on; a name that was never known fails
-//! the caller, who tries again.
+//! While User is down or slow, known names stay in use. A call that needs an unknown name fails,
+//! and its caller retries.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -39,20 +39,21 @@ use crate::{error, methods, observe::traces};
 
 /// How long a name counts as fresh.
 const FRESH: Duration = Duration::from_secs(60);
-/// How long "no such user" counts as fresh: users are added, and a refusal is final.
+/// How long "no such user" counts as fresh: short, because users are added, and a refused post is
+/// refused for good.
 const UNKNOWN_FRESH: Duration = Duration::from_secs(5);
-/// How long a stale name serves after a failed refresh before the next try.
-const RETRY: Duration = Duration::from_secs(5);
-/// How long a call to the User service may take. It belongs to the call, not to one of those who
-/// wait for it.
-const CALL: Duration = Duration::from_secs(2);
-/// Names kept at most: some 20 MB. Beyond it, stale ones go first, then any.
-const KEPT: usize = 100_000;
+/// How long a stale name is used after a failed refresh before the next attempt.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Timeout of a call to the User service. It starts with the call, not with a reader that joins it.
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Maximum number of cached names, about 20 MB. When full, unknown users are evicted first, then
+/// stale names, then all.
+const MAX_NAMES: usize = 100_000;
 
-/// A user's name, or `None` for a user that User does not know.
+/// A user's name, or `None` if the User service does not know the user.
 pub type Author = Option<SmolStr>;
 
-/// The User service did not say who somebody is.
+/// The User service did not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the User service is unavailable")]
 pub struct UserServiceUnavailable;
@@ -67,7 +68,7 @@ impl From<UserServiceUnavailable> for Status {
     }
 }
 
-/// The names that are known to the readers of one log, and the calls for those that are not.
+/// The cached names for the readers of one log, and the calls for missing ones.
 #[derive(Debug, Clone)]
 pub struct Authors(Arc<Inner>);
 
@@ -75,20 +76,19 @@ pub struct Authors(Arc<Inner>);
 struct Inner {
     users: UserServiceClient<Channel>,
     names: RwLock<Names>,
-    /// Calls in flight. They run as tasks: a caller that leaves does not take the answer from the
+    /// Calls in flight. They run as tasks, so that a cancelled reader does not cancel the call for
     /// others.
     calls: Mutex<HashMap<String, Call>>,
     tasks: TaskTracker,
 }
 
-/// Short ids and short names stand in the tables themselves: a look for a name is one look at
-/// memory.
+/// `SmolStr` keeps short ids and names inline, so that a lookup reads memory once.
 #[derive(Debug, Default)]
 struct Names {
-    /// What User said.
+    /// The answers of the User service, by user id.
     of_id: HashMap<SmolStr, Known>,
-    /// The same by the log's numbers of writers, for who was read of: pages are joined without a
-    /// look for an id.
+    /// The same by the log's numbers of writers, for writers of posts that were read. Joining a
+    /// page needs no lookup by id.
     of_number: Vec<Option<Known>>,
 }
 
@@ -101,7 +101,7 @@ struct Known {
 }
 
 impl Authors {
-    /// Asks the User service behind this channel.
+    /// Requests names from the User service behind this channel.
     pub fn new(users: impl Into<Channel>) -> Self {
         Self(Arc::new(Inner {
             users: UserServiceClient::new(users.into()),
@@ -116,18 +116,17 @@ impl Authors {
         let known = self.0.names.read().of_id.get(user_id).cloned();
         match known {
             Some(known) if known.is_fresh() => Ok(known.author),
-            // A stale name is better than a wait; a stale "no such user" is not, because it would
-            // refuse posts for good.
+            // A stale name is better than a wait. A stale "no such user" is not: it would refuse
+            // posts for good.
             Some(Known { author: Some(name), .. }) => {
-                drop(self.call(user_id)); // It runs as a task, whoever waits for it.
+                drop(self.call(user_id)); // It runs as a task.
                 Ok(Some(name))
             }
             _ => self.call(user_id).await,
         }
     }
 
-    /// Whether there is such a user, as far as it is known by now and fresh: if not,
-    /// [`get`](Self::get) tells.
+    /// Whether the cache has a fresh entry of an existing user. If not, [`get`](Self::get) asks.
     pub fn knows(&self, user_id: &str, now: Instant) -> bool {
         let names = self.0.names.read();
         let known = names.of_id.get(user_id);
@@ -145,15 +144,15 @@ impl Authors {
         let users: BTreeMap<_, _> =
             records.clone().map(|record| (record.user, record.view().user_id())).collect();
         let found = try_join_all(users.values().map(|user_id| self.get(user_id))).await?;
-        if users.range(..KEPT as u32).next().is_some() {
+        if users.range(..MAX_NAMES as u32).next().is_some() {
             self.0.names.write().number(&users);
         }
         let found: HashMap<_, _> = users.into_keys().zip(found).collect();
         let posts = join(records, |user| found.get(&user));
-        Ok(posts.expect("invariant: each of them was asked for"))
+        Ok(posts.expect("invariant: `found` has every user of the records"))
     }
 
-    /// The same, if all names are at hand.
+    /// The same, if all names are cached and fresh.
     fn join_known<'a>(
         &self,
         records: impl Iterator<Item = &'a Record> + Clone,
@@ -165,13 +164,13 @@ impl Authors {
         })
     }
 
-    /// Waits for the calls in flight, at most as long as one may take.
+    /// Waits for the calls in flight, which takes at most the timeout of one call.
     pub async fn close(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
 
-    /// Joins the call for this user, or starts it.
+    /// The call in flight for this user; starts one if there is none.
     fn call(&self, user_id: &str) -> Call {
         let mut calls = self.0.calls.lock();
         if let Some(call) = calls.get(user_id) {
@@ -182,17 +181,17 @@ impl Authors {
                 .ask_once(user_id.to_owned())
                 .instrument(traces::calling(methods::name(methods::user_v1::GET_USER))),
         );
-        // The task ends without an answer only if its runtime does.
+        // The task fails to answer only if its runtime shuts down.
         let answer = task.map(|ended| ended.unwrap_or(Err(UserServiceUnavailable)));
         let call = answer.boxed().shared();
         calls.insert(user_id.to_owned(), call.clone());
         call
     }
 
-    /// A call that makes way for the next one, also if it panics and nobody waits for it.
+    /// Asks, and then removes the call from those in flight, also if it panics.
     async fn ask_once(self, user_id: String) -> Result<Author, UserServiceUnavailable> {
         let answer = AssertUnwindSafe(self.ask(&user_id)).catch_unwind().await;
-        // By now its answer is known: nobody finds neither.
+        // The answer is cached by now, so a reader finds either the call or the answer.
         self.0.calls.lock().remove(&user_id);
         answer.unwrap_or(Err(UserServiceUnavailable))
     }
@@ -201,16 +200,16 @@ impl Authors {
         let mut users = self.0.users.clone();
         let mut request = Request::new(GetUserRequest { user_id: user_id.to_owned() });
         traces::inject(request.metadata_mut());
-        // A downstream status is mapped, never passed on: its text and metadata are not for our
-        // callers.
-        let author = match timeout(CALL, users.get_user(request)).await {
+        // A status of the User service is mapped, never forwarded: its text and metadata are not
+        // for our callers.
+        let author = match timeout(CALL_TIMEOUT, users.get_user(request)).await {
             Ok(Ok(response)) => {
                 let user = response.into_inner().user_message.unwrap_or_default();
                 Ok(Some(codec::truncate(&user.name, AUTHOR_CHARS).into()))
             }
             Ok(Err(status)) if status.code() == Code::NotFound => Ok(None),
             Ok(Err(status)) => Err(format!("{:?}: {}", status.code(), status.message())),
-            Err(_) => Err(format!("no answer within {CALL:?}")),
+            Err(_) => Err(format!("no answer within {CALL_TIMEOUT:?}")),
         };
         match author {
             Ok(author) => Ok(self.keep(user_id.to_owned(), author)),
@@ -224,14 +223,13 @@ impl Authors {
 
     fn keep(&self, user_id: String, author: Author) -> Author {
         let known = &mut self.0.names.write().of_id;
-        if known.len() >= KEPT && !known.contains_key(&*user_id) {
-            // Ids that nobody has go first: whoever makes them up shall not cost others their
-            // names.
+        if known.len() >= MAX_NAMES && !known.contains_key(&*user_id) {
+            // Unknown users first: a caller that invents ids must not evict the names of others.
             known.retain(|_, known| known.author.is_some());
-            if known.len() >= KEPT {
+            if known.len() >= MAX_NAMES {
                 known.retain(|_, known| known.is_fresh());
             }
-            if known.len() >= KEPT {
+            if known.len() >= MAX_NAMES {
                 known.clear();
             }
         }
@@ -244,12 +242,12 @@ impl Authors {
         if let Some(known) =
             self.0.names.write().of_id.get_mut(user_id).filter(|k| k.author.is_some())
         {
-            known.fresh_until = Instant::now() + RETRY;
+            known.fresh_until = Instant::now() + RETRY_AFTER;
         }
     }
 }
 
-/// Each post is touched once, when it is copied. `None` if an author is not among these.
+/// Touches each post once, when it is copied. `None` if `author` lacks one.
 fn join<'a, 'n>(
     records: impl Iterator<Item = &'a Record> + Clone,
     author: impl Fn(u32) -> Option<&'n Author>,
@@ -265,9 +263,9 @@ fn join<'a, 'n>(
 }
 
 impl Names {
-    /// Notes whose numbers these are.
+    /// Caches the names of these writers by their numbers.
     fn number(&mut self, users: &BTreeMap<u32, &str>) {
-        for (number, user_id) in users.range(..KEPT as u32) {
+        for (number, user_id) in users.range(..MAX_NAMES as u32) {
             let number = *number as usize;
             if self.of_number.len() <= number {
                 self.of_number.resize(number + 1, None);

@@ -1,7 +1,7 @@
-//! The reading side of a feed: its place in the log, from its first join to its end.
+//! The reading side of a feed: its position in the log, from its first join to its end.
 //!
-//! Before the first join nothing is read. Then the reader replays up to the head of that time, and
-//! after that it follows. While it waits for posts, [`live`](super::live) sends those that come.
+//! Nothing is read before the first join. Then the reader replays up to the head at the time of the
+//! join, and after that it follows. While the feed waits, [`live`](super::live) sends new posts.
 
 use std::future::pending;
 
@@ -13,12 +13,12 @@ use tonic::Status;
 
 use super::{heartbeat::Heartbeat, live::Live, reader::Reader, store::PostStore};
 
-/// A feed's place in the log.
+/// A feed's position in the log.
 pub(crate) struct FeedReader {
-    /// Lent to the lane while the feed waits for posts, and only then.
+    /// Lent to the lane, but only while the feed waits for posts.
     reader: Option<Box<Reader>>,
     live: Live,
-    /// Whether the first join came, which says where to start.
+    /// Whether the first join has set the start.
     started: bool,
     /// The head at the first join, until the reader reaches it.
     catch_up: Option<u64>,
@@ -33,12 +33,12 @@ impl FeedReader {
         (Self { reader: Some(Box::new(reader)), live, started: false, catch_up: None }, lane)
     }
 
-    /// The clock of the feed's silence. Messages on the lane count as well.
+    /// The idle timer of the feed. Messages on the lane reset it too.
     pub(crate) fn heartbeat(&self) -> Heartbeat {
         Heartbeat::new(self.live.clone())
     }
 
-    /// Follows other posts from the present position on.
+    /// Changes the filter, from the present position on.
     pub(crate) fn follow(&mut self, filter: Filter) {
         self.reader().cursor.change_filter(filter);
     }
@@ -61,14 +61,14 @@ impl FeedReader {
         self.reader().cursor.head()
     }
 
-    /// The last sequence examined. A feed that may still start anywhere is at 0.
+    /// The last sequence examined; 0 before the first join.
     pub(crate) fn position(&mut self) -> LogPosition {
         let sequence = if self.started { self.reader().cursor.position() } else { 0 };
         self.reader().posts().position(sequence)
     }
 
-    /// The furthest position known, for a bookmark. A feed that may still start anywhere says 0:
-    /// nothing at or before a bookmark may follow it.
+    /// The position for a bookmark: no post at or before it may follow. So it is 0 before the first
+    /// join, which may start anywhere.
     pub(crate) fn bookmark(&mut self, caught_up: bool) -> LogPosition {
         if !self.started && !caught_up {
             return self.position();
@@ -76,7 +76,7 @@ impl FeedReader {
         self.reader().bookmark().position
     }
 
-    /// Whether the reader has reached the head of the first join. True once.
+    /// Whether the reader has reached the head at the first join. Returns true once.
     pub(crate) fn has_caught_up(&mut self) -> bool {
         let position = self.reader().cursor.position();
         let reached = self.catch_up.is_some_and(|head| position >= head);
@@ -86,14 +86,14 @@ impl FeedReader {
         reached
     }
 
-    /// Waits for the next page. It is empty where a bookmark is due instead. Before the first join
-    /// it waits for ever. Cancel-safe.
+    /// Waits for the next page. An empty page means that a bookmark is due. Never ready before the
+    /// first join. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Result<Page, Status> {
         if !self.started {
             return pending().await;
         }
         if self.catch_up.is_none() {
-            // While this waits, posts go out on the lane; it ends with those that the lane leaves.
+            // The lane sends posts during this wait, until it needs the feed to read.
             Lent::wait(&self.live, &mut self.reader).await;
         }
         // Boxed: a feed that waits on its lane reserves no space for reading.
@@ -121,15 +121,15 @@ impl FeedReader {
     }
 }
 
-/// A reader that is lent to its lane. Dropping this takes it back.
+/// A reader lent to its lane. Dropping this takes it back.
 struct Lent<'a> {
     live: &'a Live,
     home: &'a mut Option<Box<Reader>>,
 }
 
 impl<'a> Lent<'a> {
-    /// Lends the reader until the lane leaves something to the feed. Returns at once if no lane
-    /// sends: then the feed reads for itself. Cancel-safe.
+    /// Lends the reader until the lane needs the feed to read. Returns at once if no connection
+    /// serves the lane: then the feed reads itself. Cancel-safe.
     async fn wait(live: &'a Live, home: &'a mut Option<Box<Reader>>) {
         live.lend(home);
         if home.is_some() {

@@ -1,4 +1,4 @@
-//! What a feed follows: the tags of its joins, less those that it left.
+//! The tags that a feed follows: joined and not left.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -17,16 +17,16 @@ use crate::{error, validate};
 /// The tags of a feed. The default follows nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Following {
-    /// In order. The reader's filter shares them.
+    /// Sorted, and shared with the reader's filter.
     tags: Arc<[SmolStr]>,
     all_tags: bool,
 }
 
 impl Following {
-    /// Adds tags; the first join says where to start.
+    /// Adds tags. The first join sets where to start.
     ///
     /// # Errors
-    /// The caller's mistake, which changes nothing.
+    /// The caller's mistake. Nothing has changed then.
     pub(crate) fn join(
         &mut self,
         join: JoinTags,
@@ -53,7 +53,7 @@ impl Following {
     /// Removes tags.
     ///
     /// # Errors
-    /// The caller's mistake, which changes nothing.
+    /// The caller's mistake. Nothing has changed then.
     pub(crate) fn leave(
         &mut self,
         leave: LeaveTags,
@@ -79,14 +79,14 @@ impl Following {
         reader.follow(Filter { tags: filter, user_ids: BTreeSet::new() });
     }
 
-    /// Everything that is followed now, and the position after which it is in force.
+    /// All followed tags, and the position after which they take effect.
     fn state(&self, reader: &mut FeedReader) -> (Vec<String>, bool, Option<LogPosition>) {
         let tags = self.tags.iter().map(ToString::to_string).collect();
         (tags, self.all_tags, Some(reader.position()))
     }
 }
 
-/// The tags of a request, which has to name some or all.
+/// The tags of a request. It must name at least one, or all.
 fn named_tags(field: &str, tags: &[String], all: bool) -> Result<BTreeSet<SmolStr>, Status> {
     if tags.is_empty() && !all {
         return Err(error::invalid_field(field, "names no tag, and all_tags is not set"));

@@ -1,8 +1,8 @@
-//! Messages that many feeds send alike, encoded once for all that are at the same position.
+//! A cache of encoded messages for feeds with equal filters at the same position.
 //!
 //! Two feeds that follow the same tag from the same position send the same bytes. The first of them
-//! reads, joins authors and encodes; the others take what it made. Each core has a few frames of
-//! its own, so that no core waits for another.
+//! reads, joins authors and encodes; the others reuse its frame. Each core has its own cache, so
+//! that no core waits for another.
 
 use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
@@ -12,15 +12,15 @@ use quartet_log::Filter;
 use quartet_runtime::cores::Cores;
 use tokio::time::Instant;
 
-/// Frames that a core keeps: enough for the tags that are busy at one time, and at most half a MiB.
+/// Frames per core: enough for the tags that are busy at one time, and at most half a MiB.
 const KEPT: usize = 8;
-/// How long a frame serves: names are in it, and a new name is seen after this time.
+/// How long a frame is reused. It contains names, so a changed name is seen after this time.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// A message of a feed.
 #[derive(Debug, Clone)]
 pub struct Frame {
-    /// As it is sent, with its prefix.
+    /// The encoded message with its prefix.
     pub bytes: Bytes,
     /// The reader's position after it.
     pub position: u64,
@@ -51,7 +51,7 @@ impl Frames {
     }
 
     /// The next frame of a reader with this filter and position, if another reader has made it.
-    /// Readers with equal filters come to share one: the next comparison is of pointers.
+    /// Replaces an equal filter by the shared one, so that the next comparison is of pointers.
     pub fn find(&self, filter: &mut Arc<Filter>, after: u64, now: Instant) -> Option<Frame> {
         let kept = self.here().lock();
         let same = |kept: &&Kept| {
@@ -68,7 +68,7 @@ impl Frames {
     pub fn keep(&self, filter: &Arc<Filter>, after: u64, frame: Frame) {
         let until = Instant::now() + FRESH;
         let mut kept = self.here().lock();
-        // In front, so that it is found before one that is too old.
+        // In front, so that it is found before an expired one.
         kept.push_front(Kept { filter: filter.clone(), after, until, frame });
         kept.truncate(KEPT);
     }

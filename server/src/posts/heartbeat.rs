@@ -1,4 +1,4 @@
-//! Silence on a feed: after [`HEARTBEAT`] without a message it sends a bookmark.
+//! The idle timer of a feed: after [`HEARTBEAT`] without a message, a bookmark is due.
 
 use std::{
     future::poll_fn,
@@ -11,27 +11,27 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::live::Live;
 
-/// The clock of a feed's silence.
+/// The idle timer of a feed.
 pub(crate) struct Heartbeat {
-    /// Rings when the feed may have been silent for [`HEARTBEAT`].
+    /// Fires when the feed may have been idle for [`HEARTBEAT`].
     clock: Pin<Box<Sleep>>,
-    /// Knows when the last message went out, by the feed or by its lane.
+    /// Has the time of the last message, sent by the feed or by its lane.
     live: Live,
 }
 
 impl Heartbeat {
-    /// Begins now.
+    /// Starts the timer.
     pub(crate) fn new(live: Live) -> Self {
         Self { clock: Box::pin(sleep(HEARTBEAT)), live }
     }
 
-    /// A message goes out.
+    /// Notes that a message is sent.
     pub(crate) fn beat(&self) {
         self.live.note_message();
     }
 
-    /// Waits until there was no message for [`HEARTBEAT`]. The clock is set again only when it
-    /// rings, not for each message. Cancel-safe.
+    /// Waits until no message was sent for [`HEARTBEAT`]. The timer is reset only when it fires,
+    /// not for each message. Cancel-safe.
     pub(crate) fn silence(&mut self) -> impl Future<Output = ()> {
         poll_fn(|cx| {
             loop {

@@ -1,11 +1,12 @@
-//! The live part of a feed: posts as they are stored, on a [lane](quartet_connection::Lane).
+//! Sends new posts of a waiting feed on a [lane](quartet_connection::Lane), without polling the
+//! feed.
 //!
-//! A feed that has caught up only waits: for requests, for receipts, for silence, and for posts,
-//! which come most often. Meanwhile it lends its reader to the lane. The lane looks when the
-//! dispatcher announces a post and sends what is at hand; the feed is not polled for it. As soon as
-//! the feed has anything to do it takes the reader back, so requests and bookmarks stand in the
-//! stream at the reader's own position, as if there were no lane. What takes a wait, such as a read
-//! from the disk, the lane leaves to the feed.
+//! A feed that has caught up waits for requests, receipts, its idle timer, and most often for
+//! posts. While it waits, it lends its reader to the lane. When the dispatcher announces a post,
+//! the lane sends it if it is in memory; the feed is not polled. Before the feed does anything
+//! else, it takes the reader back, so that its other messages are placed at the reader's position,
+//! as if there were no lane. Work that must wait, such as a read from the disk, is left to the
+//! feed.
 
 use std::{
     future::poll_fn,
@@ -30,7 +31,7 @@ pub(crate) struct Live(Arc<LaneSender<LivePosts>>);
 #[derive(Debug, Default)]
 pub(crate) struct LivePosts {
     state: Mutex<State>,
-    /// Raised when the lane leaves something to the feed.
+    /// Raised when the lane leaves work to the feed.
     left: Signal,
 }
 
@@ -38,7 +39,7 @@ pub(crate) struct LivePosts {
 struct State {
     reader: Option<Box<Reader>>,
     last_message: Option<Instant>,
-    /// Whether a connection sends for the lane. Without one, the feed keeps its reader.
+    /// Whether a connection serves the lane. If none does, the feed keeps its reader.
     attended: bool,
 }
 
@@ -49,12 +50,12 @@ impl Default for Live {
 }
 
 impl Live {
-    /// The lane on which posts go out.
+    /// The lane that sends the posts.
     pub(crate) fn lane(&self) -> Lane {
         Lane::new(self.0.clone())
     }
 
-    /// Lends the reader to the lane, if a connection sends for it.
+    /// Lends the reader to the lane, if a connection serves it.
     pub(crate) fn lend(&self, reader: &mut Option<Box<Reader>>) {
         let mut state = self.0.state.lock();
         if state.attended && reader.is_some() {
@@ -67,7 +68,7 @@ impl Live {
         self.0.state.lock().reader.take()
     }
 
-    /// Waits until the lane leaves something to the feed. Cancel-safe.
+    /// Waits until the lane leaves work to the feed. Cancel-safe.
     pub(crate) fn left(&self) -> impl Future<Output = ()> {
         poll_fn(|cx| match self.0.left.take(cx) {
             true => Poll::Ready(()),
@@ -75,12 +76,12 @@ impl Live {
         })
     }
 
-    /// Notes that a message goes out.
+    /// Notes that a message is sent.
     pub(crate) fn note_message(&self) {
         self.0.state.lock().last_message = Some(Instant::now());
     }
 
-    /// When the last message went out.
+    /// When the last message was sent.
     pub(crate) fn last_message(&self) -> Instant {
         *self.0.state.lock().last_message.get_or_insert_with(Instant::now)
     }
@@ -91,7 +92,8 @@ impl MessageSource for LivePosts {
         let state = &mut *self.state.lock();
         let reader = state.reader.as_mut()?;
         reader.cursor.observe(observer);
-        // The feed meets the panic again, in its own task, where it becomes the status of its call.
+        // Leave a panic to the feed: it panics again in the feed's own task, where it becomes the
+        // call's status.
         let next = catch_unwind(AssertUnwindSafe(|| reader.ready_frame(now)));
         match next.unwrap_or(Ready::Later) {
             Ready::Frame(bytes) => {

@@ -1,8 +1,8 @@
 //! The posts of an upload on their way to the disk.
 //!
-//! Posts that come together share an append, and a few appends may be on their way while the next
-//! posts are received. So an upload of any length costs the server the same memory, and its posts
-//! stand in the log in the order sent.
+//! Posts that arrive together share an append, and a few appends may be in flight while further
+//! posts are received. An upload of any length uses constant memory, and its posts are stored in
+//! the order sent.
 
 use std::{collections::VecDeque, mem::replace};
 
@@ -17,29 +17,29 @@ use super::{
 };
 use crate::{auth::Caller, error};
 
-/// Appends on their way to the disk: together as many posts as one commit takes.
+/// Maximum number of appends in flight: together as many posts as one commit takes.
 const APPENDS_IN_FLIGHT: usize = 8;
 
 /// The posts of one upload.
 pub(crate) struct Pipeline {
     posts: PostStore,
     caller: Option<Caller>,
-    /// Posts that came together and are not appended yet.
+    /// Posts that arrived together and are not appended yet.
     batch: Option<Batch>,
-    /// Bytes of the last batch. The next one is about as large.
+    /// Bytes of the last batch, as an estimate for the next.
     batch_bytes: usize,
     in_flight: VecDeque<(Sent, Appending)>,
     tally: Tally,
 }
 
-/// Posts that are accepted together, at one time.
+/// Posts that are accepted together, with one time.
 struct Batch {
     now: Instant,
     posts: NewPosts,
     sent: Sent,
 }
 
-/// The indices and ids of a batch, in order: a taken id is found only by the log.
+/// The indices and ids of a batch, in order. They are needed later: only the log finds a taken id.
 #[derive(Default)]
 struct Sent {
     /// The index of each post in the upload, and where its id ends in `ids`.
@@ -62,7 +62,7 @@ impl Sent {
 }
 
 impl Pipeline {
-    /// No posts yet; `caller` writes them.
+    /// An upload by this caller, without posts so far.
     pub(crate) fn new(posts: &PostStore, caller: Option<Caller>) -> Self {
         Self {
             posts: posts.clone(),
@@ -74,10 +74,10 @@ impl Pipeline {
         }
     }
 
-    /// Takes the post with this index in: it joins the batch, or is counted as refused.
+    /// Adds the post with this index to the batch, or counts it as refused.
     ///
     /// # Errors
-    /// Nothing can be stored, which ends the upload.
+    /// The log or the User service failed. The upload must end.
     pub(crate) async fn push(&mut self, index: i64, post: PostRef<'_>) -> Result<(), Status> {
         let batch = self.batch.get_or_insert_with(|| Batch {
             now: Instant::now(),
@@ -97,7 +97,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Appends the batch. It waits for the disk only if that is far behind.
+    /// Appends the batch. Waits for the disk only if too many appends are in flight.
     ///
     /// # Errors
     /// See [`push`](Self::push).
@@ -136,7 +136,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// What became of the posts that are settled.
+    /// The outcomes of the settled posts.
     pub(crate) fn into_tally(self) -> Tally {
         self.tally
     }

@@ -1,4 +1,4 @@
-//! A cursor whose posts come with their authors. Its calls are cancel-safe.
+//! A cursor that joins posts with their authors. Its calls are cancel-safe.
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -13,7 +13,7 @@ use tonic::Status;
 use super::{frames::Frame, store::PostStore};
 use crate::error;
 
-/// A place in the log of a [`PostStore`].
+/// A position in the log of a [`PostStore`].
 #[derive(Debug)]
 pub(crate) struct Reader {
     posts: PostStore,
@@ -24,9 +24,9 @@ pub(crate) struct Reader {
 pub(crate) enum Ready {
     /// The next message of a feed, with its prefix.
     Frame(Bytes),
-    /// There is no post. The dispatcher notifies the reader of the next one.
+    /// No post. The dispatcher notifies the reader of the next one.
     Nothing,
-    /// It takes a wait, or a message that is not posts.
+    /// Reading must wait, or a bookmark is due.
     Later,
 }
 
@@ -38,33 +38,32 @@ impl Reader {
         Self { posts: posts.clone(), cursor }
     }
 
-    /// The log that it reads, and its authors.
+    /// The store that it reads.
     pub(crate) fn posts(&self) -> &PostStore {
         &self.posts
     }
 
-    /// The next page of the posts stored up to `until`. It is empty if nothing matched in many
-    /// posts, or up to there.
+    /// The next page of posts up to `until`. Empty if no post matched, in many posts or up to
+    /// there.
     pub(crate) async fn replay(&mut self, until: u64) -> Result<Page, Status> {
         let batch = self.cursor.replay(until).await.map_err(error::of_log)?;
         self.hand_over(batch).await
     }
 
-    /// The next page of posts, as soon as there are any. It is empty if nothing matched in many
-    /// posts: a bookmark is due.
+    /// Waits for the next page of posts. Empty if no post matched in many: a bookmark is due.
     pub(crate) async fn follow(&mut self) -> Result<Page, Status> {
         let batch = self.cursor.follow().await.map_err(error::of_log)?;
         self.hand_over(batch).await
     }
 
     async fn hand_over(&mut self, batch: Batch) -> Result<Page, Status> {
-        // Boxed: a stream that waits for posts reserves no space for joining them.
+        // Boxed: a waiting stream reserves no space for joining.
         let page = self.posts.page(batch.records.iter(), batch.position, false).boxed().await?;
         self.cursor.advance(&batch);
         Ok(page)
     }
 
-    /// The next message of posts for a feed, if everything that it takes is at hand.
+    /// The next message of posts for a feed, if it takes no wait.
     pub(crate) fn ready_frame(&mut self, now: Instant) -> Ready {
         while self.cursor.settle() {
             if self.cursor.owes_bookmark() {
@@ -85,7 +84,7 @@ impl Reader {
         if self.cursor.owes_bookmark() { Ready::Later } else { Ready::Nothing }
     }
 
-    /// Reads and encodes the next posts. `None` if nothing matched, which the cursor knows then.
+    /// Reads and encodes the next posts. If none matched, advances the cursor and returns `None`.
     async fn make_frame(&mut self) -> Result<Option<Frame>, Status> {
         let batch = self.cursor.replay(self.cursor.head()).await.map_err(error::of_log)?;
         if batch.records.is_empty() {

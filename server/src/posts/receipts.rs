@@ -1,4 +1,4 @@
-//! Receipts: one for each post that a feed publishes, in publish order.
+//! The receipts of a feed: one per published post, in publish order.
 
 use std::{
     collections::VecDeque,
@@ -21,29 +21,29 @@ use tonic::Status;
 use super::store::{PostStore, Submission, id_taken};
 use crate::{auth::Caller, error};
 
-/// The receipts that a feed owes. The default owes none.
+/// The outstanding receipts of a feed.
 #[derive(Default)]
 pub(crate) struct Receipts {
-    /// A post that is checked and waits for room in the log.
+    /// A post that is being checked or waits for room in the log.
     publishing: Option<BoxFuture<'static, Result<Owed, Status>>>,
     /// In publish order.
     owed: VecDeque<Owed>,
 }
 
-/// A receipt to come: of a post on its way to the disk, or of one that was refused.
+/// An outstanding receipt: of a post on its way to the disk, or of a refused one.
 struct Owed {
     post_id: String,
     outcome: Result<Appending, Status>,
 }
 
 impl Receipts {
-    /// Whether another post may be published. Without room the feed reads no request, so requests
-    /// take effect in their order and the client's window closes.
+    /// Whether another post may be published. If not, the feed reads no request, so that requests
+    /// take effect in their order, and flow control stops the client.
     pub(crate) fn have_room(&self) -> bool {
         self.publishing.is_none() && self.owed.len() < OWED_RECEIPTS
     }
 
-    /// Publishes a post. Only with [room](Self::have_room).
+    /// Publishes a post. Requires [room](Self::have_room).
     pub(crate) fn publish(
         &mut self,
         posts: PostStore,
@@ -53,12 +53,12 @@ impl Receipts {
         self.publishing = Some(publish(posts, caller, post).boxed());
     }
 
-    /// Waits for the oldest receipt, or, with `None`, until a post has taken its place in the log.
-    /// It waits for ever if nothing is owed. Cancel-safe.
+    /// Waits for the oldest receipt, or returns `None` when the log has accepted a post. Never
+    /// ready if no receipt is outstanding. Cancel-safe.
     ///
     /// # Errors
-    /// The outcome of a post is unknown. If it was the oldest, those behind it get no receipt
-    /// either: receipts come in order.
+    /// The outcome of a post is unknown. If it was the oldest, later posts get no receipt either,
+    /// because receipts come in order.
     pub(crate) fn next(&mut self) -> impl Future<Output = Result<Option<Receipt>, Status>> {
         poll_fn(|cx| {
             if let Some(publishing) = &mut self.publishing
@@ -85,7 +85,7 @@ impl Receipts {
         })
     }
 
-    /// The next receipt of a feed that publishes nothing more; `None` if none is owed.
+    /// The next receipt of a feed that publishes no more posts; `None` after the last.
     pub(crate) async fn last(&mut self) -> Option<Result<Receipt, Status>> {
         while self.publishing.is_some() || !self.owed.is_empty() {
             if let Some(receipt) = self.next().await.transpose() {
@@ -97,7 +97,7 @@ impl Receipts {
 }
 
 // ANCHOR: publish
-/// Checks a post and gives it its place in the log.
+/// Checks a post and appends it to the log.
 async fn publish(
     posts: PostStore,
     caller: Option<Box<Caller>>,

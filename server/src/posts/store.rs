@@ -1,4 +1,4 @@
-//! What all handlers of the Post service share: the log, the authors and the clock.
+//! The state that all handlers of the Post service share: the log, the authors and the clock.
 
 use std::{ops::Deref, sync::Arc, time::SystemTime};
 
@@ -24,9 +24,9 @@ pub struct Parts {
     pub log: Arc<dyn PostLog>,
     /// Wakes the readers that wait for posts.
     pub dispatchers: Dispatchers,
-    /// The writers' names.
+    /// The names of writers.
     pub authors: Authors,
-    /// Messages that many feeds send alike.
+    /// Encoded messages that feeds share.
     pub frames: Frames,
     /// The clock of `create_time`.
     pub clock: fn() -> SystemTime,
@@ -40,20 +40,20 @@ impl Deref for PostStore {
     }
 }
 
-/// A post that a writer sent: fit for the log, or refused for good.
+/// A checked post: accepted for the log, or refused for good.
 pub(crate) enum Submission<'a> {
     Accepted(PostRef<'a>),
     Refused(Status),
 }
 
 impl PostStore {
-    /// A service of these parts.
+    /// A store of these parts.
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
     }
 
     /// Checks a post, and that its caller may write it. A refusal is final and concerns this post
-    /// alone; an error ends the call, and the writer may try again.
+    /// alone. An error ends the call, and the writer may retry.
     pub(crate) async fn submission<'a>(
         &self,
         caller: Option<&'a Caller>,
@@ -73,12 +73,12 @@ impl PostStore {
         Ok(Submission::Refused(error::status(Code::NotFound, reason::USER_NOT_FOUND, message)))
     }
 
-    /// An empty batch with room for this many bytes. Its posts get the present time.
+    /// An empty batch with room for this many bytes. Its posts get the current time.
     pub(crate) fn new_posts(&self, bytes: usize) -> NewPosts {
         NewPosts::new(&(self.clock)().into(), bytes)
     }
 
-    /// A sequence of this log, as clients see it.
+    /// The position of a sequence in this log.
     pub(crate) fn position(&self, sequence: u64) -> LogPosition {
         LogPosition { log_id: self.log.log_id().to_owned(), sequence: sequence as i64 }
     }
@@ -95,7 +95,7 @@ impl PostStore {
     }
 }
 
-/// The refusal of a post whose id another post has.
+/// The refusal of a post whose id belongs to another post.
 pub(crate) fn id_taken(post_id: &str) -> Status {
     let message = format!("another post has the id {post_id}");
     error::status(Code::AlreadyExists, reason::POST_ID_TAKEN, message)

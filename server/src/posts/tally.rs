@@ -1,4 +1,4 @@
-//! The summary of an upload, as it grows.
+//! Counts the outcomes of an upload for its summary.
 
 use quartet::{
     codec,
@@ -11,16 +11,16 @@ use tonic::Status;
 use super::store::id_taken;
 use crate::error;
 
-/// What became of the posts of an upload so far.
+/// The outcomes of an upload's posts so far.
 pub(crate) struct Tally(UploadPostsResponse);
 
 impl Tally {
-    /// No post yet. `start` is the position before the first one.
+    /// An upload without posts so far. `start` is the position before the first.
     pub(crate) fn new(start: LogPosition) -> Self {
         Self(UploadPostsResponse { position: Some(start), ..UploadPostsResponse::default() })
     }
 
-    /// Counts what the log made of a post.
+    /// Counts the log's outcome for a post.
     pub(crate) fn count(&mut self, index: i64, post_id: &str, outcome: Outcome) {
         match outcome {
             Outcome::Created(sequence) => {
@@ -35,7 +35,7 @@ impl Tally {
         }
     }
 
-    /// Counts a post that is refused, and lists it if it is among the first.
+    /// Counts a refused post, and lists it if it is among the first.
     pub(crate) fn reject(&mut self, index: i64, post_id: &str, status: &Status) {
         self.0.reject_count += 1;
         self.0.rejects.push(UploadReject {
@@ -43,7 +43,7 @@ impl Tally {
             post_id: codec::truncate(post_id, ID_CHARS).to_owned(),
             status: Some(error::embedded(status)),
         });
-        // A taken id is found later than an invalid post: keep the first ones, in the order sent.
+        // Sorted, because a taken id is found later than an invalid post.
         self.0.rejects.sort_by_key(|reject| reject.index);
         self.0.rejects.truncate(LISTED_REJECTS);
     }

@@ -1,9 +1,8 @@
 //! Bidirectional streaming: a stream of requests and, independently, a stream of responses.
 //!
-//! A feed joins tags to receive their posts, and publishes posts to all feeds that joined. It is
-//! one loop that waits for whatever comes first: the server stops, a receipt is due, a request
-//! comes, there are posts, or there was silence. HTTP/2 polls it only while the client reads, so a
-//! client that publishes without reading stops itself and no other client.
+//! A feed joins tags to receive their posts, and publishes posts. It is one loop over five events:
+//! the server stops, a receipt is ready, a request arrives, posts are available, or the feed was
+//! idle. HTTP/2 polls it only while the client reads, so it blocks no other client.
 
 use futures::{FutureExt as _, StreamExt as _, stream, stream::BoxStream};
 use quartet::{
@@ -27,7 +26,7 @@ use crate::{
 };
 
 // ANCHOR: tag_feed
-/// The response begins before a request is read: a client may wait for that before it sends any.
+/// The response begins before a request is read: a client may wait for it before it sends one.
 pub(super) fn tag_feed(
     posts: &PostStore,
     request: Request<Streaming<TagFeedRequest>>,
@@ -42,7 +41,7 @@ pub(super) fn tag_feed(
         receipts: Receipts::default(),
         heartbeat: reader.heartbeat(),
         reader,
-        end: None,
+        ending: None,
     };
     let messages = stream::try_unfold(Box::new(feed), async |mut feed| {
         Ok(feed.next().await?.map(|message| (message, feed)))
@@ -57,30 +56,27 @@ struct Feed {
     posts: PostStore,
     caller: Option<Box<Caller>>,
     requests: Streaming<TagFeedRequest>,
-    /// Says when the feed has to end.
+    /// Signals that the feed must end.
     stop: Stop,
-    /// The tags that were joined.
     following: Following,
-    /// The place in the log.
     reader: FeedReader,
-    /// Owed to the client, in publish order.
+    /// Outstanding receipts, in publish order.
     receipts: Receipts,
-    /// The clock of silence.
     heartbeat: Heartbeat,
-    /// Set once the feed is to end.
-    end: Option<End>,
+    /// Set once the feed ends.
+    ending: Option<Ending>,
 }
 
-/// Why a feed ends, and what of it is still to be said.
-enum End {
-    /// The client sends no more requests: posts up to the head at that time.
-    HalfClose { head: Option<u64> },
-    /// The server stops, or the connection has to end.
-    Stop,
-    /// A request was refused, or something failed.
-    Status(Status),
-    /// Everything is said.
-    Over,
+/// How a feed ends, and which messages it still sends. Outstanding receipts always come first.
+enum Ending {
+    /// The client half-closed: posts up to the head at that time, then a bookmark.
+    HalfClosed { head: Option<u64> },
+    /// The server stops, or the connection must end: a bookmark, then the status.
+    Stopped,
+    /// A request was refused, or the feed failed: the status.
+    Failed(Status),
+    /// Nothing is left to send: OK.
+    Done,
 }
 // ANCHOR_END: tag_feed
 
@@ -88,17 +84,17 @@ impl Feed {
     // ANCHOR: next
     /// The next message to the client; `None` after the last.
     async fn next(&mut self) -> Result<Option<FeedMessage>, Status> {
-        while self.end.is_none() {
+        while self.ending.is_none() {
             if self.reader.has_caught_up() {
                 return Ok(Some(self.bookmark(true)));
             }
             let message = tokio::select! {
-                // In this order, so that nothing starves: posts may come without end, and requests
-                // stop at 64 owed receipts. Branches that lose go on where they were.
+                // In this order, so that no branch starves: posts can arrive without end, and
+                // requests pause at 64 outstanding receipts. All branches are cancel-safe.
                 biased;
-                () = self.stop.due() => self.end_with(End::Stop),
+                () = self.stop.due() => self.end_with(Ending::Stopped),
                 receipt = self.receipts.next() => {
-                    receipt.map(|receipt| receipt.map(|receipt| self.send(Payload::Receipt(receipt))))
+                    receipt.map(|next| Some(self.send(Payload::Receipt(next?))))
                 }
                 request = self.requests.next(), if self.receipts.have_room() => {
                     self.receive(request)
@@ -109,23 +105,24 @@ impl Feed {
             match message {
                 Ok(Some(message)) => return Ok(Some(message)),
                 Ok(None) => {}
-                Err(status) => self.end = Some(End::Status(status)),
+                Err(status) => self.ending = Some(Ending::Failed(status)),
             }
         }
-        // Boxed: a feed that waits reserves no space for its end.
+        // Boxed: a waiting feed reserves no space for its end.
         self.last_words().boxed().await
     }
     // ANCHOR_END: next
 
     // ANCHOR: receive
-    /// Lets a request take effect. An error is the caller's mistake and changes nothing.
+    /// Applies a request. After an error, the caller's mistake, nothing has changed.
     fn receive(
         &mut self,
         request: Option<Result<TagFeedRequest, Status>>,
     ) -> Result<Option<FeedMessage>, Status> {
         let Some(request) = request.transpose()? else {
-            return self.end_with(End::HalfClose { head: None });
+            return self.end_with(Ending::HalfClosed { head: None });
         };
+        let invalid = |field, problem| Err(error::invalid_field(field, problem));
         let answer = match request.payload {
             Some(Requested::Join(join)) => {
                 Payload::Joined(self.following.join(join, &self.posts, &mut self.reader)?)
@@ -137,59 +134,54 @@ impl Feed {
                 self.receipts.publish(self.posts.clone(), self.caller.clone(), post);
                 return Ok(None);
             }
-            Some(Requested::Publish(_)) => {
-                return Err(error::invalid_field("publish.post_message", "is not set"));
-            }
-            None => {
-                let problem = "is not set, or unknown to this server";
-                return Err(error::invalid_field("payload", problem));
-            }
+            Some(Requested::Publish(_)) => return invalid("publish.post_message", "is not set"),
+            None => return invalid("payload", "is not set, or not known to this server"),
         };
         Ok(Some(self.send(answer)))
     }
     // ANCHOR_END: receive
 
     // ANCHOR: last_words
-    /// The messages before the end, one after the other. However the feed ends, the receipts that
-    /// it owes come first.
+    /// The next message of a feed that ends. However it ends, outstanding receipts come first.
     async fn last_words(&mut self) -> Result<Option<FeedMessage>, Status> {
         if let Some(receipt) = self.receipts.last().await {
             return Ok(Some(self.send(Payload::Receipt(receipt?))));
         }
-        match self.end.take() {
-            // No request will follow: posts up to the present head, and that was all.
-            Some(End::HalfClose { head }) => {
+        match self.ending.take() {
+            // No request will follow: send posts up to the present head, then a bookmark.
+            Some(Ending::HalfClosed { head }) => {
                 let head = head.unwrap_or_else(|| self.reader.head());
                 if !self.stop.is_due()
                     && let Some(page) = self.reader.rest(head).await
                 {
-                    self.end = Some(End::HalfClose { head: Some(head) });
+                    self.ending = Some(Ending::HalfClosed { head: Some(head) });
                     return Ok(Some(self.send_page(page?)));
                 }
-                // If the feed has to stop before the head, the client resumes elsewhere.
+                // A feed that must stop before the head is not complete: the client resumes.
                 let complete = self.reader.is_at(head);
-                self.end = Some(if complete { End::Over } else { End::Status(self.stop.status()) });
+                self.ending =
+                    Some(if complete { Ending::Done } else { Ending::Failed(self.stop.status()) });
                 Ok(Some(self.bookmark(complete)))
             }
-            Some(End::Stop) => {
-                self.end = Some(End::Status(self.stop.status()));
+            Some(Ending::Stopped) => {
+                self.ending = Some(Ending::Failed(self.stop.status()));
                 Ok(Some(self.bookmark(false)))
             }
-            Some(End::Status(status)) => Err(status),
-            Some(End::Over) | None => Ok(None),
+            Some(Ending::Failed(status)) => Err(status),
+            Some(Ending::Done) | None => Ok(None),
         }
     }
     // ANCHOR_END: last_words
 
-    fn end_with(&mut self, end: End) -> Result<Option<FeedMessage>, Status> {
-        self.end = Some(end);
+    fn end_with(&mut self, ending: Ending) -> Result<Option<FeedMessage>, Status> {
+        self.ending = Some(ending);
         Ok(None)
     }
 
     /// A page without posts means that a bookmark is due.
     fn send_page(&mut self, page: Page) -> FeedMessage {
         if page.posts.is_empty() {
-            let caught_up = self.end.is_none() && self.reader.has_caught_up();
+            let caught_up = self.ending.is_none() && self.reader.has_caught_up();
             return self.bookmark(caught_up);
         }
         self.heartbeat.beat();

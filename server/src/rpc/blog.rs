@@ -1,5 +1,5 @@
-//! The Post service under the blog's own name, `/v1.post.Post`, so that the blog's Go programs work
-//! against ours.
+//! The Post service under the blog's name, `/v1.post.Post`, so that the blog's Go programs work
+//! with this server.
 
 use quartet::{
     codec::Encode as _,
@@ -23,13 +23,13 @@ impl Post for PostStore {
         unary::list_posts_by_user_id(self, request).await
     }
 
-    /// The unary call that it was in the blog: all posts at once, which a log outgrows.
+    /// All posts in one response, as in the blog. Fails once the log is too large for that.
     async fn list_posts(&self, _: Request<ListPostsRequest>) -> Result<Response<Page>, Status> {
         let records = self.everything().await?;
         let head = records.last().map_or(0, |record| record.sequence);
         let page = self.page(records.iter(), head, false).await?;
         if page.encoded_len() > PAGE_BYTES {
-            return Err(too_large(head)); // with its authors
+            return Err(too_large(head)); // including authors
         }
         Ok(Response::new(page))
     }

@@ -1,7 +1,7 @@
 //! Client streaming: a stream of requests, one response.
 //!
-//! Posts are stored as they come, not at the end: an upload of any length costs the server the same
-//! memory. The finish exists because a server cannot tell a cancelled upload from an ended one.
+//! Posts are stored as they arrive, not at the end: an upload of any length uses constant memory.
+//! The finish message exists because a server cannot tell a cancelled upload from a complete one.
 
 use futures::{FutureExt as _, StreamExt as _};
 use quartet::{
@@ -30,7 +30,7 @@ pub(super) async fn upload_posts(
 
     while let Some(request) = requests.next().await {
         upload.receive(request).await?;
-        // Posts that are there already share a trip to the disk.
+        // Posts that have arrived already share an append.
         while let Some(Some(request)) = requests.next().now_or_never() {
             upload.receive(request).await?;
         }
@@ -40,10 +40,10 @@ pub(super) async fn upload_posts(
 }
 // ANCHOR_END: upload_posts
 
-/// An upload in progress.
+/// An open upload.
 struct Upload {
     pipeline: Pipeline,
-    /// Posts received, refused ones included: the index of the next.
+    /// Posts received, including refused ones: the index of the next.
     received: i64,
     finish: Option<UploadFinish>,
 }
@@ -54,7 +54,7 @@ impl Upload {
     }
 
     // ANCHOR: receive
-    /// Takes a message in. If it ends the upload, everything before it is stored first.
+    /// Handles a message. If it ends the upload with an error, earlier posts are stored first.
     async fn receive(&mut self, request: Result<UploadMessage, Status>) -> Result<(), Status> {
         let taken = self.take(request).await;
         if taken.is_err() {
@@ -63,7 +63,7 @@ impl Upload {
         taken
     }
 
-    /// Posts, then a finish: nothing else is an upload.
+    /// Checks the order of messages: posts, then one finish.
     async fn take(&mut self, request: Result<UploadMessage, Status>) -> Result<(), Status> {
         let request = request.map_err(|status| error::at_message(self.received, status))?;
         let refuse = |what| Err(error::upload_protocol(self.received, what));
@@ -88,7 +88,7 @@ impl Upload {
         self.pipeline.push(index, post).await
     }
 
-    /// Complete only if the finish named the number of posts that came.
+    /// Stores everything. The upload is complete if the finish has the number of received posts.
     async fn summary(mut self) -> Result<UploadPostsResponse, Status> {
         self.pipeline.settle().await?;
         let complete = self.finish.is_some_and(|finish| finish.post_count == self.received);

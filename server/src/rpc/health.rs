@@ -1,9 +1,9 @@
 //! Health checking: `grpc.health.v1`, for load balancers and orchestrators.
 //!
 //! The server as a whole and each of its services have a status: UNKNOWN while the server starts,
-//! SERVING, NOT_SERVING when it stops or cannot do its work. A watcher of a service that is not
-//! known stays connected and is told so, and every watcher is told when the server stops; tonic's
-//! own health service does neither.
+//! SERVING, or NOT_SERVING when it shuts down or cannot work. Unlike with tonic's health service, a
+//! watch of an unknown service stays open with SERVICE_UNKNOWN, and every watch gets a last status
+//! when the server shuts down.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -27,11 +27,11 @@ use crate::error;
 pub const POST: &str = "post.v1.PostService";
 /// The User service's name.
 pub const USER: &str = "user.v1.UserService";
-/// This service's own.
+/// The health service's name.
 pub(crate) const HEALTH: &str = "grpc.health.v1.Health";
-/// The server as a whole.
+/// The name that stands for the server as a whole.
 const OVERALL: &str = "";
-/// Characters of a service's name that are echoed.
+/// Characters of an unknown service's name in a status.
 const NAME_CHARS: usize = 256;
 
 /// The statuses of a server's services. Clones share them.
@@ -41,14 +41,14 @@ pub struct Health {
 }
 
 impl Health {
-    /// Of a server with these services, which all begin as UNKNOWN.
+    /// The statuses of these services, all UNKNOWN.
     pub fn new(services: impl IntoIterator<Item = &'static str>) -> Self {
         let names = services.into_iter().chain([OVERALL]);
         let statuses = names.map(|name| (name, ServingStatus::Unknown)).collect();
         Self { statuses: Arc::new(watch::Sender::new(statuses)) }
     }
 
-    /// Changes the status of a service. The server as a whole is what the worst of them is.
+    /// Sets the status of a service. The server as a whole gets the worst status of all services.
     pub fn set(&self, service: &'static str, status: ServingStatus) {
         self.statuses.send_modify(|statuses| {
             statuses.insert(service, status);
@@ -63,7 +63,7 @@ impl Health {
         });
     }
 
-    /// Changes the status of all of them.
+    /// Sets all statuses.
     pub fn set_all(&self, status: ServingStatus) {
         self.statuses.send_modify(|statuses| statuses.values_mut().for_each(|now| *now = status));
     }
@@ -107,22 +107,22 @@ impl health_server::Health for Health {
         let (stop, service) = (Stop::of(request.extensions()), request.into_inner().service);
         let mut statuses = self.statuses.subscribe();
         Ok(Response::new(Box::pin(try_stream! {
-            let mut told = None;
+            let mut sent = None;
             loop {
                 let now = statuses.borrow_and_update().get(&*service).copied();
                 let now = now.unwrap_or(ServingStatus::ServiceUnknown);
-                if told != Some(now) {
-                    told = Some(now);
+                if sent != Some(now) {
+                    sent = Some(now);
                     yield response(now);
                 }
-                // The last word of a server that stops has been said: it changes all statuses
-                // first.
+                // A server that shuts down changes all statuses first, so the last one has been
+                // sent.
                 if stop.is_due() {
                     Err(stop.status())?;
                 }
                 tokio::select! {
                     biased;
-                    // Somebody holds the other end for as long as the server runs.
+                    // The sender lives as long as `self`, which the server holds while it runs.
                     _ = statuses.changed() => {}
                     () = stop.due() => {}
                 }

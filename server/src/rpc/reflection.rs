@@ -1,9 +1,9 @@
-//! Reflection, `grpc.reflection.v1` and `v1alpha`: tools ask here what can be called, and need no
-//! `.proto` files.
+//! Reflection, `grpc.reflection.v1` and `v1alpha`: tools learn the methods and messages here, and
+//! need no `.proto` files.
 //!
-//! tonic-reflection answers. It does not know that a server stops, so its requests are made to end
-//! then, as if the tool had closed its side; that ends its stream well, and the task that it has
-//! spawned for it.
+//! tonic-reflection implements it. It does not learn of a shutdown, so the request stream is ended
+//! then, as if the tool had half-closed. That ends the call with OK, and the task that
+//! tonic-reflection spawned for it.
 
 use std::{
     convert::Infallible,
@@ -20,7 +20,7 @@ use tower::Service;
 
 use super::health;
 
-/// Adds both versions of reflection, which describe these services.
+/// Adds both versions of reflection for these services.
 pub(crate) fn describe(routes: Routes, services: &[&'static str]) -> Result<Routes, Error> {
     let described = || {
         let described = Builder::configure()
@@ -32,7 +32,7 @@ pub(crate) fn describe(routes: Routes, services: &[&'static str]) -> Result<Rout
     Ok(routes.add_service(UntilStop(v1)).add_service(UntilStop(v1alpha)))
 }
 
-/// A service whose requests end when their connection [stops](Stop).
+/// Wraps a service so that its request streams end when the connection [stops](Stop).
 #[derive(Clone)]
 struct UntilStop<S>(S);
 

@@ -1,8 +1,8 @@
 //! Server streaming: one request, a stream of responses.
 //!
-//! First the snapshot, everything up to the head that the log had when the call began; then, if the
-//! client stays, new posts as they are stored. The client pulls: HTTP/2 asks for the next message
-//! when it has room, and only then does the cursor read on.
+//! First comes the snapshot: all posts up to the head of the log when the call began. Then, if the
+//! client follows, new posts as they are stored. Flow control paces the reader: HTTP/2 polls for
+//! the next message only while the client grants window, and only then does the cursor read on.
 
 use async_stream::try_stream;
 use futures::stream::BoxStream;
@@ -34,7 +34,7 @@ pub(super) fn list_posts(
     let snapshot = reader.cursor.head();
 
     Ok(Response::new(Box::pin(try_stream! {
-        // The snapshot. Its last page has the flag: without it a client knows that it was cut.
+        // The snapshot. Only its last page has the flag, so a client notices a cut.
         loop {
             let mut page = reader.replay(snapshot).await?;
             page.flag = page.position.sequence as u64 == snapshot;
@@ -43,7 +43,7 @@ pub(super) fn list_posts(
             if complete {
                 break;
             }
-            // The server stops, or the connection has to end: the client resumes after that page.
+            // The server stops, or the connection must end: the client resumes after this page.
             if stop.is_due() {
                 Err(stop.status())?;
             }
@@ -55,9 +55,9 @@ pub(super) fn list_posts(
         loop {
             match stop.run_until_due(timeout(HEARTBEAT, reader.follow())).await {
                 Some(Ok(page)) => yield page?,
-                // Silence: a bookmark keeps proxies from cutting the stream.
+                // Idle: a bookmark keeps proxies from cutting the stream.
                 Some(Err(_)) => yield reader.bookmark(),
-                // A last bookmark, because the client may have heard nothing for a while.
+                // A last bookmark: no post may have matched for a while.
                 None => {
                     yield reader.bookmark();
                     Err(stop.status())?;

@@ -1,7 +1,7 @@
 //! Unary: one request, one response.
 //!
-//! A page of one user's posts, through an index. A client asks for what does not fit with another
-//! call, after the position of the page.
+//! A page of one user's posts, through an index. If posts do not fit, the client calls again with
+//! the position of the page.
 
 use quartet::{
     limits::{PAGE_BYTES, PAGE_POSTS},

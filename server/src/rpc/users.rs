@@ -1,4 +1,4 @@
-//! The User service: who a user is. It reads its users once, at the start.
+//! The User service: names and other data of users, read once at the start.
 
 use std::{collections::HashMap, path::Path};
 
@@ -32,7 +32,7 @@ pub enum UsersError {
     Read {
         /// The file.
         path: String,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// A line is not a user.
@@ -40,9 +40,9 @@ pub enum UsersError {
     Line {
         /// The file.
         path: String,
-        /// From 1.
+        /// The line, counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The problem.
         what: String,
     },
 }
@@ -78,7 +78,7 @@ impl Users {
         Ok(users)
     }
 
-    /// The five users that stand in for a file.
+    /// The five sample users.
     pub fn sample() -> Self {
         let sample = [
             ("1", "Henry", "01012341234", 22),
@@ -107,7 +107,7 @@ impl Users {
             return Err(format!("name: must have 1 to {AUTHOR_CHARS} characters"));
         }
         if self.by_id.contains_key(&user_id) {
-            return Err(format!("user_id {user_id} stands twice"));
+            return Err(format!("user_id {user_id} occurs twice"));
         }
         self.add(UserMessage { user_id, name, phone_number, age });
         Ok(())
@@ -158,7 +158,7 @@ impl UserService for Users {
     }
 }
 
-/// The same under the blog's name.
+/// The User service under the blog's name.
 impl User for Users {
     async fn get_user(
         &self,
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_byte_order_mark_is_no_part_of_the_first_user() {
+    fn a_byte_order_mark_before_the_first_user_is_skipped() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "\u{feff}{\"user_id\":\"1\",\"name\":\"A\"}\n").unwrap();
         let users = Users::from_file(file.path()).unwrap();

@@ -1,5 +1,5 @@
 //! The tour: starts a server with a log of its own, runs the four clients against it, shows each
-//! message as it passes, and checks the order of all that it saw.
+//! message as it passes, and checks the order of every message.
 
 use std::{error::Error, process::ExitCode};
 
@@ -16,21 +16,27 @@ mod stage;
 /// Shows the four gRPC RPC kinds at work against one server, each message as it passes.
 ///
 /// It needs nothing and leaves nothing behind: the server listens on a free port and keeps its log
-/// in a temporary directory. It ends with 1 if a client saw anything out of order.
+/// in a temporary directory. The exit code is 1 if a client saw a message out of order.
 #[derive(Debug, Parser)]
 #[command(name = "tour", version)]
 struct Cli {
-    /// Wait for Enter before each part, to talk about it.
+    /// Wait for Enter before each part.
     #[arg(long)]
     step: bool,
 }
 
 /// What Ann uploads.
-const UPLOAD: &str = r##"{"user_id":"1","title":"How do you make coffee?","body":"Mine is bitter.","tags":["coffee","question"]}
-{"user_id":"2","title":"Grind it coarser","body":"And use less.","tags":["coffee"]}
-{"user_id":"3","title":"차를 마셔 보세요","body":"Tea is never bitter.","tags":["tea"]}
-{"user_id":"1","title":"Thanks, that helped","body":"Both did.","tags":["coffee","tea"]}
-"##;
+const UPLOAD: &str = concat!(
+    r#"{"user_id":"1","title":"How do you make coffee?","body":"Mine is bitter.","#,
+    r#""tags":["coffee","question"]}"#,
+    "\n",
+    r#"{"user_id":"2","title":"Grind it coarser","body":"And use less.","tags":["coffee"]}"#,
+    "\n",
+    r#"{"user_id":"3","title":"차를 마셔 보세요","body":"Tea is never bitter.","tags":["tea"]}"#,
+    "\n",
+    r#"{"user_id":"1","title":"Thanks, that helped","body":"Both did.","tags":["coffee","tea"]}"#,
+    "\n",
+);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -116,7 +122,7 @@ async fn chat(stage: &Stage) -> Result<Chat, Box<dyn Error>> {
     bob.types("Me, please")?;
     ann.shows("Me, please").await?;
 
-    // A leave takes effect at a position: what comes after it is not bob's any more.
+    // A leave takes effect at a position: bob gets no post after it.
     bob.types("/leave coffee")?;
     bob.shows("left").await?;
     ann.types("Bob has gone, more for me")?;
@@ -210,7 +216,7 @@ impl Post {
     }
 }
 
-/// The log as it is now, read by a client that nobody sees.
+/// The log as it is now, read by a client without output.
 async fn log(stage: &Stage) -> Result<Vec<Post>, Box<dyn Error>> {
     let lines = stage.ask("server-streaming --json", server_streaming::run).await?;
     let posts = lines.iter().filter(|line| line.contains(r#""event":"post""#));
@@ -230,7 +236,7 @@ fn received(lines: &[String], kind: &str) -> Vec<u64> {
         .collect()
 }
 
-/// Says whether two sequences are the same, element by element.
+/// Checks that two sequences are equal, and prints the claim.
 fn check<T: PartialEq + std::fmt::Debug>(
     claim: &str,
     saw: impl IntoIterator<Item = T>,
@@ -239,7 +245,7 @@ fn check<T: PartialEq + std::fmt::Debug>(
     let (saw, expected): (Vec<T>, Vec<T>) =
         (saw.into_iter().collect(), expected.into_iter().collect());
     if saw != expected {
-        return Err(format!("{claim}: no, it was {saw:?} and not {expected:?}").into());
+        return Err(format!("not true: {claim}: expected {expected:?}, got {saw:?}").into());
     }
     say(format_args!("  ok  {claim}"));
     Ok(())

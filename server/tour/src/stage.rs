@@ -1,5 +1,4 @@
-//! Where the tour's clients play: the real commands of `quartet-client`, in this process, on one
-//! screen.
+//! Runs the tour's clients: the commands of `quartet-client`, in this process, on one screen.
 
 use std::{
     error::Error,
@@ -18,20 +17,20 @@ use tokio_util::task::TaskTracker;
 /// Longer than any step of the tour takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server's address, and the clients that talk to it.
+/// The address of a server, and the clients that run against it.
 pub(crate) struct Stage {
     endpoint: String,
-    /// Where the clients' files are.
+    /// The directory of the clients' files.
     folder: PathBuf,
-    /// Whether Enter starts each part.
+    /// Whether each part waits for Enter.
     step: bool,
     clients: TaskTracker,
 }
 
-/// A client that runs.
+/// A running client.
 pub(crate) struct Client {
     command: String,
-    /// What it types; closed to end its input.
+    /// Lines for its stdin; dropped to end the input.
     keyboard: Option<SyncSender<String>>,
     output: watch::Receiver<Vec<String>>,
     talk: watch::Receiver<Vec<String>>,
@@ -43,7 +42,7 @@ impl Stage {
         Self { endpoint, folder, step, clients: TaskTracker::new() }
     }
 
-    /// Begins a part of the tour, once somebody pressed Enter if they asked to.
+    /// Begins a part of the tour; with `--step`, after Enter.
     pub(crate) fn part(&self, title: &str, about: &str) -> io::Result<()> {
         if self.step {
             io::stdin().read_line(&mut String::new())?;
@@ -52,12 +51,12 @@ impl Stage {
         Ok(())
     }
 
-    /// Writes a file that clients can name.
+    /// Writes a file into the clients' directory.
     pub(crate) fn file(&self, name: &str, text: &str) -> io::Result<()> {
         fs::write(self.folder.join(name), text)
     }
 
-    /// Starts a command and shows what it prints, each line behind the client's name.
+    /// Starts a command and shows its output, with the client's name before each line.
     pub(crate) fn start<A, R>(&self, name: &str, command: &str, run: fn(A, Io) -> R) -> Client
     where
         A: Parser,
@@ -82,7 +81,7 @@ impl Stage {
         Client { command: command.to_owned(), keyboard: Some(keyboard), output, talk, running }
     }
 
-    /// A file is named as if the client were in the folder.
+    /// Names of files are relative to the clients' directory.
     fn path(&self, word: &str) -> String {
         match word.ends_with(".jsonl") {
             true => self.folder.join(word).display().to_string(),
@@ -90,7 +89,7 @@ impl Stage {
         }
     }
 
-    /// Runs a command to its end and returns what it printed, without showing it.
+    /// Runs a command to its end and returns its output without showing it.
     pub(crate) async fn ask<A, R>(
         &self,
         command: &str,
@@ -105,7 +104,7 @@ impl Stage {
 }
 
 impl Client {
-    /// Types a line.
+    /// Sends a line to the client's stdin.
     pub(crate) fn types(&self, line: &str) -> Result<(), Box<dyn Error>> {
         let keyboard = self.keyboard.as_ref().ok_or("the input has ended")?;
         Ok(keyboard.send(format!("{line}\n"))?)
@@ -120,7 +119,7 @@ impl Client {
         }
     }
 
-    /// Ends the client's input, waits for the client, and returns what it printed.
+    /// Closes the client's stdin, waits for the client, and returns its output.
     pub(crate) async fn end(mut self) -> Result<Vec<String>, Box<dyn Error>> {
         self.keyboard = None;
         let ended = timeout(PATIENCE, &mut self.running).await;
@@ -133,7 +132,7 @@ impl Client {
     }
 }
 
-/// An input that is typed by the tour.
+/// A stdin that the tour writes.
 struct Typed {
     input: Receiver<String>,
     rest: Vec<u8>,
@@ -142,7 +141,7 @@ struct Typed {
 impl Read for Typed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.rest.is_empty() {
-            // The other end is dropped to end the input.
+            // The sender is dropped at the end of the input.
             self.rest = self.input.recv().unwrap_or_default().into_bytes();
         }
         let count = self.rest.len().min(buffer.len());
@@ -152,7 +151,7 @@ impl Read for Typed {
     }
 }
 
-/// An output that is kept, and shown if it has a name. Lines of several clients do not mix.
+/// An output that is kept, and shown if it has a name. Lines of several clients are not mixed.
 struct Screen {
     name: Option<String>,
     lines: watch::Sender<Vec<String>>,
@@ -166,7 +165,7 @@ impl Screen {
 }
 
 impl Write for Screen {
-    /// Takes whole lines, because a `LineWriter` stands before it.
+    /// Gets whole lines, because a `LineWriter` wraps it.
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         for line in String::from_utf8_lossy(text).lines() {
             if let Some(name) = &self.name {
@@ -182,8 +181,7 @@ impl Write for Screen {
     }
 }
 
-/// Prints a line. A reader that has gone is no reason to stop: the exit code still tells how the
-/// tour went.
+/// Prints a line. A closed stdout does not stop the tour: its exit code still tells the result.
 pub(crate) fn say(line: impl std::fmt::Display) {
     let _ = writeln!(io::stdout(), "{line}");
 }

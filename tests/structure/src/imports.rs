@@ -216,7 +216,7 @@ impl Modules {
         Resolved { passed, module: rest.is_empty().then_some(named) }
     }
 
-    /// The module that a name means in a module: a child, or one that a `use` declaration brings in.
+    /// The module that a name means in a module: a child, or one that a `use` declaration imports.
     fn step(&self, module: &[String], name: &str, re_exports: usize) -> Option<ModulePath> {
         let child = [module, &[name.to_owned()]].concat();
         if self.files.contains_key(&child) {

@@ -4,6 +4,7 @@
 //! - [`imports`]: which file of a target imports which.
 //! - [`graph`]: circles and layers of a graph.
 //! - [`picture`]: the crates as a diagram, and the files of a crate in layers.
+//! - [`report`](mod@report): both of them, as the command prints them.
 //! - [`lines`](mod@lines): lines that are too long.
 //!
 //! ```
@@ -22,4 +23,5 @@ pub mod graph;
 pub mod imports;
 pub mod lines;
 pub mod picture;
+pub mod report;
 pub mod workspace;

@@ -1,7 +1,7 @@
 //! The endpoint for Prometheus: `GET /metrics` over HTTP/1, on a listener of its own.
 //!
-//! Apart from the gRPC port, so that callers need not see metrics, and Prometheus need not be
-//! allowed to call.
+//! It is separate from the gRPC port, so that callers cannot read metrics, and Prometheus needs no
+//! access to the services.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -22,16 +22,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::Metrics;
 
-/// Connections at once; one or two are usual. One more waits.
-const CONNECTIONS: usize = 16;
-/// How long a request may take to arrive, and a response to leave.
-const ANSWERED: Duration = Duration::from_secs(10);
+/// Connections served at once; one or two are usual. Further ones wait.
+const MAX_CONNECTIONS: usize = 16;
+/// How long a request may take to arrive, and a response to be sent.
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest request head.
-const REQUEST: usize = 16 * 1024;
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// The pause after an accept that failed.
-const PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The content type of OpenMetrics text, which Prometheus reads.
-const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Answers requests for metrics.
 #[derive(Debug)]
@@ -59,15 +59,15 @@ impl MetricsEndpoint {
         let mut answers = JoinSet::new();
         let answering = async {
             loop {
-                while answers.len() >= CONNECTIONS {
-                    // Its result does not matter: a broken request concerns its peer alone.
+                while answers.len() >= MAX_CONNECTIONS {
+                    // The result is ignored: a broken request concerns its peer alone.
                     answers.join_next().await;
                 }
                 match self.0.accept().await {
                     Ok((stream, _)) => _ = answers.spawn(answer(stream, metrics.clone())),
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection for metrics");
-                        sleep(PAUSE).await;
+                        sleep(ACCEPT_PAUSE).await;
                     }
                 }
                 while answers.try_join_next().is_some() {}
@@ -84,16 +84,16 @@ async fn answer(stream: TcpStream, metrics: Arc<Metrics>) {
         async move { Ok::<_, Infallible>(response) }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(ANSWERED).max_buf_size(REQUEST);
+    http.timer(TokioTimer::new()).header_read_timeout(TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
     let connection = http.keep_alive(false).serve_connection(TokioIo::new(stream), respond);
-    if let Ok(Err(error)) = timeout(ANSWERED, connection).await {
+    if let Ok(Err(error)) = timeout(TIMEOUT, connection).await {
         tracing::debug!(%error, "a connection for metrics failed");
     }
 }
 
 fn respond(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes>> {
     let (status, kind, text) = match (request.method(), request.uri().path()) {
-        (&Method::GET, "/metrics") => (StatusCode::OK, TEXT, metrics.text()),
+        (&Method::GET, "/metrics") => (StatusCode::OK, OPENMETRICS, metrics.text()),
         (_, "/metrics") => (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "GET it\n".to_owned()),
         _ => (StatusCode::NOT_FOUND, "text/plain", "metrics are at /metrics\n".to_owned()),
     };

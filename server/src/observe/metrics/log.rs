@@ -25,7 +25,7 @@ pub struct LogInstruments {
     by_source: [Counter; SOURCES.len()],
 }
 
-/// Where reads find their posts, and the label of each.
+/// Where reads find their posts, with labels.
 const SOURCES: [(ReadSource, &str); 3] =
     [(ReadSource::Ring, "ring"), (ReadSource::Block, "block"), (ReadSource::Disk, "disk")];
 

@@ -6,9 +6,9 @@ use crate::{
     view::{Call, Index},
 };
 
-/// Whether a call ended as the contract has it for calls that are made rightly: well, by its client, or by something that
-/// passes and after which the client goes on. What the client library refuses to believe is none of these for a writer;
-/// for a reader it is a matter of order.
+/// Whether the contract allows this end for a valid call: OK, ended by its client, or a temporary
+/// error after which the client continues. A protocol violation that the client library detects is
+/// never allowed for a writer; for a reader it breaks the order.
 pub(super) fn can_go_on(ended: &Ended) -> bool {
     const BY_THE_CLIENT: [&str; 2] = ["LEFT", "CANCELLED"];
     const PASSING: [&str; 5] =

@@ -21,7 +21,7 @@ pub(super) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// Does what takes long again only if what it depends on has changed, which the file `mark` remembers.
+/// Repeats long work only if `depends_on` has changed since the file `mark` was written.
 pub(super) fn once(mark: &Path, depends_on: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
     if fs::read_to_string(mark).is_ok_and(|it| it == depends_on) {
         return Ok(());
