@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_list_that_cannot_be_used_is_refused_with_an_example() {
-        for text in ["h2=loud", "[span]=debug"] {
+        for text in ["h2=loud", "h2=debug=info"] {
             let problem = parse(text).unwrap_err().to_string();
             assert!(problem.contains(text) && problem.contains("such as"), "{problem}");
         }
