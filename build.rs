@@ -1,4 +1,4 @@
-//! Compiles `proto/` into Rust with protox, so that nobody needs `protoc`.
+//! Compiles `proto/` into Rust with protox, so that `protoc` is not needed.
 //!
 //! Messages come from prost and clients from tonic. The servers are generated here: traits with the
 //! signatures that tonic's have, and a match from the path of a call to the adapter of its RPC kind

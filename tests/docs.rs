@@ -54,7 +54,7 @@ fn every_shell_block_of_the_book_is_played() {
 
 #[test]
 fn every_walkthrough_has_the_same_five_parts_and_an_rpc_kind_opens_with_plain_tonic() {
-    let opening = ["The call in 25 lines", "The handler in plain tonic"];
+    let opening = ["The call on the generated client", "The handler in plain tonic"];
     let parts = ["What you will see", "Run it", "Expected output", "How it works", "Break it"];
     let kinds = ["unary.md", "server-streaming.md", "client-streaming.md", "bidirectional.md"];
     for page in pages().iter().filter(|page| page.path.starts_with("docs/walkthrough")) {

@@ -1,6 +1,6 @@
 //! The bidirectional RPC with the generated client alone: both sides send at any time.
 
-#![allow(clippy::print_stdout, reason = "an example prints what passes")]
+#![allow(clippy::print_stdout, reason = "an example prints its messages")]
 
 // ANCHOR: example
 use std::{env, error::Error};

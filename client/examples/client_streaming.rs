@@ -1,6 +1,6 @@
 //! The client-streaming RPC with the generated client alone: many requests, one response.
 
-#![allow(clippy::print_stdout, reason = "an example prints what passes")]
+#![allow(clippy::print_stdout, reason = "an example prints its messages")]
 
 // ANCHOR: example
 use std::{env, error::Error};

@@ -1,6 +1,6 @@
 //! The server-streaming RPC with the generated client alone: one request, many responses.
 
-#![allow(clippy::print_stdout, reason = "an example prints what passes")]
+#![allow(clippy::print_stdout, reason = "an example prints its messages")]
 
 // ANCHOR: example
 use std::{env, error::Error};

@@ -1,6 +1,6 @@
 //! The unary RPC with the generated client alone: one request, one response.
 
-#![allow(clippy::print_stdout, reason = "an example prints what passes")]
+#![allow(clippy::print_stdout, reason = "an example prints its messages")]
 
 // ANCHOR: example
 use std::{env, error::Error};

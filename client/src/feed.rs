@@ -33,7 +33,7 @@ mod event;
 mod session;
 mod unanswered;
 
-const PATH: &str = "/post.v1.PostService/TagFeed";
+const PATH: &str = quartet::methods::post_v1::TAG_FEED;
 
 /// A feed that sends `requests` and resumes after a cut.
 ///

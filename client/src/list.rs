@@ -18,7 +18,7 @@ use crate::{
     resume::{Disconnected, ResumableCall, ResumePolicy, Step, resumed},
 };
 
-const PATH: &str = "/post.v1.PostService/ListPosts";
+const PATH: &str = quartet::methods::post_v1::LIST_POSTS;
 
 /// What happens on a list.
 #[derive(Debug)]

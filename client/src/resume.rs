@@ -40,7 +40,7 @@ pub trait ResumableCall<E> {
 pub enum Step<E> {
     /// The head of the response has arrived. From here on the channel no longer retries the call.
     ResponseBegan,
-    /// The call is under way: after a cut, the caller is told now that the stream goes on.
+    /// The call is under way: after a cut, the caller learns now that the stream goes on.
     UnderWay,
     /// Something was achieved that no later attempt has to repeat. Implies `UnderWay`.
     Progress,

@@ -25,7 +25,7 @@ use crate::{
     resume::{Disconnected, ResumableCall, ResumePolicy, Step, resumed},
 };
 
-const PATH: &str = "/post.v1.PostService/UploadPosts";
+const PATH: &str = quartet::methods::post_v1::UPLOAD_POSTS;
 
 /// What happens on an upload.
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 //!   outcomes.
 //! - `feed_reader`, `live`, [`frames`]: a feed's position in the log, and how posts reach it while
 //!   it waits.
+//! - `messages`: the response of a feed.
 //! - `following`, `receipts`, `heartbeat`: the tags, receipts and idle timer of a feed.
 //! - [`authors`]: the client of the User service.
 
@@ -15,6 +16,7 @@ pub(crate) mod following;
 pub mod frames;
 pub(crate) mod heartbeat;
 pub(crate) mod live;
+pub(crate) mod messages;
 pub(crate) mod pipeline;
 pub(crate) mod reader;
 pub(crate) mod receipts;

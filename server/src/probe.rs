@@ -90,7 +90,7 @@ impl Probe {
         let failed = |error| ProbeError::Call { endpoint: self.endpoint.clone(), error };
         let refused = |status: Status| failed(status.into());
         let channel = self.connect().map_err(failed)?;
-        let policy = ResumePolicy::for_method(&channel, "/grpc.health.v1.Health/Watch");
+        let policy = ResumePolicy::for_method(&channel, quartet::methods::grpc_health_v1::WATCH);
         let mut client = HealthClient::new(channel);
         let request = HealthCheckRequest { service: self.service.clone() };
         if !self.watch {

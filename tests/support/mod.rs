@@ -10,7 +10,7 @@
 //! - [`http2`]: a client that speaks HTTP/2 frame by frame.
 //! - [`log`]: what a server logs, as its access log reads.
 //! - [`time`]: waits for an event, and fails if it does not come.
-//! - [`fakes`]: a User service that counts, and a log that waits or fails when it is told to.
+//! - [`fakes`]: a User service that counts, and a log that can be slow, broken or damaged.
 
 pub mod calls;
 pub mod certs;

@@ -26,7 +26,7 @@ pub(super) struct Frame {
     interrupt: Signal,
     /// The reader of the output has gone.
     unread: Signal,
-    /// Whether the command ends when nobody reads its output.
+    /// Whether the command ends when its output has no reader.
     ends_unread: bool,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Input {
 }
 
 impl Frame {
-    /// For a command that only reads from the server: it ends when nobody reads its output.
+    /// For a command that only reads from the server: it ends when its output has no reader.
     pub(super) fn reader(rpc: &'static str, flags: CommonFlags, io: Io) -> (Self, Input) {
         let printer = Printer::new(io.out, flags.json, io.color);
         let console =

@@ -13,6 +13,9 @@ pub enum RustLogError {
          info,h2=debug"
     )]
     Syntax(String, #[source] ParseError),
+    /// It selects by spans or fields, which takes a filter that the suite does without.
+    #[error("RUST_LOG={0} is ignored: it selects by level and target only, such as info,h2=debug")]
+    SpanOrField(String),
     /// It is not text.
     #[error("RUST_LOG is ignored: it is not Unicode")]
     NotUnicode,
@@ -34,6 +37,10 @@ pub fn selected() -> Result<Option<Targets>, RustLogError> {
 fn parse(text: &str) -> Result<Option<Targets>, RustLogError> {
     if text.trim().is_empty() {
         return Ok(None);
+    }
+    // Read as a part of a target, they would select nothing and say nothing.
+    if text.contains(['[', '{']) {
+        return Err(RustLogError::SpanOrField(text.to_owned()));
     }
     text.parse().map(Some).map_err(|error| RustLogError::Syntax(text.to_owned(), error))
 }

@@ -112,7 +112,7 @@ impl Clock {
     }
 }
 
-/// A `grpc-timeout` that is none.
+/// A `grpc-timeout` that cannot be parsed.
 struct InvalidTimeout;
 
 fn deadline_of(headers: &HeaderMap) -> Result<Option<Instant>, InvalidTimeout> {

@@ -13,7 +13,7 @@ pub struct ServerParameters {
     /// `None`: never.
     pub max_connection_age: Option<Duration>,
 
-    /// How long open streams may go on after that. Then they are told to end by their
+    /// How long open streams may go on after that. Then they are ended by their
     /// [`Stop`](crate::Stop), and the connection is closed. `None`: for any time.
     pub max_connection_age_grace: Option<Duration>,
 

@@ -32,7 +32,7 @@ use crate::meter::Meter;
 /// The body beside it must read its requests while it waits, and end when they are cut off: with a
 /// lane, nothing else notices that the peer has reset the stream.
 pub trait MessageSource: Debug + Send + Sync + 'static {
-    /// The next message that is at hand, with its prefix, as gRPC puts it into DATA frames. If
+    /// The next message that is ready, with its prefix, as gRPC puts it into DATA frames. If
     /// there is none, the observer is notified when there may be one. It must not block.
     fn next(&self, now: Instant, observer: &Weak<dyn Observer>) -> Option<Bytes>;
 
@@ -48,7 +48,7 @@ pub struct Lane(Arc<LaneSender<dyn MessageSource>>);
 /// Sends the messages of a source on the stream that is lent to the lane. Both are in one object,
 /// because a delivery touches both.
 ///
-/// The observer of its own news: [`notify`](Observer::notify) sends what is at hand.
+/// The observer of its own news: [`notify`](Observer::notify) sends what is ready.
 #[derive(Debug)]
 pub struct LaneSender<S: ?Sized> {
     this: Weak<dyn Observer>,
@@ -88,7 +88,7 @@ impl Lane {
         self.0.source.activate();
     }
 
-    /// Lends a stream with a window, and sends what is at hand. The lender is woken when the window
+    /// Lends a stream with a window, and sends what is ready. The lender is woken when the window
     /// is used up.
     pub(crate) fn lend(&self, stream: SendStream<Bytes>, lender: &Arc<Signal>) {
         *self.0.lent.lock() = Some(Lent { stream, has_window: true, lender: lender.clone() });
@@ -120,7 +120,7 @@ impl<S: MessageSource> Deref for LaneSender<S> {
 }
 
 impl<S: MessageSource + ?Sized> LaneSender<S> {
-    /// Sends what is at hand, if there is a stream with a window. Returns whether there was
+    /// Sends what is ready, if there is a stream with a window. Returns whether there was
     /// anything.
     fn send(&self, now: Instant) -> bool {
         let mut lent = self.lent.lock();

@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -19,8 +19,6 @@ use crate::meter::Meter;
 #[derive(Debug)]
 pub struct RequestBody {
     stream: RecvStream,
-    /// Data that [`whole`](Self::whole) looked at and that is still to be read.
-    seen: Bytes,
     data_ended: bool,
     /// What counts the messages, and the place in them.
     meter: Option<(Arc<dyn Meter>, Framing)>,
@@ -28,31 +26,12 @@ pub struct RequestBody {
 
 impl RequestBody {
     pub(crate) fn new(stream: RecvStream) -> Self {
-        Self { stream, seen: Bytes::new(), data_ended: false, meter: None }
+        Self { stream, data_ended: false, meter: None }
     }
 
     /// Has the messages that arrive counted.
     pub fn count_for(&mut self, meter: Arc<dyn Meter>) {
         self.meter = Some((meter, Framing::default()));
-    }
-
-    /// All of the request's data, if it has arrived in one piece and its end with it. The data
-    /// stays in the body for its reader.
-    pub fn whole(&mut self) -> Option<&Bytes> {
-        let mut now = Context::from_waker(Waker::noop());
-        loop {
-            match self.poll_data(&mut now) {
-                Poll::Ready(None) => return Some(&self.seen),
-                Poll::Ready(Some(Ok(data))) if data.is_empty() => {}
-                Poll::Ready(Some(Ok(data))) if self.seen.is_empty() => self.seen = data,
-                Poll::Ready(Some(Ok(data))) => {
-                    self.seen = [&*self.seen, &*data].concat().into();
-                    return None;
-                }
-                // The stream keeps its error for the reader.
-                Poll::Ready(Some(Err(_))) | Poll::Pending => return None,
-            }
-        }
     }
 
     /// The next data of the stream.
@@ -85,9 +64,6 @@ impl http_body::Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if !self.seen.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.seen)))));
-        }
         match ready!(self.poll_data(cx)) {
             Some(Ok(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
             Some(Err(error)) => return Poll::Ready(Some(Err(cut_off(&error)))),
@@ -100,7 +76,7 @@ impl http_body::Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.seen.is_empty() && self.stream.is_end_stream()
+        self.stream.is_end_stream()
     }
 }
 

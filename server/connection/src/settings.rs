@@ -57,7 +57,7 @@ pub struct Settings {
     /// Bytes of small writes that are gathered for one system call. 64 KiB: about one batch of a
     /// stream; a larger write is not copied.
     pub write_buffer_bytes: usize,
-    /// What streams are told that the connection ends.
+    /// The statuses of calls that the connection itself ends.
     pub statuses: Statuses,
     /// Counts what is open.
     pub gauges: Gauges,

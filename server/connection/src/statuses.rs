@@ -2,7 +2,7 @@
 
 use tonic::Status;
 
-/// What callers are told when the connection itself ends their call.
+/// The statuses of calls that the connection itself ends.
 ///
 /// The default has gRPC's codes and a short message. A server whose statuses carry details, such as
 /// a `google.rpc.ErrorInfo`, replaces them.

@@ -1,4 +1,4 @@
-//! How streams are told to end, and with which status.
+//! The signal that ends a stream, and the status to end with.
 
 use std::sync::{Arc, OnceLock};
 
@@ -11,7 +11,7 @@ use crate::statuses::Statuses;
 /// Tells streams to end: because the server stops, because their connection has reached its age, or
 /// for a reason of a layer, such as a token that expires. An extension of every request.
 ///
-/// A stream that is told to end has a moment for its last messages and then returns
+/// A stream that receives it has a moment for its last messages and then returns
 /// [`status`](Stop::status). One that does not listen is cut.
 #[derive(Debug, Clone)]
 pub struct Stop(Arc<Inner>);

@@ -22,8 +22,10 @@ use super::store::{PostStore, Submission, id_taken};
 use crate::{auth::Caller, error};
 
 /// The outstanding receipts of a feed.
-#[derive(Default)]
 pub(crate) struct Receipts {
+    posts: PostStore,
+    /// The writer. Boxed: most feeds have none.
+    caller: Option<Box<Caller>>,
     /// A post that is being checked or waits for room in the log.
     publishing: Option<BoxFuture<'static, Result<Owed, Status>>>,
     /// In publish order.
@@ -37,6 +39,12 @@ struct Owed {
 }
 
 impl Receipts {
+    /// No receipt is outstanding; `caller` writes the posts.
+    pub(crate) fn new(posts: &PostStore, caller: Option<&Caller>) -> Self {
+        let caller = caller.cloned().map(Box::new);
+        Self { posts: posts.clone(), caller, publishing: None, owed: VecDeque::new() }
+    }
+
     /// Whether another post may be published. If not, the feed reads no request, so that requests
     /// take effect in their order, and flow control stops the client.
     pub(crate) fn have_room(&self) -> bool {
@@ -44,12 +52,8 @@ impl Receipts {
     }
 
     /// Publishes a post. Requires [room](Self::have_room).
-    pub(crate) fn publish(
-        &mut self,
-        posts: PostStore,
-        caller: Option<Box<Caller>>,
-        post: PostMessage,
-    ) {
+    pub(crate) fn publish(&mut self, post: PostMessage) {
+        let (posts, caller) = (self.posts.clone(), self.caller.clone());
         self.publishing = Some(publish(posts, caller, post).boxed());
     }
 
@@ -79,7 +83,10 @@ impl Receipts {
             };
             match receipt {
                 Ok(_) => drop(self.owed.pop_front()),
-                Err(_) => *self = Self::default(),
+                Err(_) => {
+                    self.publishing = None;
+                    self.owed.clear();
+                }
             }
             Poll::Ready(receipt.map(Some))
         })

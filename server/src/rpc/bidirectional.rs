@@ -4,7 +4,7 @@
 //! the server stops, a receipt is ready, a request arrives, posts are available, or the feed was
 //! idle. HTTP/2 polls it only while the client reads, so it blocks no other client.
 
-use futures::{FutureExt as _, StreamExt as _, stream, stream::BoxStream};
+use futures::{FutureExt as _, StreamExt as _, stream::BoxStream};
 use quartet::{
     page::{FeedMessage, Page},
     post::v1::{
@@ -20,7 +20,11 @@ use crate::{
     auth::Caller,
     error,
     posts::{
-        feed_reader::FeedReader, following::Following, heartbeat::Heartbeat, receipts::Receipts,
+        feed_reader::FeedReader,
+        following::Following,
+        heartbeat::Heartbeat,
+        messages::{FeedMessages, respond},
+        receipts::Receipts,
         store::PostStore,
     },
 };
@@ -33,28 +37,21 @@ pub(super) fn tag_feed(
 ) -> Response<BoxStream<'static, Result<FeedMessage, Status>>> {
     let (reader, lane) = FeedReader::new(posts);
     let feed = Feed {
-        caller: Caller::of(request.extensions()).cloned().map(Box::new),
         stop: Stop::of(request.extensions()),
+        receipts: Receipts::new(posts, Caller::of(request.extensions())),
         requests: request.into_inner(),
         posts: posts.clone(),
         following: Following::default(),
-        receipts: Receipts::default(),
         heartbeat: reader.heartbeat(),
         reader,
         ending: None,
     };
-    let messages = stream::try_unfold(Box::new(feed), async |mut feed| {
-        Ok(feed.next().await?.map(|message| (message, feed)))
-    });
-    let mut response: Response<BoxStream<'static, _>> = Response::new(Box::pin(messages));
-    // While the feed waits, the connection sends its posts without waking it.
-    response.extensions_mut().insert(lane);
-    response
+    // While the feed waits, the connection sends its posts without waking it: on the lane.
+    respond(feed, lane)
 }
 
 struct Feed {
     posts: PostStore,
-    caller: Option<Box<Caller>>,
     requests: Streaming<TagFeedRequest>,
     /// Signals that the feed must end.
     stop: Stop,
@@ -80,7 +77,7 @@ enum Ending {
 }
 // ANCHOR_END: tag_feed
 
-impl Feed {
+impl FeedMessages for Feed {
     // ANCHOR: next
     /// The next message to the client; `None` after the last.
     async fn next(&mut self) -> Result<Option<FeedMessage>, Status> {
@@ -112,7 +109,9 @@ impl Feed {
         self.last_words().boxed().await
     }
     // ANCHOR_END: next
+}
 
+impl Feed {
     // ANCHOR: receive
     /// Applies a request. After an error, the caller's mistake, nothing has changed.
     fn receive(
@@ -131,7 +130,7 @@ impl Feed {
                 Payload::Left(self.following.leave(leave, &mut self.reader)?)
             }
             Some(Requested::Publish(PublishPost { post_message: Some(post) })) => {
-                self.receipts.publish(self.posts.clone(), self.caller.clone(), post);
+                self.receipts.publish(post);
                 return Ok(None);
             }
             Some(Requested::Publish(_)) => return invalid("publish.post_message", "is not set"),

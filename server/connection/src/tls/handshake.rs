@@ -72,7 +72,7 @@ impl Tls {
 
     // ANCHOR: accept
     /// The handshake. Results in the encrypted connection and the names of the peer's certificate.
-    /// A peer that is refused is told why, as far as possible.
+    /// A refused peer learns the reason, as far as possible.
     ///
     /// # Errors
     /// Why there is no connection. Dropping the future closes it.

@@ -30,7 +30,7 @@ pub struct Setting {
     pub recorder: Recorder,
     /// Makes a connection of its own.
     pub connect: Arc<dyn Fn() -> Channel>,
-    /// Cancelled when nothing new shall begin.
+    /// Cancelled when clients begin nothing new.
     pub calm: CancellationToken,
 }
 

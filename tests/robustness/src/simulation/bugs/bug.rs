@@ -11,9 +11,9 @@ pub enum Bug {
     FailedSyncIgnored,
     /// A write that failed is taken for one that worked.
     FailedWriteIgnored,
-    /// Outcomes are told before the commit.
+    /// Outcomes are reported before the commit.
     AcknowledgedBeforeCommit,
-    /// An append is told its place at once and stored after the next one.
+    /// An append gets its sequence at once and is stored after the next one.
     LaterAppendOvertakes,
     /// Ids are forgotten at a restart.
     IdsForgottenAtRestart,
@@ -23,7 +23,7 @@ pub enum Bug {
     UserIndexLags,
     /// Other content under an id that is taken counts as a duplicate.
     OtherContentIsADuplicate,
-    /// A duplicate is told as created.
+    /// A duplicate is reported as created.
     DuplicateToldAsCreated,
     /// The posts of an append are stored last to first.
     AppendReversed,
