@@ -108,7 +108,7 @@ impl Encode for FeedMessage {
 /// An `UploadPostsRequest` whose post stays encoded, because the log stores the bytes.
 #[derive(Debug, Clone)]
 pub enum UploadMessage {
-    /// A `PostMessage`, to be read with [`PostRef::decode`].
+    /// A `PostMessage`, to be read with [`PostRef::decode`](crate::encoded::PostRef::decode).
     Post(Bytes),
     /// The end of the upload.
     Finish(UploadFinish),
