@@ -100,7 +100,7 @@ async function callsSucceedWhileConnectionsReachTheirAge() {
 async function aStreamOfAnAgedConnectionEndsWithTheReason() {
   const service = posts(AGING);
   const error = await fails(grpc.status.UNAVAILABLE, drained(service.ListPosts({ follow: true }, within(20))));
-  assert.match(error.details, /reached its age/);
+  assert.match(error.details, /reached its maximum age/);
   service.close();
 }
 
