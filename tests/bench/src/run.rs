@@ -42,11 +42,15 @@ pub(crate) struct Options {
     /// The server to test [default: the one beside this program].
     #[arg(long)]
     server: Option<PathBuf>,
+    /// Another build of the server, measured beside it in the same rounds.
+    #[arg(long)]
+    before: Option<PathBuf>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     process::allow_many_connections()?;
     let folders = Folders::find(options.server.clone())?;
+    let before = options.before.clone().map(|server| Folders::find(Some(server))).transpose()?;
     let scale = if options.full { Scale::FULL } else { Scale::QUICK };
     let works = Work::value_variants().iter();
     let works = works.filter(|work| options.only.is_empty() || options.only.contains(work));
@@ -62,11 +66,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut results = Results::default();
     for (work, cases) in &mut works {
         cases.retain(|case| case.can_run(&built));
+        if before.is_some() {
+            *cases = cases
+                .iter()
+                .flat_map(|case| [Some(case.clone()), case.before()])
+                .flatten()
+                .collect();
+        }
         let rounds = options.rounds.unwrap_or(scale.rounds);
         // The memory of idle feeds does not vary.
         let rounds = if *work == Work::Idle { rounds.div_ceil(3) } else { rounds };
         for round in 1..=rounds {
-            play(cases, round, &folders, &mut results)?;
+            let before = before.as_ref().unwrap_or(&folders);
+            play(cases, round, [&folders, before], &mut results)?;
         }
         say(&format!("{work:?} done after {:.0} s", begun.elapsed().as_secs_f64()));
     }
@@ -81,9 +93,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// One round: A B C.
-fn play(cases: &[Case], round: usize, folders: &Folders, results: &mut Results) -> Result<()> {
+fn play(
+    cases: &[Case],
+    round: usize,
+    [now, before]: [&Folders; 2],
+    results: &mut Results,
+) -> Result<()> {
     for case in cases {
-        let figures = process::play(case, folders)
+        let figures = process::play(case, if case.before { before } else { now })
             .map_err(|error| format!("{}, {}: {error}", case.table.title, case.subject))?;
         say(&format!(
             "round {round}: {}, {}: {:.3} s of server CPU, {:.3} s for {}",

@@ -9,7 +9,7 @@ use super::{
         p50, p99, peak_mib, rate, server_cpu,
     },
     toolchains::Built,
-    works::STORES,
+    works::{BEFORE, STORES},
 };
 use crate::error::Result;
 
@@ -46,6 +46,7 @@ pub(super) fn write(out: &Path, results: &Results, machine: &Machine) -> Result<
     let mut page = String::new();
     introduce(&mut page, machine)?;
     put_goals(&mut page, results)?;
+    put_before(&mut page, results)?;
     for rows in &results.0 {
         put_table(&mut page, rows)?;
     }
@@ -88,6 +89,40 @@ fn put_goals(page: &mut String, results: &Results) -> std::fmt::Result {
         )?;
     }
     Ok(())
+}
+
+/// Every subject that was also measured with the build before, as ratios.
+fn put_before(page: &mut String, results: &Results) -> std::fmt::Result {
+    let mut lines = String::new();
+    for rows in &results.0 {
+        for (before, rounds) in &rows.rows {
+            let Some(now) = before.strip_suffix(BEFORE) else { continue };
+            for (title, metric) in compared(rows.table.unit) {
+                let Some(before) = Spread::of(rounds, metric) else { continue };
+                let Some(after) = results.spread(rows.table, now, metric) else { continue };
+                let ratio = digits(after.median / before.median);
+                let work = rows.table.title;
+                writeln!(lines, "| {work}: {now} | {title} | {before} | {after} | {ratio} |")?;
+            }
+        }
+    }
+    if lines.is_empty() {
+        return Ok(());
+    }
+    writeln!(page, "\n## The build before\n")?;
+    writeln!(
+        page,
+        "| work | figure | before | now | now / before |\n|---|---|---|---|---|\n{lines}"
+    )
+}
+
+/// What a change of the server can change.
+fn compared(unit: &str) -> Vec<(String, Metric)> {
+    let mut columns = columns(unit);
+    columns.retain(|(title, _)| {
+        ["CPU s", "1,000 ", "p99", "KiB"].iter().any(|start| title.starts_with(start))
+    });
+    columns
 }
 
 fn put_table(page: &mut String, rows: &Rows) -> std::fmt::Result {

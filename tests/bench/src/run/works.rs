@@ -152,6 +152,8 @@ pub(super) const ONE_READER: &str = "Quartet, 1 reader";
 pub(super) const READERS_64: &str = "Quartet, 64 readers";
 pub(super) const TAG_ALONE: &str = "Quartet, 10 feeds";
 pub(super) const TAG_AMONG: &str = "Quartet, 10 of 10,000 feeds";
+/// Ends the name of a subject with the build before of our server.
+pub(super) const BEFORE: &str = ", before";
 /// Without a goal.
 const GRPC_PYTHON: &str = "gRPC Python";
 
@@ -187,7 +189,7 @@ const CPP: Server = Server::Foreign(Foreign::GrpcCpp);
 const PYTHON: Server = Server::Foreign(Foreign::GrpcPython);
 
 /// One subject of a table.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Case {
     pub(super) table: &'static Table,
     pub(super) subject: &'static str,
@@ -196,13 +198,16 @@ pub(super) struct Case {
     pub(super) fill: u64,
     /// The load's arguments.
     pub(super) load: Vec<String>,
+    /// Whether our server is the build before.
+    pub(super) before: bool,
     /// Whether the quick form includes it.
     quick: bool,
 }
 
 impl Case {
     fn new(table: &'static Table, subject: &'static str, server: Server, work: &str) -> Self {
-        Self { table, subject, server, fill: 0, load: vec![work.to_owned()], quick: true }
+        let load = vec![work.to_owned()];
+        Self { table, subject, server, fill: 0, load, before: false, quick: true }
     }
 
     fn fill(mut self, posts: u64) -> Self {
@@ -228,6 +233,14 @@ impl Case {
     fn only_in_full(mut self) -> Self {
         self.quick = false;
         self
+    }
+
+    /// The same with the build before of our server.
+    pub(super) fn before(&self) -> Option<Self> {
+        use Server::{Bare, Disk, Memory, Tls, Whole};
+        let ours = matches!(self.server, Memory | Bare | Whole | Tls | Disk);
+        let subject = before(self.subject);
+        ours.then(|| Self { subject, before: true, ..self.clone() })
     }
 
     pub(super) fn foreign(&self) -> Option<Foreign> {
@@ -256,6 +269,11 @@ pub(super) fn cases(work: Work, scale: &Scale) -> Vec<Case> {
     };
     cases.retain(|case| scale.all || case.quick);
     cases
+}
+
+/// The name of a subject with the build before of our server. Names live as long as the run.
+fn before(subject: &'static str) -> &'static str {
+    format!("{subject}{BEFORE}").leak()
 }
 
 /// The most posts that a peer holds.
