@@ -142,16 +142,16 @@ pub mod {module} {{
         const NAME: &'static str = "{package}.{proto_name}";
     }}
 
-    impl<T: {name}, B: crate::serve::RequestBody> Service<http::Request<B>> for {name}Server<T> {{
+    impl<T: {name}, B: crate::serve::GrpcBody> Service<http::Request<B>> for {name}Server<T> {{
         type Response = http::Response<tonic::body::Body>;
         type Error = Infallible;
-        type Future = crate::serve::Answer;
+        type Future = crate::serve::ResponseFuture;
 
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {{
             Poll::Ready(Ok(()))
         }}
 
-        fn call(&mut self, request: http::Request<B>) -> crate::serve::Answer {{
+        fn call(&mut self, request: http::Request<B>) -> crate::serve::ResponseFuture {{
             let handlers = self.0.clone();
             match request.uri().path() {{
 {arms}                _ => crate::serve::unimplemented(),

@@ -39,12 +39,13 @@ const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 
 /// A future of the response's head and body.
-pub type Answer = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
+pub type ResponseFuture =
+    Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
 
 /// The body of a request.
-pub trait RequestBody: HttpBody<Data = Bytes, Error = Status> + Send + Unpin + 'static {}
+pub trait GrpcBody: HttpBody<Data = Bytes, Error = Status> + Send + Unpin + 'static {}
 
-impl<B: HttpBody<Data = Bytes, Error = Status> + Send + Unpin + 'static> RequestBody for B {}
+impl<B: HttpBody<Data = Bytes, Error = Status> + Send + Unpin + 'static> GrpcBody for B {}
 
 /// The responses of a streaming call. An error is the status that ends it; without one it ends OK.
 pub trait Responses<M>: Stream<Item = Result<M, Status>> + Send + Unpin + 'static {}
@@ -52,9 +53,9 @@ pub trait Responses<M>: Stream<Item = Result<M, Status>> + Send + Unpin + 'stati
 impl<M, S: Stream<Item = Result<M, Status>> + Send + Unpin + 'static> Responses<M> for S {}
 
 /// One request, one response.
-pub fn unary<B, Q, A, H, F>(request: http::Request<B>, handler: H) -> Answer
+pub fn unary<B, Q, A, H, F>(request: http::Request<B>, handler: H) -> ResponseFuture
 where
-    B: RequestBody,
+    B: GrpcBody,
     Q: Decode + Send + 'static,
     A: Encode + 'static,
     H: FnOnce(Request<Q>) -> F + Send + 'static,
@@ -69,9 +70,9 @@ where
 }
 
 /// One request, a stream of responses.
-pub fn server_streaming<B, Q, A, S, H, F>(request: http::Request<B>, handler: H) -> Answer
+pub fn server_streaming<B, Q, A, S, H, F>(request: http::Request<B>, handler: H) -> ResponseFuture
 where
-    B: RequestBody,
+    B: GrpcBody,
     Q: Decode + Send + 'static,
     A: Encode + 'static,
     S: Responses<A>,
@@ -87,9 +88,9 @@ where
 }
 
 /// A stream of requests, one response.
-pub fn client_streaming<B, Q, A, H, F>(request: http::Request<B>, handler: H) -> Answer
+pub fn client_streaming<B, Q, A, H, F>(request: http::Request<B>, handler: H) -> ResponseFuture
 where
-    B: RequestBody,
+    B: GrpcBody,
     Q: Decode + Send + 'static,
     A: Encode + 'static,
     H: FnOnce(Request<Streaming<Q>>) -> F + Send + 'static,
@@ -104,9 +105,9 @@ where
 }
 
 /// A stream of requests and, independently, a stream of responses.
-pub fn bidirectional<B, Q, A, S, H, F>(request: http::Request<B>, handler: H) -> Answer
+pub fn bidirectional<B, Q, A, S, H, F>(request: http::Request<B>, handler: H) -> ResponseFuture
 where
-    B: RequestBody,
+    B: GrpcBody,
     Q: Decode + Send + 'static,
     A: Encode + 'static,
     S: Responses<A>,
@@ -122,12 +123,12 @@ where
 }
 
 /// The response for an unknown method, as tonic's servers give it.
-pub fn unimplemented() -> Answer {
+pub fn unimplemented() -> ResponseFuture {
     Box::pin(ready(Ok(Status::unimplemented("").into_http())))
 }
 
 async fn one_request<Q: Decode>(
-    request: http::Request<impl RequestBody>,
+    request: http::Request<impl GrpcBody>,
 ) -> Result<Request<Q>, Status> {
     let (head, body) = request.into_parts();
     refuse_encoding(&head.headers)?;
@@ -142,7 +143,7 @@ async fn one_request<Q: Decode>(
 }
 
 /// The next message; `None` after the last. Nothing follows an error.
-fn poll_message<B: RequestBody>(
+fn poll_message<B: GrpcBody>(
     messages: &mut MessageReader<B>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Option<Bytes>, Status>> {
@@ -153,7 +154,7 @@ fn poll_message<B: RequestBody>(
 }
 
 fn many_requests<Q>(
-    request: http::Request<impl RequestBody>,
+    request: http::Request<impl GrpcBody>,
 ) -> Result<Request<Streaming<Q>>, Status> {
     let (head, body) = request.into_parts();
     refuse_encoding(&head.headers)?;
@@ -190,7 +191,7 @@ fn many_responses<A: Encode + 'static, S: Responses<A>>(
 ) -> http::Response<Body> {
     match answer {
         Ok(response) => {
-            with_metadata(response.map(|responses| Body::new(Outgoing::new(responses))))
+            with_metadata(response.map(|responses| Body::new(StreamedBody::new(responses))))
         }
         Err(status) => status.into_http(),
     }
@@ -221,7 +222,7 @@ pub struct Streaming<M> {
 
 impl<M> Streaming<M> {
     /// Reads requests from this body.
-    pub fn new(body: impl RequestBody) -> Self {
+    pub fn new(body: impl GrpcBody) -> Self {
         Self { messages: MessageReader::new(Body::new(body), REQUEST_BYTES), message: PhantomData }
     }
 }
@@ -269,20 +270,20 @@ impl HttpBody for Single {
 }
 
 /// A response of any number of messages, sent as they become ready, then the status.
-struct Outgoing<S> {
+struct StreamedBody<S> {
     /// `None` once the stream has ended.
     responses: Option<S>,
     /// The status to send, once the stream has ended.
     status: Option<Status>,
 }
 
-impl<S> Outgoing<S> {
+impl<S> StreamedBody<S> {
     fn new(responses: S) -> Self {
         Self { responses: Some(responses), status: None }
     }
 }
 
-impl<M: Encode, S: Stream<Item = Result<M, Status>> + Unpin> HttpBody for Outgoing<S> {
+impl<M: Encode, S: Stream<Item = Result<M, Status>> + Unpin> HttpBody for StreamedBody<S> {
     type Data = Bytes;
     type Error = Status;
 

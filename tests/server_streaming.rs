@@ -13,7 +13,7 @@ use quartet::{
     },
 };
 
-use quartet_client::{ListEvent, borrowed::Batch, list_posts, read_posts};
+use quartet_client::{ListEvent, borrowed::BorrowedBatch, list_posts, read_posts};
 
 use crate::support::{
     TestServer, after, all, large_post, list, listed, next,
@@ -264,7 +264,8 @@ async fn posts_read_in_place_equal_decoded_posts() {
         }
     }
     let (mut read, mut complete) = (0, false);
-    let mut in_place = pin!(read_posts::<Batch>(server.channel(), ListPostsRequest::default()));
+    let mut in_place =
+        pin!(read_posts::<BorrowedBatch>(server.channel(), ListPostsRequest::default()));
     while let Some(event) = soon(in_place.next()).await {
         let ListEvent::Batch(batch) = event.unwrap() else { panic!("no cut was expected") };
         for post in batch.posts() {

@@ -1,7 +1,7 @@
 //! Batches whose posts are read in place, for readers that need more speed than ordinary messages.
 //!
-//! An ordinary client spends most of its time on a `String` for every text. [`Batch`] keeps the
-//! message as it arrived, and [`Batch::posts`] reads the posts from those bytes.
+//! An ordinary client spends most of its time on a `String` for every text. [`BorrowedBatch`] keeps
+//! the message as it arrived, and [`BorrowedBatch::posts`] reads the posts from those bytes.
 
 use bytes::Bytes;
 use quartet::{
@@ -18,7 +18,7 @@ const SNAPSHOT_COMPLETE: u32 = 3;
 /// The field number in `PostMessage`.
 const SEQUENCE: u32 = 7;
 
-/// A type that the batches of a list can be read into: [`ListPostsResponse`], or [`Batch`].
+/// A type that the batches of a list can be read into: [`ListPostsResponse`], or [`BorrowedBatch`].
 pub trait ListBatch: Decode + Send + Sync + 'static {
     /// The sequences of its posts.
     fn sequences(&self) -> impl Iterator<Item = i64>;
@@ -45,7 +45,7 @@ impl ListBatch for ListPostsResponse {
 /// A `ListPostsResponse` whose posts are still encoded. It keeps the bytes of the message, and
 /// those of the frame that brought it, alive.
 #[derive(Debug, Clone, Default)]
-pub struct Batch {
+pub struct BorrowedBatch {
     message: Bytes,
     /// The last sequence that it covers.
     pub position: Option<LogPosition>,
@@ -53,7 +53,7 @@ pub struct Batch {
     pub snapshot_complete: bool,
 }
 
-impl Batch {
+impl BorrowedBatch {
     /// Decodes a message up to its posts, which stay encoded.
     ///
     /// # Errors
@@ -93,13 +93,13 @@ impl Batch {
     }
 }
 
-impl Decode for Batch {
+impl Decode for BorrowedBatch {
     fn decode(message: Bytes) -> Result<Self, String> {
-        Batch::decode(message).map_err(|error| error.to_string())
+        BorrowedBatch::decode(message).map_err(|error| error.to_string())
     }
 }
 
-impl ListBatch for Batch {
+impl ListBatch for BorrowedBatch {
     fn sequences(&self) -> impl Iterator<Item = i64> {
         self.messages().map(sequence)
     }

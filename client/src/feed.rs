@@ -82,7 +82,7 @@ impl<R: Stream<Item = FeedRequest> + Send> ResumableCall<FeedEvent> for Feed<R> 
         let Self { client, requests, session } = self;
         try_stream! {
             session.begin_call();
-            let (mut outgoing, body) = Outgoing::new();
+            let (mut outgoing, body) = RequestSender::new();
             let mut client = client.clone();
             let call = async move { Ok(client.tag_feed(body).await?.into_inner()) };
             // The call is made while the loop runs: a server may hold back the head of its response
@@ -141,9 +141,9 @@ impl<R: Stream<Item = FeedRequest> + Send> ResumableCall<FeedEvent> for Feed<R> 
 const REQUESTS_AHEAD: usize = 16;
 
 /// The sending half of one call. Dropping it half-closes the call.
-struct Outgoing(Option<mpsc::Sender<TagFeedRequest>>);
+struct RequestSender(Option<mpsc::Sender<TagFeedRequest>>);
 
-impl Outgoing {
+impl RequestSender {
     /// The sending half, and the request stream that the call reads.
     fn new() -> (Self, ReceiverStream<TagFeedRequest>) {
         let (sender, body) = mpsc::channel(REQUESTS_AHEAD);

@@ -44,8 +44,9 @@ pub fn list_posts(
     read_posts(channel, request)
 }
 
-/// The same with batches of another type: [`Batch`](crate::borrowed::Batch) leaves the posts in the
-/// bytes that arrived, without a `String` for every text.
+/// The same with batches of another type:
+/// [`BorrowedBatch`](crate::borrowed::BorrowedBatch) leaves the posts in the bytes that arrived,
+/// without a `String` for every text.
 ///
 /// # Errors
 /// As for [`list_posts`].

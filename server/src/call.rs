@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use http::{HeaderMap, HeaderValue, Request, uri::PathAndQuery};
-use quartet_connection::{Address, Count, Peer};
+use quartet_connection::{Count, Peer, PeerAddress};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -43,7 +43,7 @@ pub struct Call {
     /// Its method and id.
     pub name: CallName,
     /// The address of the caller.
-    pub address: Address,
+    pub address: PeerAddress,
     /// The user, once authenticated.
     pub user: OnceLock<Arc<str>>,
     /// Messages from the caller.

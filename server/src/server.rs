@@ -41,7 +41,7 @@ use crate::{
     observe::metrics::{CallMetrics, Metrics, endpoint::MetricsEndpoint, log::LogInstruments},
     posts::{
         authors::Authors,
-        frames::Frames,
+        frame_cache::FrameCache,
         store::{Parts, PostStore},
     },
     rpc::{
@@ -104,7 +104,7 @@ pub struct Server {
     security: Security,
     reloader: Reloader,
     drain: CancellationToken,
-    gauges: Gauges,
+    gauges: ServerGauges,
     health: Health,
     cores: Cores,
     chain: Chain,
@@ -114,7 +114,7 @@ pub struct Server {
 
 /// Counts of open connections, streams and cursors. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Gauges {
+pub struct ServerGauges {
     /// Connections, including those whose handshake has not finished.
     pub connections: Gauge,
     /// Streams, from their first frame to their last.
@@ -123,10 +123,10 @@ pub struct Gauges {
     pub cursors: Gauge,
 }
 
-impl Gauges {
-    fn of_connections(&self) -> connection::Gauges {
+impl ServerGauges {
+    fn of_connections(&self) -> connection::ConnectionGauges {
         let Self { connections, streams, .. } = self.clone();
-        connection::Gauges { connections, streams }
+        connection::ConnectionGauges { connections, streams }
     }
 }
 
@@ -225,7 +225,8 @@ impl Server {
         let health = Health::new(services(&config));
         health.set_all(ServingStatus::Serving);
         let cursors = posts.as_ref().map(|posts| posts.dispatchers.cursors().clone());
-        let gauges = Gauges { cursors: cursors.unwrap_or_default(), ..Gauges::default() };
+        let gauges =
+            ServerGauges { cursors: cursors.unwrap_or_default(), ..ServerGauges::default() };
         let drain = CancellationToken::new();
         let cores = Cores::default();
         let security = Security::default();
@@ -261,7 +262,7 @@ impl Server {
     }
 
     /// Counts of open connections, streams and cursors.
-    pub fn gauges(&self) -> &Gauges {
+    pub fn gauges(&self) -> &ServerGauges {
         &self.gauges
     }
 
@@ -386,7 +387,7 @@ fn posts(
     cores: usize,
 ) -> PostStore {
     let dispatchers = Dispatchers::new(&log, cores);
-    let (authors, frames) = (Authors::new(users), Frames::new(cores));
+    let (authors, frames) = (Authors::new(users), FrameCache::new(cores));
     PostStore::new(Parts { log, dispatchers, authors, frames, clock })
 }
 

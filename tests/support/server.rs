@@ -20,7 +20,7 @@ use quartet_connection::{
 use quartet_log::PostLog;
 use quartet_server::{
     config::Config,
-    server::{Gauges, Server, ServerError},
+    server::{Server, ServerError, ServerGauges},
 };
 use tempfile::TempDir;
 use tokio::{io::DuplexStream, net::TcpListener, task::JoinHandle};
@@ -33,7 +33,7 @@ pub struct TestServer {
     reach: Reach,
     stop: DropGuard,
     served: JoinHandle<Result<(), ServerError>>,
-    gauges: Gauges,
+    gauges: ServerGauges,
     metrics: Option<SocketAddr>,
     reloader: Reloader,
     _data: Option<TempDir>,
@@ -149,7 +149,7 @@ impl TestServer {
     }
 
     /// The server's counts of open connections, streams and so on.
-    pub fn gauges(&self) -> &Gauges {
+    pub fn gauges(&self) -> &ServerGauges {
         &self.gauges
     }
 

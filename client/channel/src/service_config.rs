@@ -9,6 +9,6 @@ mod config;
 mod decode;
 
 pub use config::{
-    Balancing, HedgingPolicy, MethodConfig, Policy, RetryPolicy, RetryThrottling, ServiceConfig,
+    Balancing, CallPolicy, HedgingPolicy, MethodConfig, RetryPolicy, RetryThrottling, ServiceConfig,
 };
 pub use decode::InvalidConfig;

@@ -63,7 +63,7 @@ Next: run it with --follow in one terminal, and client-streaming in another.";
 pub async fn run(Args { own: flags, common }: Args, io: Io) -> Result<(), Failure> {
     let (mut frame, _) = Frame::reader(RPC, common, io);
     frame.console.show_call(format_args!("{RPC} {}", InWords(&flags)))?;
-    let mut reader = Reader { posts: 0, limit: flags.limit, position: None };
+    let mut reader = ListView { posts: 0, limit: flags.limit, position: None };
     let Flags { tags, user_ids, follow, after, .. } = flags;
     let request = ListPostsRequest { tags, user_ids, follow, resume_after: after };
     let events = list_posts(frame.connect()?, request);
@@ -73,14 +73,14 @@ pub async fn run(Args { own: flags, common }: Args, io: Io) -> Result<(), Failur
 }
 
 /// What the user sees of the list.
-struct Reader {
+struct ListView {
     posts: u64,
     limit: Option<u64>,
     /// Everything up to this position was printed.
     position: Option<LogPosition>,
 }
 
-impl Reader {
+impl ListView {
     fn show(
         &mut self,
         console: &mut Console,

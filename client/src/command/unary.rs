@@ -78,7 +78,7 @@ pub async fn run(Args { own: flags, common }: Args, io: Io) -> Result<(), Failur
 }
 
 async fn list(flags: Flags, mut frame: Frame) -> Result<(), Failure> {
-    let mut reader = Reader { user_id: flags.user_id.clone(), posts: 0 };
+    let mut reader = PagesView { user_id: flags.user_id.clone(), posts: 0 };
     reader.show_call(&mut frame.console, flags.after.as_ref())?;
     let request = ListPostsByUserIdRequest { user_id: flags.user_id, resume_after: flags.after };
     let pages = list_user_posts(frame.connect()?, request);
@@ -86,12 +86,12 @@ async fn list(flags: Flags, mut frame: Frame) -> Result<(), Failure> {
 }
 
 /// What the user sees of the pages.
-struct Reader {
+struct PagesView {
     user_id: String,
     posts: u64,
 }
 
-impl Reader {
+impl PagesView {
     fn show_call(&self, console: &mut Console, after: Option<&LogPosition>) -> Result<(), Failure> {
         let after = after.map(|after| format!(" after {}", after.sequence)).unwrap_or_default();
         let user_id = Clean(&self.user_id);

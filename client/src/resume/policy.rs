@@ -14,7 +14,7 @@ use std::time::Duration;
 use quartet_channel::{
     Channel,
     backoff::Exponential,
-    service_config::{MethodConfig, Policy},
+    service_config::{CallPolicy, MethodConfig},
 };
 use tokio::time::Instant;
 
@@ -67,8 +67,8 @@ impl ResumePolicy {
 
     fn from_config(config: &MethodConfig) -> Self {
         let backoff = match &config.policy {
-            Policy::Retry(policy) => Some(policy.backoff),
-            Policy::Once | Policy::Hedge(_) => None,
+            CallPolicy::Retry(policy) => Some(policy.backoff),
+            CallPolicy::Once | CallPolicy::Hedge(_) => None,
         };
         Self {
             persistent: backoff.is_some() || config.wait_for_ready,

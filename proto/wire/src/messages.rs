@@ -130,9 +130,9 @@ mod tests {
     const LIMIT: usize = 64;
 
     /// A body of these frames.
-    struct Frames(VecDeque<Bytes>);
+    struct Chunks(VecDeque<Bytes>);
 
-    impl Body for Frames {
+    impl Body for Chunks {
         type Data = Bytes;
         type Error = Status;
 
@@ -145,7 +145,7 @@ mod tests {
     }
 
     fn read(frames: impl IntoIterator<Item = Bytes>) -> Result<Vec<Bytes>, Status> {
-        let mut messages = MessageReader::new(Frames(frames.into_iter().collect()), LIMIT);
+        let mut messages = MessageReader::new(Chunks(frames.into_iter().collect()), LIMIT);
         let mut read = Vec::new();
         loop {
             match messages.poll_next(&mut Context::from_waker(Waker::noop())) {

@@ -14,7 +14,7 @@ use crate::{
     context::Context,
     deadline, lifecycle,
     listener::Listener,
-    peer::{Address, Peer},
+    peer::{Peer, PeerAddress},
     service::{BoxError, HttpService},
     settings::Settings,
     tls::Tls,
@@ -154,7 +154,7 @@ impl Limits {
 
     /// Permits for a connection to be open, and to be unfinished for a while. There is no queue for
     /// them: a half-made connection that waits in one would keep others out.
-    fn admit(&self, address: Address) -> Option<(Permit<IpAddr>, Permit<IpAddr>)> {
+    fn admit(&self, address: PeerAddress) -> Option<(Permit<IpAddr>, Permit<IpAddr>)> {
         let ip = address.ip();
         let permits = self.open.admit(ip).zip(self.unfinished.admit(ip));
         if permits.is_none() {

@@ -59,7 +59,7 @@ async fn begin(
     request: Request<RequestBody>,
     mut respond: SendResponse<Bytes>,
     server: Arc<Server>,
-) -> Option<(Outgoing, Woken<Body>)> {
+) -> Option<(ResponseWriter, Woken<Body>)> {
     let response = tokio::select! {
         biased;
         // The caller is gone, and the handler goes with it: it must not take the end of the request
@@ -79,7 +79,7 @@ async fn begin(
     // It fails only if the stream is over.
     let stream = respond.send_response(Response::from_parts(head, ()), ended).ok()?;
     let stall_timeout = server.settings.stall_timeout;
-    let outgoing = Outgoing { stream: Some(stream), deadline, stall_timeout, lane };
+    let outgoing = ResponseWriter { stream: Some(stream), deadline, stall_timeout, lane };
     (!ended).then_some((outgoing, Woken::new(body)))
 }
 
@@ -106,7 +106,7 @@ enum Next {
 }
 
 /// A response's body on its way out.
-struct Outgoing {
+struct ResponseWriter {
     /// `None` while it is lent to the lane, which is only while the body waits.
     stream: Option<SendStream<Bytes>>,
     deadline: Option<Instant>,
@@ -114,7 +114,7 @@ struct Outgoing {
     lane: Option<Lane>,
 }
 
-impl Outgoing {
+impl ResponseWriter {
     async fn send_all(&mut self, body: &mut Woken<Body>) -> Result<(), Broken> {
         loop {
             if self.window(1) == 0 {

@@ -3,7 +3,7 @@
 //!
 //! h2 answers pings and obeys settings without reporting them, so this is the one place where they
 //! can be counted. The guard reads the headers of frames in both directions and copies no payload.
-//! A peer that breaks a rule of [`policy`] gets a GOAWAY with ENHANCE_YOUR_CALM and the rule's
+//! A peer that breaks a rule of [`allowance`] gets a GOAWAY with ENHANCE_YOUR_CALM and the rule's
 //! name, at the next boundary between two frames, and then the connection ends with an error.
 //!
 //! It does not validate HTTP/2; h2 does.
@@ -26,11 +26,11 @@ use crate::{
     settings::{Linger, Settings},
     tls::HANDSHAKE_RECORD,
 };
-use frames::{FRAMES, Frames, Header, kind};
-use policy::{Policy, Violation};
+use allowance::{Allowance, Violation};
+use frames::{FRAMES, FrameScanner, Header, kind};
 
+pub mod allowance;
 pub mod frames;
-pub mod policy;
 
 /// The error code for a peer that causes excessive load (RFC 9113, section 7).
 const ENHANCE_YOUR_CALM: u32 = 0xb;
@@ -39,9 +39,9 @@ const ENHANCE_YOUR_CALM: u32 = 0xb;
 #[derive(Debug)]
 pub struct Guard<IO> {
     io: IO,
-    inbound: Frames,
-    outbound: Frames,
-    policy: Policy,
+    inbound: FrameScanner,
+    outbound: FrameScanner,
+    allowance: Allowance,
     activity: Arc<Activity>,
     /// The last stream that the peer opened.
     last_stream: u32,
@@ -70,9 +70,9 @@ impl<IO> Guard<IO> {
     pub fn new(io: IO, settings: &Settings, activity: Arc<Activity>) -> Self {
         Self {
             io,
-            inbound: Frames::of_client(),
-            outbound: Frames::of_server(),
-            policy: Policy::new(settings.enforcement, settings.frame_budget, Instant::now()),
+            inbound: FrameScanner::of_client(),
+            outbound: FrameScanner::of_server(),
+            allowance: Allowance::new(settings.enforcement, settings.frame_budget, Instant::now()),
             activity,
             last_stream: 0,
             goaways: 0,
@@ -83,7 +83,7 @@ impl<IO> Guard<IO> {
     }
 
     fn received(&mut self, bytes: &[u8]) {
-        let Self { inbound, policy, activity, last_stream, goaways, traces, .. } = self;
+        let Self { inbound, allowance, activity, last_stream, goaways, traces, .. } = self;
         let now = Instant::now();
         if activity.reads() == 0 && bytes.first() == Some(&HANDSHAKE_RECORD) {
             tracing::info!("a TLS client on a plaintext port: it needs http://, or the server TLS");
@@ -102,7 +102,7 @@ impl<IO> Guard<IO> {
                 _ => {}
             }
             if verdict.is_ok() {
-                verdict = policy.received(frame, now, activity.streams());
+                verdict = allowance.received(frame, now, activity.streams());
             }
         });
         self.judge(verdict);
@@ -110,14 +110,14 @@ impl<IO> Guard<IO> {
 
     fn sent(&mut self, bytes: &[u8]) {
         let mut verdict = Ok(());
-        let Self { policy, goaways, traces, .. } = self;
+        let Self { allowance, goaways, traces, .. } = self;
         self.outbound.scan(bytes, |frame| {
             if *traces {
                 tracing::debug!(target: FRAMES, "sent {frame}");
             }
             *goaways += u32::from(frame.kind == kind::GOAWAY);
             if verdict.is_ok() {
-                verdict = policy.sent(frame);
+                verdict = allowance.sent(frame);
             }
         });
         self.judge(verdict);
@@ -383,7 +383,7 @@ mod tests {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             let runtime = runtime.enable_time().build().unwrap();
             let got = runtime.block_on(served(frames, chunk, pipe, from));
-            let (mut seen, mut scanner) = (Vec::new(), Frames::of_server());
+            let (mut seen, mut scanner) = (Vec::new(), FrameScanner::of_server());
             scanner.scan(&got, |header| seen.push(header));
             prop_assert!(scanner.at_boundary(), "{seen:?}");
             let (last, others) = seen.split_last().unwrap();

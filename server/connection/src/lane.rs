@@ -54,13 +54,13 @@ pub struct LaneSender<S: ?Sized> {
     this: Weak<dyn Observer>,
     /// Counts the messages, as the layers around the body count its own.
     meter: OnceLock<Arc<dyn Meter>>,
-    lent: Mutex<Option<Lent>>,
+    lent: Mutex<Option<LentStream>>,
     source: S,
 }
 
 /// A stream that is lent.
 #[derive(Debug)]
-struct Lent {
+struct LentStream {
     stream: SendStream<Bytes>,
     /// Whether the peer has granted a window for more. If not, the lender waits for that.
     has_window: bool,
@@ -91,7 +91,7 @@ impl Lane {
     /// Lends a stream with a window, and sends what is ready. The lender is woken when the window
     /// is used up.
     pub(crate) fn lend(&self, stream: SendStream<Bytes>, lender: &Arc<Signal>) {
-        *self.0.lent.lock() = Some(Lent { stream, has_window: true, lender: lender.clone() });
+        *self.0.lent.lock() = Some(LentStream { stream, has_window: true, lender: lender.clone() });
         self.0.send(Instant::now());
     }
 
@@ -152,7 +152,7 @@ impl<S: MessageSource + ?Sized> Observer for LaneSender<S> {
     }
 }
 
-impl Lent {
+impl LentStream {
     /// Sends a message. What exceeds the peer's window waits in h2.
     fn send(&mut self, message: Bytes) {
         let sent = self.stream.send_data(message, false);
@@ -312,7 +312,7 @@ mod tests {
         let (sender, lender, mut tasks) =
             (LaneSender::new(Broken), Arc::<Signal>::default(), JoinSet::new());
         let (stream, _body) = response(1000, &mut tasks).await;
-        *sender.lent.lock() = Some(Lent { stream, has_window: true, lender: lender.clone() });
+        *sender.lent.lock() = Some(LentStream { stream, has_window: true, lender: lender.clone() });
         assert!(!sender.notify(Instant::now()) && was_raised(&lender));
         let lane = Lane::new(sender);
         let stream = lane.take_back().unwrap();

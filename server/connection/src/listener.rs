@@ -7,7 +7,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::peer::Address;
+use crate::peer::PeerAddress;
 
 pub mod memory;
 pub mod unix;
@@ -17,7 +17,7 @@ pub mod unix;
 /// ```
 /// use std::io;
 ///
-/// use quartet_connection::{Address, Listener};
+/// use quartet_connection::{PeerAddress, Listener};
 /// use tokio::net::{TcpListener, TcpStream};
 ///
 /// /// Takes connections of this machine only.
@@ -35,7 +35,7 @@ pub mod unix;
 ///         }
 ///     }
 ///
-///     fn address(stream: &TcpStream) -> Address {
+///     fn address(stream: &TcpStream) -> PeerAddress {
 ///         TcpListener::address(stream)
 ///     }
 /// }
@@ -58,10 +58,10 @@ pub trait Listener: Send {
         Ok(io)
     }
 
-    /// Where the peer is. [`Address::Memory`] has no limits of its own, and neither has a listener
-    /// that does not say.
-    fn address(_: &Self::Io) -> Address {
-        Address::Memory
+    /// Where the peer is. [`PeerAddress::Memory`] has no limits of its own, and neither has a
+    /// listener that does not say.
+    fn address(_: &Self::Io) -> PeerAddress {
+        PeerAddress::Memory
     }
 }
 
@@ -79,8 +79,8 @@ impl Listener for TcpListener {
         TcpStream::from_std(stream.into_std()?)
     }
 
-    fn address(stream: &TcpStream) -> Address {
-        stream.peer_addr().map(Address::Ip).unwrap_or_default()
+    fn address(stream: &TcpStream) -> PeerAddress {
+        stream.peer_addr().map(PeerAddress::Ip).unwrap_or_default()
     }
 }
 
@@ -96,7 +96,7 @@ impl<L: Listener> Listener for &mut L {
         L::adopt(io)
     }
 
-    fn address(io: &L::Io) -> Address {
+    fn address(io: &L::Io) -> PeerAddress {
         L::address(io)
     }
 }

@@ -12,7 +12,7 @@ use http::Extensions;
 #[derive(Debug, Clone, Default)]
 pub struct Peer {
     /// Where it is.
-    pub address: Address,
+    pub address: PeerAddress,
     /// The URI names of its certificate, if it has shown one of the client CA. Who they stand for
     /// is for the service to say.
     pub certificate_names: Option<Arc<[String]>>,
@@ -28,7 +28,7 @@ impl Peer {
 
 /// Where a peer is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Address {
+pub enum PeerAddress {
     /// In this process, at the other end of a pipe.
     #[default]
     Memory,
@@ -41,24 +41,24 @@ pub enum Address {
     },
 }
 
-impl Address {
+impl PeerAddress {
     /// The IP address, if it has one.
     pub fn ip(self) -> Option<IpAddr> {
         match self {
-            Address::Ip(address) => Some(address.ip()),
-            Address::Memory | Address::Unix { .. } => None,
+            PeerAddress::Ip(address) => Some(address.ip()),
+            PeerAddress::Memory | PeerAddress::Unix { .. } => None,
         }
     }
 }
 
 /// As logs have it: `127.0.0.1:4711`, `unix:uid=1000`, `memory`.
-impl fmt::Display for Address {
+impl fmt::Display for PeerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Address::Memory => f.write_str("memory"),
-            Address::Ip(address) => address.fmt(f),
-            Address::Unix { uid: None } => f.write_str("unix"),
-            Address::Unix { uid: Some(uid) } => write!(f, "unix:uid={uid}"),
+            PeerAddress::Memory => f.write_str("memory"),
+            PeerAddress::Ip(address) => address.fmt(f),
+            PeerAddress::Unix { uid: None } => f.write_str("unix"),
+            PeerAddress::Unix { uid: Some(uid) } => write!(f, "unix:uid={uid}"),
         }
     }
 }

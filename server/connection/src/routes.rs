@@ -20,7 +20,7 @@ use tower::Service;
 
 use crate::{
     request::RequestBody,
-    service::{self, Answer, BoxError},
+    service::{self, BoxError, ResponseFuture},
 };
 
 /// Services by their names. The default has none. Clones share them.
@@ -30,7 +30,7 @@ pub struct Routes(Arc<Vec<Route>>);
 #[derive(Clone)]
 struct Route {
     name: &'static str,
-    answer: Arc<dyn Fn(Request<RequestBody>) -> Answer + Send + Sync>,
+    answer: Arc<dyn Fn(Request<RequestBody>) -> ResponseFuture + Send + Sync>,
 }
 
 impl Routes {
@@ -64,7 +64,7 @@ impl Routes {
 
     /// The response to a request; UNIMPLEMENTED without a message, as from generated code, if there
     /// is no such service.
-    pub fn call(&self, request: Request<RequestBody>) -> Answer {
+    pub fn call(&self, request: Request<RequestBody>) -> ResponseFuture {
         let named = service_of(request.uri().path());
         match self.0.iter().find(|route| Some(route.name) == named) {
             Some(route) => (route.answer)(request),
@@ -76,14 +76,14 @@ impl Routes {
 impl Service<Request<RequestBody>> for Routes {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Answer;
+    type Future = ResponseFuture;
 
     /// Always ready: each call waits for its own clone of its service.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<RequestBody>) -> Answer {
+    fn call(&mut self, request: Request<RequestBody>) -> ResponseFuture {
         Routes::call(self, request)
     }
 }

@@ -17,7 +17,7 @@ use tower::{Service, ServiceExt as _};
 use crate::request::RequestBody;
 
 /// The future of a response.
-pub type Answer = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+pub type ResponseFuture = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
 /// An error of any kind.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -26,7 +26,7 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// share it.
 #[derive(Clone)]
 pub struct HttpService {
-    answer: Arc<dyn Fn(Request<RequestBody>) -> Answer + Send + Sync>,
+    answer: Arc<dyn Fn(Request<RequestBody>) -> ResponseFuture + Send + Sync>,
     keeps_deadlines: bool,
 }
 
@@ -61,7 +61,7 @@ impl HttpService {
     }
 
     /// The response to a request.
-    pub fn call(&self, request: Request<RequestBody>) -> Answer {
+    pub fn call(&self, request: Request<RequestBody>) -> ResponseFuture {
         (self.answer)(request)
     }
 }
@@ -69,14 +69,14 @@ impl HttpService {
 impl Service<Request<RequestBody>> for HttpService {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Answer;
+    type Future = ResponseFuture;
 
     /// Always ready: each call waits for its own clone of the service.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<RequestBody>) -> Answer {
+    fn call(&mut self, request: Request<RequestBody>) -> ResponseFuture {
         HttpService::call(self, request)
     }
 }
@@ -90,7 +90,7 @@ impl fmt::Debug for HttpService {
 }
 
 /// The answer of a service, called as soon as it is ready.
-pub(crate) fn answer<S, B>(mut service: S, request: Request<RequestBody>) -> Answer
+pub(crate) fn answer<S, B>(mut service: S, request: Request<RequestBody>) -> ResponseFuture
 where
     S: Service<Request<RequestBody>, Response = Response<B>> + Send + 'static,
     S::Error: Into<BoxError>,
@@ -110,7 +110,7 @@ where
 }
 
 /// The same future if it is boxed already, as those of generated code are.
-fn boxed<F, B, E>(future: F) -> Answer
+fn boxed<F, B, E>(future: F) -> ResponseFuture
 where
     F: Future<Output = Result<Response<B>, E>> + Send + 'static,
     E: Into<BoxError>,
@@ -118,7 +118,7 @@ where
     B::Error: Into<BoxError>,
 {
     let mut future = Some(future);
-    let boxed = (&mut future as &mut dyn Any).downcast_mut::<Option<Answer>>();
+    let boxed = (&mut future as &mut dyn Any).downcast_mut::<Option<ResponseFuture>>();
     if let Some(answer) = boxed.and_then(Option::take) {
         return answer;
     }
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_future_that_is_boxed_already_is_not_boxed_again() {
-        let future: Answer = ready(Ok(Response::new(Body::empty()))).boxed();
+        let future: ResponseFuture = ready(Ok(Response::new(Body::empty()))).boxed();
         let at = std::ptr::from_ref(&*future).addr();
         assert_eq!(std::ptr::from_ref(&*boxed(future)).addr(), at);
     }

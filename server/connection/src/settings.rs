@@ -60,7 +60,7 @@ pub struct Settings {
     /// The statuses of calls that the connection itself ends.
     pub statuses: Statuses,
     /// Counts what is open.
-    pub gauges: Gauges,
+    pub gauges: ConnectionGauges,
     /// The threads over which connections are spread. Default: the runtime that calls
     /// [`serve`](crate::serve).
     pub cores: Cores,
@@ -88,7 +88,7 @@ impl Default for Settings {
             longest_accept_pause: Duration::from_secs(1),
             write_buffer_bytes: 64 * 1024,
             statuses: Statuses::default(),
-            gauges: Gauges::default(),
+            gauges: ConnectionGauges::default(),
             cores: Cores::default(),
         }
     }
@@ -196,7 +196,7 @@ impl Default for Linger {
 
 /// Counts of what is open now. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Gauges {
+pub struct ConnectionGauges {
     /// Connections, also those whose handshake has not finished.
     pub connections: Gauge,
     /// Streams, from their first frame to their last.

@@ -9,7 +9,7 @@ use futures::{TryStreamExt as _, stream};
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use quartet_connection::{
-    Address, Gauges, HttpService, Peer, RequestBody, Routes, Settings, Stop,
+    ConnectionGauges, HttpService, Peer, PeerAddress, RequestBody, Routes, Settings, Stop,
     listener::{
         memory::{self, Connector},
         unix,
@@ -89,7 +89,7 @@ where
 }
 
 /// The settings, and the counts of what is open with them.
-fn counted(settings: Settings) -> (Settings, Gauges) {
+fn counted(settings: Settings) -> (Settings, ConnectionGauges) {
     let gauges = settings.gauges.clone();
     (settings, gauges)
 }
@@ -267,7 +267,7 @@ async fn a_unix_socket_is_served_and_removed_and_its_peer_is_known() {
     let path = directory.path().join("socket");
     let listener = unix::bind(&path).await.unwrap();
     let uid_only = service_fn(|request: http::Request<RequestBody>| async move {
-        let Address::Unix { uid: Some(uid) } = Peer::of(request.extensions()).address else {
+        let PeerAddress::Unix { uid: Some(uid) } = Peer::of(request.extensions()).address else {
             return Err(Status::internal("no user"));
         };
         Ok(Status::aborted(uid.to_string()).into_http::<Body>())

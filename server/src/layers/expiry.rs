@@ -33,9 +33,9 @@ pub(super) fn deadline(expires: Instant) -> Deadline {
 }
 
 /// Ends a response when the caller's token expires; does nothing for a token without expiry.
-pub(super) struct Expiry(Option<Ending>);
+pub(super) struct Expiry(Option<Expiring>);
 
-struct Ending {
+struct Expiring {
     /// The signal that the stream listens to.
     stop: Stop,
     /// Whether the signal was sent.
@@ -49,12 +49,12 @@ impl Expiry {
         Self(expires.map(|expires| {
             let stop = Stop::of(call).of_stream();
             call.insert(stop.clone());
-            Ending { stop, signalled: false, clock: Box::pin(sleep_until(expires)) }
+            Expiring { stop, signalled: false, clock: Box::pin(sleep_until(expires)) }
         }))
     }
 }
 
-impl Ending {
+impl Expiring {
     /// Sends the stop signal when the token expires. Ready when the time for last messages has
     /// passed too.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {

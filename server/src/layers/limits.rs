@@ -19,7 +19,7 @@ use governor::{NotUntil, Quota, RateLimiter, clock::Clock, state::keyed::HashMap
 use http::{Extensions, Request};
 use quartet::reason;
 use quartet_connection::{
-    Address, Peer, RequestBody,
+    Peer, PeerAddress, RequestBody,
     admission::{Admission, Permit},
     layer::{
         Inner,
@@ -78,9 +78,9 @@ impl User {
             return Some(User::Named(caller.user_id.clone()));
         }
         match Peer::of(request).address {
-            Address::Ip(address) => Some(User::At(address.ip())),
-            Address::Unix { uid } => Some(User::Local(uid)),
-            Address::Memory => None,
+            PeerAddress::Ip(address) => Some(User::At(address.ip())),
+            PeerAddress::Unix { uid } => Some(User::Local(uid)),
+            PeerAddress::Memory => None,
         }
     }
 }
@@ -164,10 +164,10 @@ mod tests {
         let path = "/post.v1.PostService/ListPosts";
         let mut call = Extensions::new();
         assert_eq!(User::of(path, &call), None, "a call within the process");
-        let address = Address::Unix { uid: Some(7) };
+        let address = PeerAddress::Unix { uid: Some(7) };
         call.insert(Peer { address, certificate_names: None });
         assert_eq!(User::of(path, &call), Some(User::Local(Some(7))));
-        let address = Address::Ip(([10, 0, 0, 1], 4711).into());
+        let address = PeerAddress::Ip(([10, 0, 0, 1], 4711).into());
         call.insert(Peer { address, certificate_names: None });
         assert_eq!(User::of(path, &call), Some(User::At([10, 0, 0, 1].into())));
         call.insert(Caller { user_id: "ann".into(), scopes: Default::default(), expires: None });

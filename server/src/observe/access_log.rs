@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use quartet_connection::Address;
+use quartet_connection::PeerAddress;
 use quartet_wire::code;
 use tracing::{Level, field};
 
@@ -37,7 +37,7 @@ macro_rules! line {
             received_bytes = $call.received.bytes(),
             sent = $call.sent.messages(),
             sent_bytes = $call.sent.bytes(),
-            peer = ($call.address != Address::Memory).then(|| field::display($call.address)),
+            peer = ($call.address != PeerAddress::Memory).then(|| field::display($call.address)),
             user = $call.user.get().map(field::display),
             request_id = %$call.name.request_id(),
             "{}",
@@ -50,7 +50,7 @@ macro_rules! line {
 pub fn ended(call: &Call, end: &CallEnd, took: Duration) {
     // Round to microseconds.
     let took = Duration::from_micros(took.as_micros() as u64);
-    if call.address == Address::Memory || methods::is_about_the_server(call.name.method()) {
+    if call.address == PeerAddress::Memory || methods::is_about_the_server(call.name.method()) {
         line!(debug, call, end, took);
     } else {
         line!(info, call, end, took);

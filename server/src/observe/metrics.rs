@@ -16,7 +16,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
-use quartet_connection::Gauges;
+use quartet_connection::ConnectionGauges;
 use quartet_log::Dispatchers;
 use quartet_wire::code;
 use tonic::Code;
@@ -62,7 +62,7 @@ impl Metrics {
     pub fn new(
         calls: &CallMetrics,
         log: &LogInstruments,
-        gauges: Gauges,
+        gauges: ConnectionGauges,
         dispatchers: Option<Dispatchers>,
     ) -> Self {
         let mut registry = Registry::default();
@@ -161,7 +161,7 @@ impl CallMetrics {
 /// Gauges of open connections, streams and cursors, read when the metrics are.
 #[derive(Debug)]
 struct OpenNow {
-    gauges: Gauges,
+    gauges: ConnectionGauges,
     dispatchers: Option<Dispatchers>,
 }
 
@@ -172,7 +172,7 @@ impl Collector for OpenNow {
             let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
             gauge.encode(metric)
         };
-        let Gauges { connections, streams } = &self.gauges;
+        let ConnectionGauges { connections, streams } = &self.gauges;
         gauge("quartet_connections", "Connections that are open", connections.get() as u64)?;
         gauge("quartet_streams", "Streams that are open", streams.get() as u64)?;
         let Some(dispatchers) = &self.dispatchers else { return Ok(()) };

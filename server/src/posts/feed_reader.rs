@@ -15,7 +15,7 @@ use super::{heartbeat::Heartbeat, live::Live, reader::Reader, store::PostStore};
 
 /// A feed's position in the log.
 pub(crate) struct FeedReader {
-    /// Lent to the lane, but only while the feed waits for posts.
+    /// Loan to the lane, but only while the feed waits for posts.
     reader: Option<Box<Reader>>,
     live: Live,
     /// Whether the first join has set the start.
@@ -94,7 +94,7 @@ impl FeedReader {
         }
         if self.catch_up.is_none() {
             // The lane sends posts during this wait, until it needs the feed to read.
-            Lent::wait(&self.live, &mut self.reader).await;
+            Loan::wait(&self.live, &mut self.reader).await;
         }
         // Boxed: a feed that waits on its lane reserves no space for reading.
         match self.catch_up {
@@ -122,12 +122,12 @@ impl FeedReader {
 }
 
 /// A reader lent to its lane. Dropping this takes it back.
-struct Lent<'a> {
+struct Loan<'a> {
     live: &'a Live,
     home: &'a mut Option<Box<Reader>>,
 }
 
-impl<'a> Lent<'a> {
+impl<'a> Loan<'a> {
     /// Lends the reader until the lane needs the feed to read. Returns at once if no connection
     /// serves the lane: then the feed reads itself. Cancel-safe.
     async fn wait(live: &'a Live, home: &'a mut Option<Box<Reader>>) {
@@ -140,7 +140,7 @@ impl<'a> Lent<'a> {
     }
 }
 
-impl Drop for Lent<'_> {
+impl Drop for Loan<'_> {
     fn drop(&mut self) {
         if let Some(reader) = self.live.take_back() {
             *self.home = Some(reader);

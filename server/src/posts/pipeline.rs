@@ -25,7 +25,7 @@ pub(crate) struct Pipeline {
     posts: PostStore,
     caller: Option<Caller>,
     /// Posts that arrived together and are not appended yet.
-    batch: Option<Batch>,
+    batch: Option<UploadBatch>,
     /// Bytes of the last batch, as an estimate for the next.
     batch_bytes: usize,
     in_flight: VecDeque<(Sent, Appending)>,
@@ -33,7 +33,7 @@ pub(crate) struct Pipeline {
 }
 
 /// Posts that are accepted together, with one time.
-struct Batch {
+struct UploadBatch {
     now: Instant,
     posts: NewPosts,
     sent: Sent,
@@ -79,7 +79,7 @@ impl Pipeline {
     /// # Errors
     /// The log or the User service failed. The upload must end.
     pub(crate) async fn push(&mut self, index: i64, post: PostRef<'_>) -> Result<(), Status> {
-        let batch = self.batch.get_or_insert_with(|| Batch {
+        let batch = self.batch.get_or_insert_with(|| UploadBatch {
             now: Instant::now(),
             posts: self.posts.new_posts(self.batch_bytes),
             sent: Sent::default(),
@@ -102,7 +102,7 @@ impl Pipeline {
     /// # Errors
     /// See [`push`](Self::push).
     pub(crate) async fn append(&mut self) -> Result<(), Status> {
-        let Some(Batch { posts, sent, .. }) = self.batch.take() else { return Ok(()) };
+        let Some(UploadBatch { posts, sent, .. }) = self.batch.take() else { return Ok(()) };
         if posts.is_empty() {
             return Ok(());
         }

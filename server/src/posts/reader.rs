@@ -10,7 +10,7 @@ use quartet_log::{Batch, Cursor, Filter};
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::{frames::Frame, store::PostStore};
+use super::{frame_cache::Frame, store::PostStore};
 use crate::error;
 
 /// A position in the log of a [`PostStore`].

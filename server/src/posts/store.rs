@@ -7,7 +7,7 @@ use quartet_log::{Dispatchers, NewPosts, PostLog, Record};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use super::{authors::Authors, frames::Frames};
+use super::{authors::Authors, frame_cache::FrameCache};
 use crate::{
     auth::{self, Caller},
     error, validate,
@@ -27,7 +27,7 @@ pub struct Parts {
     /// The names of writers.
     pub authors: Authors,
     /// Encoded messages that feeds share.
-    pub frames: Frames,
+    pub frames: FrameCache,
     /// The clock of `create_time`.
     pub clock: fn() -> SystemTime,
 }

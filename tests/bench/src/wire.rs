@@ -13,11 +13,11 @@ pub(crate) const HEADER: usize = 5;
 
 /// Splits chunks into messages. Only a message that spans two chunks is copied.
 #[derive(Debug, Default)]
-pub(crate) struct Frames {
+pub(crate) struct MessageSplitter {
     partial: Vec<u8>,
 }
 
-impl Frames {
+impl MessageSplitter {
     /// Passes every message that is complete with this chunk to `each`.
     pub(crate) fn push(
         &mut self,
@@ -102,7 +102,7 @@ mod tests {
             bytes.extend_from_slice(message);
         }
         for size in 1..40 {
-            let (mut frames, mut out) = (Frames::default(), Vec::new());
+            let (mut frames, mut out) = (MessageSplitter::default(), Vec::new());
             for chunk in bytes.chunks(size) {
                 let each = |message: &[u8]| {
                     out.push(message.to_vec());

@@ -11,11 +11,11 @@ use libfuzzer_sys::fuzz_target;
 use quartet_connection::{
     Settings,
     activity::Activity,
-    guard::{Guard, frames::Frames},
+    guard::{Guard, frames::FrameScanner},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
-/// Frames that a server sends meanwhile: SETTINGS, a header block in two frames, DATA.
+/// FrameScanner that a server sends meanwhile: SETTINGS, a header block in two frames, DATA.
 const ANSWER: &[u8] = &[
     0, 0, 0, 4, 0, 0, 0, 0, 0, // SETTINGS
     0, 0, 2, 1, 0, 0, 0, 0, 1, 7, 7, // HEADERS
@@ -64,7 +64,7 @@ async fn run(piece: usize, sent: &[u8]) {
     };
     let ((), (passed, ended), received) = tokio::join!(peer_sends, server, peer_receives);
     assert!(sent.starts_with(&passed), "what is passed on is unchanged");
-    let mut frames = Frames::of_server();
+    let mut frames = FrameScanner::of_server();
     let mut last = None;
     frames.scan(&received, |frame| last = Some(frame.kind));
     match ended {

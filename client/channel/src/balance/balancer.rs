@@ -17,7 +17,7 @@ use tonic::Status;
 use super::{
     connection::Connection,
     picker::{Picker, Unreachable},
-    policy::Policy,
+    policy::BalancingPolicy,
     pool::{Pool, State, SubchannelId},
     subchannel::{self, SubchannelConfig},
 };
@@ -101,7 +101,7 @@ impl Balancer {
             next: 0,
             lookup: Arc::new(Notify::new()),
         };
-        let policy = Policy::new(balancing);
+        let policy = BalancingPolicy::new(balancing);
         let task = BalancerTask {
             source,
             policy,
@@ -156,7 +156,7 @@ impl Balancer {
 
 struct BalancerTask {
     source: AddressSource,
-    policy: Policy<Connection>,
+    policy: BalancingPolicy<Connection>,
     subchannels: SubchannelTasks,
     events: mpsc::Receiver<(SubchannelId, State<Connection>)>,
     published: Arc<PublishedDecision>,

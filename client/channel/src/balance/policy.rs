@@ -14,7 +14,7 @@ use crate::{address::Address, service_config::Balancing};
 
 /// A policy, and the results of address resolution.
 #[derive(Debug)]
-pub(crate) struct Policy<C> {
+pub(crate) struct BalancingPolicy<C> {
     kind: Kind<C>,
     /// Why there are no addresses yet.
     unresolved: Option<Unreachable>,
@@ -28,7 +28,7 @@ enum Kind<C> {
     RoundRobin(RoundRobin<C>),
 }
 
-impl<C: Clone> Policy<C> {
+impl<C: Clone> BalancingPolicy<C> {
     pub(crate) fn new(balancing: Balancing) -> Self {
         let kind = match balancing {
             Balancing::PickFirst { shuffle } => Kind::PickFirst(PickFirst::new(shuffle)),

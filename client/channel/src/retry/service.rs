@@ -11,7 +11,7 @@ use tonic::{Status, body::Body};
 use tower::Service;
 
 use super::{call::OutgoingCall, channel_core::ChannelCore, hedge, sequential};
-use crate::service_config::Policy;
+use crate::service_config::CallPolicy;
 
 /// Balances and retries calls.
 #[derive(Debug, Clone)]
@@ -33,11 +33,11 @@ impl Service<Request<Body>> for RetryService {
 
 async fn run(call: OutgoingCall) -> Result<Response<Body>, Status> {
     match &call.config.policy {
-        Policy::Hedge(policy) => match call.body.collected() {
+        CallPolicy::Hedge(policy) => match call.body.collected() {
             Some(request) => hedge::run(&call, policy, request).await,
             None => sequential::run(&call, None).await,
         },
-        Policy::Retry(policy) => sequential::run(&call, Some(policy)).await,
-        Policy::Once => sequential::run(&call, None).await,
+        CallPolicy::Retry(policy) => sequential::run(&call, Some(policy)).await,
+        CallPolicy::Once => sequential::run(&call, None).await,
     }
 }

@@ -78,12 +78,12 @@ pub struct MethodConfig {
     /// The largest response message, in bytes. A larger one fails with RESOURCE_EXHAUSTED.
     pub max_response_message_bytes: Option<u64>,
     /// Whether a call that failed, or is slow, is attempted again.
-    pub policy: Policy,
+    pub policy: CallPolicy,
 }
 
 /// How many attempts a call may make, and when.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub enum Policy {
+pub enum CallPolicy {
     /// One attempt. A request that certainly reached no server application is nevertheless sent
     /// again (gRFC A6 calls it a transparent retry).
     #[default]

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use tonic::Code;
 
 use super::config::{
-    Balancing, HedgingPolicy, MethodConfig, Policy, RetryPolicy, RetryThrottling, ServiceConfig,
+    Balancing, CallPolicy, HedgingPolicy, MethodConfig, RetryPolicy, RetryThrottling, ServiceConfig,
 };
 use crate::backoff::Exponential;
 
@@ -246,11 +246,11 @@ impl RawMethod {
             (Some(_), Some(_)) => {
                 return refuse(path, "retryPolicy and hedgingPolicy exclude each other");
             }
-            (Some(retry), None) => Policy::Retry(retry.check(&format!("{path}.retryPolicy"))?),
+            (Some(retry), None) => CallPolicy::Retry(retry.check(&format!("{path}.retryPolicy"))?),
             (None, Some(hedging)) => {
-                Policy::Hedge(hedging.check(&format!("{path}.hedgingPolicy"))?)
+                CallPolicy::Hedge(hedging.check(&format!("{path}.hedgingPolicy"))?)
             }
-            (None, None) => Policy::Once,
+            (None, None) => CallPolicy::Once,
         };
         Ok(MethodConfig {
             wait_for_ready: self.wait_for_ready.unwrap_or_default(),

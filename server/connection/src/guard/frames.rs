@@ -98,7 +98,7 @@ impl Header {
 
 /// One direction of a connection, as far as it has passed.
 #[derive(Debug, Default)]
-pub struct Frames {
+pub struct FrameScanner {
     /// Bytes to come of the preface or of the payload of the last frame.
     skip: usize,
     header: [u8; HEADER],
@@ -107,7 +107,7 @@ pub struct Frames {
     in_block: bool,
 }
 
-impl Frames {
+impl FrameScanner {
     /// From a client: a preface, then frames.
     pub fn of_client() -> Self {
         Self { skip: PREFACE, ..Self::default() }
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_frame_may_be_inserted_between_frames_but_not_into_one_nor_into_a_header_block() {
-        let mut frames = Frames::of_server();
+        let mut frames = FrameScanner::of_server();
         assert!(frames.at_boundary());
         for byte in frame(kind::DATA, 0, 1, 3) {
             frames.scan(&[byte], |_| {});
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn the_reserved_bit_of_a_stream_is_ignored() {
         let mut seen = Vec::new();
-        let mut frames = Frames::of_server();
+        let mut frames = FrameScanner::of_server();
         frames.scan(&frame(kind::DATA, 1, u32::MAX, 0), |header| seen.push(header));
         assert_eq!(seen, [Header { length: 0, kind: 0, flags: 1, stream: u32::MAX >> 1 }]);
     }
@@ -200,7 +200,7 @@ mod tests {
                 bytes.extend(frame(kind, flags, stream, length));
                 expected.push(Header { length, kind, flags, stream: stream & (u32::MAX >> 1) });
             }
-            let (mut frames, mut seen) = (Frames::of_client(), Vec::new());
+            let (mut frames, mut seen) = (FrameScanner::of_client(), Vec::new());
             let mut rest = bytes.as_slice();
             for cut in cuts.into_iter().cycle() {
                 let (chunk, later) = rest.split_at(cut.min(rest.len()));

@@ -13,7 +13,7 @@ use std::{
 use tokio::net::{UnixListener, UnixStream};
 
 use super::Listener;
-use crate::peer::Address;
+use crate::peer::PeerAddress;
 
 /// Connections that wait to be accepted; the system may allow fewer.
 const BACKLOG: u32 = 1024;
@@ -115,8 +115,8 @@ impl Listener for UnixSocket {
         UnixStream::from_std(stream.into_std()?)
     }
 
-    fn address(stream: &UnixStream) -> Address {
-        Address::Unix { uid: stream.peer_cred().ok().map(|credentials| credentials.uid()) }
+    fn address(stream: &UnixStream) -> PeerAddress {
+        PeerAddress::Unix { uid: stream.peer_cred().ok().map(|credentials| credentials.uid()) }
     }
 }
 
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(metadata.permissions().mode() & 0o777, MODE);
         let (client, server) = tokio::join!(UnixStream::connect(&path), listener.accept());
         let (_client, server) = (client.unwrap(), server.unwrap().unwrap());
-        assert_eq!(UnixSocket::address(&server), Address::Unix { uid: Some(metadata.uid()) });
+        assert_eq!(UnixSocket::address(&server), PeerAddress::Unix { uid: Some(metadata.uid()) });
         drop(listener);
         assert!(!path.exists());
     }

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     error::Result,
-    wire::{Frames, put_frame},
+    wire::{MessageSplitter, put_frame},
 };
 
 /// So large that a server never waits for the window of a reader that keeps up.
@@ -115,7 +115,7 @@ impl Responses {
         if head.headers.contains_key("grpc-status") {
             ended_well(&head.headers)?;
         }
-        Ok(ResponseMessages { body, frames: Frames::default() })
+        Ok(ResponseMessages { body, frames: MessageSplitter::default() })
     }
 }
 
@@ -123,7 +123,7 @@ impl Responses {
 #[derive(Debug)]
 pub(super) struct ResponseMessages {
     body: RecvStream,
-    frames: Frames,
+    frames: MessageSplitter,
 }
 
 impl ResponseMessages {

@@ -5,7 +5,7 @@ use std::pin::pin;
 use futures::StreamExt as _;
 use prost::Message as _;
 use quartet::encoded::PostRef;
-use quartet_client::{ListEvent, borrowed::Batch, read_posts};
+use quartet_client::{ListEvent, borrowed::BorrowedBatch, read_posts};
 
 use tokio::{io::AsyncReadExt as _, net::TcpStream, task::JoinSet};
 
@@ -19,7 +19,7 @@ use crate::{
     posts,
     proto::{ListPostsRequest, PostMessage, post_service_client::PostServiceClient},
     usage::{Figures, Meter},
-    wire::{Frames, each, same_content},
+    wire::{MessageSplitter, each, same_content},
 };
 
 /// One post in this many is compared byte for byte; a prime, so that its place in a batch varies.
@@ -74,7 +74,7 @@ pub(super) async fn client_list(options: &Options) -> Result<Figures> {
     for _ in 0..options.lists {
         let mut check = Check::default();
         let request = quartet::post::v1::ListPostsRequest::default();
-        let mut events = pin!(read_posts::<Batch>(channel.clone(), request));
+        let mut events = pin!(read_posts::<BorrowedBatch>(channel.clone(), request));
         while let Some(event) = events.next().await {
             let ListEvent::Batch(batch) = event? else { return Err("the list was cut".into()) };
             batch.posts().try_for_each(|post| check.read(&post?))?;
@@ -90,7 +90,7 @@ pub(super) async fn raw_list(options: &Options) -> Result<Figures> {
     let mut buf = vec![0; READ];
     for _ in 0..options.lists {
         let mut stream = TcpStream::connect(&options.address).await?;
-        let (mut check, mut frames) = (Check::default(), Frames::default());
+        let (mut check, mut frames) = (Check::default(), MessageSplitter::default());
         loop {
             let len = stream.read(&mut buf).await?;
             if len == 0 {

@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     error::Result,
-    wire::{Frames, put_frame},
+    wire::{MessageSplitter, put_frame},
 };
 
 /// The same values as the load on the `h2` crate.
@@ -69,7 +69,7 @@ struct Calls {
 
 #[derive(Debug, Default)]
 struct Call {
-    frames: Frames,
+    frames: MessageSplitter,
     taken: u32,
     ended: bool,
 }

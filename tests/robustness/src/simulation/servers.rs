@@ -18,7 +18,7 @@ use quartet_server::{
     config::{Config, EnforcementFlags, Role},
     posts::{
         authors::Authors,
-        frames::Frames,
+        frame_cache::FrameCache,
         store::{Parts, PostStore},
     },
     server::Server,
@@ -139,7 +139,7 @@ async fn serve_buggy(
     stop: CancellationToken,
 ) {
     let (dispatchers, authors) = (Dispatchers::new(&log, 1), Authors::new(users));
-    let frames = Frames::new(1);
+    let frames = FrameCache::new(1);
     let dispatching = dispatchers.clone();
     let posts =
         PostStore::new(Parts { log, dispatchers: dispatching, authors, frames, clock: now });

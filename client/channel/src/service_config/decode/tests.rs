@@ -31,7 +31,7 @@ fn the_config_of_the_blog_series_parses() {
     let hundredth = Duration::from_millis(10);
     assert_eq!(
         method.policy,
-        Policy::Retry(RetryPolicy {
+        CallPolicy::Retry(RetryPolicy {
             max_attempts: 4,
             backoff: Exponential::new(hundredth, hundredth, 1.0),
             retryable_status_codes: [Code::Unavailable].into(),
@@ -85,7 +85,7 @@ fn unknown_keys_are_listed_and_attempts_are_capped() {
             {"name": [{}], "priority": 2, "hedgingPolicy": {"maxAttempts": 9}}]}"#,
     );
     assert_eq!(config.ignored, ["colour", "methodConfig.0.priority"]);
-    let Policy::Hedge(hedging) = &config.method("/a.B/C").policy else { panic!() };
+    let CallPolicy::Hedge(hedging) = &config.method("/a.B/C").policy else { panic!() };
     assert_eq!((hedging.max_attempts, hedging.hedging_delay), (5, Duration::ZERO));
 }
 
@@ -108,7 +108,7 @@ fn throttling_health_checking_limits_and_hedging_parse() {
         (method.max_request_message_bytes, method.max_response_message_bytes),
         (Some(1), Some(2))
     );
-    let Policy::Hedge(hedging) = &method.policy else { panic!() };
+    let CallPolicy::Hedge(hedging) = &method.policy else { panic!() };
     assert_eq!(hedging.non_fatal_status_codes, [Code::Unavailable, Code::Aborted].into());
 }
 

@@ -24,7 +24,7 @@ pub const TOO_MANY_WINDOW_UPDATES: Violation = Violation("too_many_window_update
 
 /// What one peer has used of its allowance.
 #[derive(Debug)]
-pub struct Policy {
+pub struct Allowance {
     enforcement: EnforcementPolicy,
     budget: FrameBudget,
     last_ping: Option<Instant>,
@@ -35,7 +35,7 @@ pub struct Policy {
     refilled: Instant,
 }
 
-impl Policy {
+impl Allowance {
     /// For a connection that begins now.
     pub fn new(enforcement: EnforcementPolicy, budget: FrameBudget, now: Instant) -> Self {
         Self {

@@ -12,7 +12,7 @@ use quartet_log::Filter;
 use quartet_runtime::cores::Cores;
 use tokio::time::Instant;
 
-/// Frames per core: enough for the tags that are busy at one time, and at most half a MiB.
+/// FrameCache per core: enough for the tags that are busy at one time, and at most half a MiB.
 const KEPT: usize = 8;
 /// How long a frame is reused. It contains names, so a changed name is seen after this time.
 const FRESH: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ pub struct Frame {
 
 /// The newest frames of each core.
 #[derive(Clone)]
-pub struct Frames(Arc<[Mutex<VecDeque<Kept>>]>);
+pub struct FrameCache(Arc<[Mutex<VecDeque<Kept>>]>);
 
 struct Kept {
     filter: Arc<Filter>,
@@ -37,14 +37,14 @@ struct Kept {
     frame: Frame,
 }
 
-impl fmt::Debug for Frames {
+impl fmt::Debug for FrameCache {
     /// Leaves out the encoded bytes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Frames").field("cores", &self.0.len()).finish()
+        f.debug_struct("FrameCache").field("cores", &self.0.len()).finish()
     }
 }
 
-impl Frames {
+impl FrameCache {
     /// No frames yet, for this many cores.
     pub fn new(cores: usize) -> Self {
         Self((0..cores).map(|_| Mutex::default()).collect())
@@ -93,7 +93,7 @@ mod tests {
         Frame { bytes: Bytes::from_static(text.as_bytes()), position }
     }
 
-    fn found(frames: &Frames, tag: &str, after: u64) -> Option<(Bytes, u64)> {
+    fn found(frames: &FrameCache, tag: &str, after: u64) -> Option<(Bytes, u64)> {
         frames
             .find(&mut following(tag), after, Instant::now())
             .map(|frame| (frame.bytes, frame.position))
@@ -101,7 +101,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn readers_with_the_same_filter_and_position_send_the_same_frame() {
-        let frames = Frames::new(1);
+        let frames = FrameCache::new(1);
         frames.keep(&following("a"), 5, frame("a after 5", 7));
         frames.keep(&following("b"), 5, frame("b after 5", 9));
         assert_eq!(found(&frames, "a", 5), Some(("a after 5".into(), 7)));
@@ -111,7 +111,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_frame_serves_for_a_second_and_a_newer_one_is_found_first() {
-        let frames = Frames::new(1);
+        let frames = FrameCache::new(1);
         frames.keep(&following("a"), 5, frame("old name", 7));
         tokio::time::advance(FRESH).await;
         assert_eq!(found(&frames, "a", 5), None);
@@ -121,7 +121,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_core_keeps_a_few_frames() {
-        let frames = Frames::new(1);
+        let frames = FrameCache::new(1);
         for after in 0..=KEPT as u64 {
             frames.keep(&following("a"), after, frame("", after + 1));
         }
