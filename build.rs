@@ -67,18 +67,20 @@ fn compiler(files: &[&str]) -> Result<protox::Compiler, protox::Error> {
     Ok(compiler)
 }
 
-/// A constant for the path of each method, and the list of them.
+/// Constants for the name of each service and the path of each method, and the list of all paths.
 fn method_table(files: &[prost_types::FileDescriptorProto]) -> Result<String, std::fmt::Error> {
     let (mut table, mut all) = (String::new(), String::new());
     for file in files.iter().filter(|file| !file.service.is_empty()) {
         let package = file.package().replace('.', "_");
         writeln!(table, "/// The methods of `{}`.\npub mod {package} {{", file.package())?;
         for service in &file.service {
+            let name = format!("{}.{}", file.package(), service.name());
+            writeln!(table, "    /// The service.\n    pub const SERVICE: &str = \"{name}\";")?;
             for method in &service.method {
-                let path = format!("{}.{}/{}", file.package(), service.name(), method.name());
-                let name = constant(method.name());
-                writeln!(table, "    /// `{path}`.\n    pub const {name}: &str = \"/{path}\";")?;
-                write!(all, "{package}::{name}, ")?;
+                let path = format!("{name}/{}", method.name());
+                let method = constant(method.name());
+                writeln!(table, "    /// `{path}`.\n    pub const {method}: &str = \"/{path}\";")?;
+                write!(all, "{package}::{method}, ")?;
             }
         }
         writeln!(table, "}}\n")?;
@@ -139,7 +141,7 @@ pub mod {module} {{
     }}
 
     impl<T> tonic::server::NamedService for {name}Server<T> {{
-        const NAME: &'static str = "{package}.{proto_name}";
+        const NAME: &'static str = {paths}::SERVICE;
     }}
 
     impl<T: {name}, B: crate::serve::GrpcBody> Service<http::Request<B>> for {name}Server<T> {{

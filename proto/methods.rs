@@ -1,7 +1,8 @@
-//! The paths of all methods that a server of this suite has.
+//! The names of all services that a server of this suite has, and the paths of their methods.
 //!
-//! Routes, authorization rules and labels of metrics use these constants. The constants of a
-//! service are in a module named after its package: [`post_v1::LIST_POSTS`].
+//! Routes, authorization rules, health and labels of metrics use these constants. The constants of
+//! a service are in a module named after its package: [`post_v1::SERVICE`],
+//! [`post_v1::LIST_POSTS`].
 
 include!(concat!(env!("OUT_DIR"), "/methods.rs"));
 

@@ -11,6 +11,7 @@ use std::{
 use futures::future::select_all;
 use quartet::{
     health::v1::{health_check_response::ServingStatus, health_server::HealthServer},
+    methods::{post_v1, user_v1},
     post::v1::post_service_server::PostServiceServer,
     user::v1::user_service_server::UserServiceServer,
     v1::{post::post_server::PostServer, user::user_server::UserServer},
@@ -45,7 +46,7 @@ use crate::{
         store::{Parts, PostStore},
     },
     rpc::{
-        health::{self, Health},
+        health::Health,
         reflection,
         users::{Users, UsersError},
     },
@@ -446,7 +447,7 @@ fn soon_back(builder: Builder) -> Builder {
 
 /// The names of the services that this process runs, for health and reflection.
 fn services(config: &Config) -> Vec<&'static str> {
-    let all = [(Role::User, health::USER), (Role::Post, health::POST)];
+    let all = [(Role::User, user_v1::SERVICE), (Role::Post, post_v1::SERVICE)];
     all.into_iter().filter(|(role, _)| config.runs(*role)).map(|(_, name)| name).collect()
 }
 
@@ -454,7 +455,7 @@ fn services(config: &Config) -> Vec<&'static str> {
 /// balancers should choose another server.
 async fn watch_log(log: Arc<dyn PostLog>, health: Health, stop: CancellationToken) {
     if stop.run_until_cancelled(log.failed()).await.is_some() {
-        health.set(health::POST, ServingStatus::NotServing);
+        health.set(post_v1::SERVICE, ServingStatus::NotServing);
     }
 }
 

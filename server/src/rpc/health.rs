@@ -23,12 +23,6 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::error;
 
-/// The Post service's name.
-pub const POST: &str = "post.v1.PostService";
-/// The User service's name.
-pub const USER: &str = "user.v1.UserService";
-/// The health service's name.
-pub(crate) const HEALTH: &str = "grpc.health.v1.Health";
 /// The name that stands for the server as a whole.
 const OVERALL: &str = "";
 /// Characters of an unknown service's name in a status.

@@ -13,19 +13,18 @@ use std::{
 use futures::StreamExt as _;
 use http::{Request, Response};
 use http_body_util::{BodyStream, StreamBody};
+use quartet::methods::grpc_health_v1;
 use quartet_connection::{RequestBody, Routes, Stop};
 use tonic::{body::Body, server::NamedService};
 use tonic_reflection::server::{Builder, Error};
 use tower::Service;
-
-use super::health;
 
 /// Adds both versions of reflection for these services.
 pub(crate) fn describe(routes: Routes, services: &[&'static str]) -> Result<Routes, Error> {
     let described = || {
         let described = Builder::configure()
             .register_encoded_file_descriptor_set(quartet::FILE_DESCRIPTOR_SET)
-            .with_service_name(health::HEALTH);
+            .with_service_name(grpc_health_v1::SERVICE);
         services.iter().copied().fold(described, Builder::with_service_name)
     };
     let (v1, v1alpha) = (described().build_v1()?, described().build_v1alpha()?);

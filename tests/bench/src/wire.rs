@@ -1,15 +1,13 @@
 //! Reading without copying: gRPC's messages from chunks, and posts from messages as
-//! `quartet::borrowed` does.
+//! `quartet_client::borrowed` does.
 
 use quartet::{
     encoded::PostRef,
     fields::{Field, fields},
 };
+use quartet_wire::framing::{self, PREFIX_LEN};
 
 use crate::{error::Result, proto::PostMessage};
-
-/// Every gRPC message is preceded by a compression flag and four bytes of length.
-pub(crate) const HEADER: usize = 5;
 
 /// Splits chunks into messages. Only a message that spans two chunks is copied.
 #[derive(Debug, Default)]
@@ -29,13 +27,13 @@ impl MessageSplitter {
             self.partial.extend_from_slice(part);
             chunk = rest;
             if missing(&self.partial) == 0 {
-                each(&self.partial[HEADER..])?;
+                each(&self.partial[PREFIX_LEN..])?;
                 self.partial.clear();
             }
         }
-        while chunk.len() >= HEADER && chunk.len() >= frame_len(chunk) {
+        while chunk.len() >= PREFIX_LEN && chunk.len() >= frame_len(chunk) {
             let (frame, rest) = chunk.split_at(frame_len(chunk));
-            each(&frame[HEADER..])?;
+            each(&frame[PREFIX_LEN..])?;
             chunk = rest;
         }
         self.partial.extend_from_slice(chunk);
@@ -48,19 +46,22 @@ impl MessageSplitter {
     }
 }
 
-/// The bytes missing to the end of the header, or then to the end of the frame.
+/// The bytes missing to the end of the prefix, or then to the end of the frame.
 fn missing(partial: &[u8]) -> usize {
-    if partial.len() < HEADER { HEADER - partial.len() } else { frame_len(partial) - partial.len() }
+    if partial.len() < PREFIX_LEN {
+        PREFIX_LEN - partial.len()
+    } else {
+        frame_len(partial) - partial.len()
+    }
 }
 
 fn frame_len(frame: &[u8]) -> usize {
-    HEADER + u32::from_be_bytes([frame[1], frame[2], frame[3], frame[4]]) as usize
+    PREFIX_LEN + u32::from_be_bytes([frame[1], frame[2], frame[3], frame[4]]) as usize
 }
 
-/// Appends a message with its header.
+/// Appends a message with its prefix.
 pub(crate) fn put_frame(message: &impl prost::Message, buf: &mut Vec<u8>) {
-    buf.push(0);
-    buf.extend_from_slice(&(message.encoded_len() as u32).to_be_bytes());
+    buf.extend_from_slice(&framing::prefix(message.encoded_len() as u32));
     message.encode_raw(buf);
 }
 
@@ -97,8 +98,7 @@ mod tests {
         let messages: Vec<Vec<u8>> = (0..20).map(|len| vec![len as u8; len * 3]).collect();
         let mut bytes = Vec::new();
         for message in &messages {
-            bytes.push(0);
-            bytes.extend_from_slice(&(message.len() as u32).to_be_bytes());
+            bytes.extend_from_slice(&framing::prefix(message.len() as u32));
             bytes.extend_from_slice(message);
         }
         for size in 1..40 {

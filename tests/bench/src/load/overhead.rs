@@ -52,9 +52,8 @@ fn marked(mut request: Request<Body>) -> Request<Body> {
         ("x-request-id", format!("{:016x}", fastrand::u64(..))),
         ("traceparent", format!("00-{:032x}-{:016x}-01", fastrand::u128(1..), fastrand::u64(1..))),
     ] {
-        let mut value = HeaderValue::try_from(text).expect("invariant: it is ASCII");
-        value.set_sensitive(true); // not indexed in HPACK's table, like ours
-        headers.insert(name, value);
+        let value = HeaderValue::try_from(text).expect("invariant: it is ASCII");
+        headers.insert(name, quartet_wire::unindexed(value)); // as our channel does
     }
     request
 }
