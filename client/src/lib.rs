@@ -14,8 +14,8 @@
 //!
 //! [`connect`](connect()) makes the channel that calls go through; everything else that a channel
 //! can do is in [`quartet_channel`]. [`resume`] is the loop that continues a stream after a cut,
-//! for other calls as well. [`command`] holds the four binaries, in a form that another program can
-//! run too.
+//! for other calls as well. `command`, with the feature `cli`, holds the four binaries, in a form
+//! that another program can run too.
 //!
 //! The files `pages.rs`, `list.rs`, `upload.rs` and `feed.rs` are one RPC kind each. Read them in
 //! this order; `examples/` has the same four calls on the generated client alone.
@@ -43,9 +43,13 @@ mod response;
 
 pub mod borrowed;
 
+#[cfg(feature = "cli")]
 pub mod command;
+#[cfg(feature = "cli")]
 pub mod lines;
+#[cfg(feature = "cli")]
 pub mod output;
+#[cfg(feature = "cli")]
 pub mod post_file;
 
 pub use connect::connect;

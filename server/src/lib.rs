@@ -2,7 +2,7 @@
 //!
 //! Its modules, from the process to the posts:
 //!
-//! - [`config`]: the flags of the binary, and the settings made from them.
+//! - [`settings`]: what a server is given; the flags of the binary are turned into them.
 //! - [`server`]: assembles a server, serves, and shuts it down.
 //! - [`chain`]: the order of the layers that every call passes; [`layers`]: one file for each;
 //!   [`call`]: the record of one call.
@@ -12,7 +12,7 @@
 //! - [`rpc`]: the handlers. Each RPC kind of the Post service is one file.
 //! - [`posts`]: the types that these handlers use.
 //! - [`validate`] and [`error`]: checks requests, and turns errors into statuses.
-//! - [`seed`]: sample posts for an empty log; [`probe`]: asks a server for its health.
+//! - [`seed`]: sample posts for an empty log.
 //!
 //! Connections, TLS and HTTP/2 limits are in the crate [`quartet_connection`]. The log, and the
 //! cursors that read and follow it, are in [`quartet_log`].
@@ -22,14 +22,13 @@ pub mod call;
 #[cfg(feature = "certs")]
 pub mod certs;
 pub mod chain;
-pub mod config;
 pub mod error;
 pub mod layers;
 pub mod methods;
 pub mod observe;
 pub mod posts;
-pub mod probe;
 pub mod rpc;
 pub mod seed;
 pub mod server;
+pub mod settings;
 pub mod validate;
