@@ -70,7 +70,8 @@ async fn enforcing(enforcement: EnforcementPolicy) -> TestServer {
 
 #[tokio::test(start_paused = true)]
 async fn pings_are_fine_at_min_time_with_a_stream_and_every_two_hours_without_one() {
-    let server = enforcing(EnforcementPolicy { min_time: MINUTE, permit_without_stream: false }).await;
+    let server =
+        enforcing(EnforcementPolicy { min_time: MINUTE, permit_without_stream: false }).await;
     let ping_on = async |client: &mut RawClient, apart: Duration| {
         for _ in 0..20 {
             client.send(ping()).await;
@@ -92,7 +93,8 @@ async fn pings_are_fine_at_min_time_with_a_stream_and_every_two_hours_without_on
 
 #[tokio::test(start_paused = true)]
 async fn clients_without_streams_may_ping_at_min_time_if_permitted() {
-    let server = enforcing(EnforcementPolicy { min_time: MINUTE, permit_without_stream: true }).await;
+    let server =
+        enforcing(EnforcementPolicy { min_time: MINUTE, permit_without_stream: true }).await;
     let mut client = RawClient::open(&server).await;
     for _ in 0..20 {
         client.send(ping()).await;

@@ -21,8 +21,8 @@ use quartet_client::{
 };
 use quartet_log::{MemoryLog, PostLog};
 use quartet_server::{
-    settings::Settings,
     server::{Server, ServerError},
+    settings::Settings,
 };
 use tokio::{
     net::TcpListener,

@@ -25,9 +25,7 @@ use quartet_connection::{
     reload::{FileError, Reloader},
     tls::Tls,
 };
-use quartet_log::{
-    Dispatchers, EmbeddedLog, LogError, LogOptions, MemoryLog, OpenError, PostLog,
-};
+use quartet_log::{Dispatchers, EmbeddedLog, LogError, LogOptions, MemoryLog, OpenError, PostLog};
 use quartet_runtime::gauge::Gauge;
 use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -357,11 +355,8 @@ pub async fn answer_while<T>(
 ) -> T {
     // `opening` reports an error of these files.
     let Ok(Security { tls, auth }) = Security::open(settings) else { return opening.await };
-    let connections = connection::Settings {
-        tls,
-        drain_timeout: STARTED,
-        ..by_itself(&settings.connections)
-    };
+    let connections =
+        connection::Settings { tls, drain_timeout: STARTED, ..by_itself(&settings.connections) };
     let opened = CancellationToken::new();
     let waiting = while_starting(Health::new(services(settings)), auth);
     let answering = connection::serve(listener, waiting, connections, opened.clone());

@@ -54,8 +54,7 @@ pub struct Flags {
 /// The command line of `bidirectional`.
 pub type Args = CommandLine<Flags>;
 
-const AFTER: &str =
-    "Start after this position [default: with the next post that is stored]";
+const AFTER: &str = "Start after this position [default: with the next post that is stored]";
 
 const AFTER_HELP: &str = "\
 Examples:

@@ -7,7 +7,13 @@ use std::{
 
 use quartet::post::v1::{Bookmark, ListPostsRequest, ListPostsResponse, LogPosition};
 
-use super::{console::Console, failure::Failure, flags::{AfterFlag, CommandLine}, frame::Frame, io::Io};
+use super::{
+    console::Console,
+    failure::Failure,
+    flags::{AfterFlag, CommandLine},
+    frame::Frame,
+    io::Io,
+};
 use crate::{
     list::{ListEvent, list_posts},
     output::{Clean, Event, Position, Tags},

@@ -13,9 +13,9 @@ use quartet_server::settings::{
     LogSettings, ObservabilitySettings, Role, Settings, Storage, UserEndpoint, UserSettings,
 };
 
+pub(crate) use self::connections::Listen;
 #[cfg(feature = "certs")]
 use self::make::Make;
-pub(crate) use self::connections::Listen;
 use self::{
     connections::{CallFlags, EnforcementFlags, KeepaliveFlags},
     security::{AuthFlags, TlsFlags},

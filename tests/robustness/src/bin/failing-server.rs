@@ -16,9 +16,9 @@ use quartet_client::{command::rust_log, connect};
 use quartet_log::{EmbeddedLog, LogOptions, disk::RealDisk};
 use quartet_robustness::crash::failing::{self, Fault};
 use quartet_server::{
-    settings::{Role, Settings},
     error::chain,
     server::Server,
+    settings::{Role, Settings},
 };
 use tokio::net::TcpListener;
 use tracing_subscriber::{

@@ -15,13 +15,13 @@ use quartet_log::{
 };
 use quartet_server::{
     chain::Chain,
-    settings::{Role, Settings},
     posts::{
         authors::Authors,
         frame_cache::FrameCache,
         store::{Parts, PostStore},
     },
     server::Server,
+    settings::{Role, Settings},
 };
 use tokio_util::sync::CancellationToken;
 use turmoil::net::TcpListener;
