@@ -8,6 +8,16 @@
 //! - [`page`]: messages with encoded posts; [`codec`]: encoding and decoding.
 //! - [`limits`]: every limit of the contract; [`reason`]: the `ErrorInfo` reasons of its statuses.
 //!
+//! ```
+//! use quartet::{methods, post::v1::PostMessage};
+//! use prost::Message as _;
+//!
+//! let post = PostMessage { user_id: "1".into(), title: "Hello".into(), ..Default::default() };
+//! let bytes = post.encode_to_vec();
+//! assert_eq!(PostMessage::decode(&*bytes).unwrap(), post);
+//! assert_eq!(methods::post_v1::LIST_POSTS, "/post.v1.PostService/ListPosts");
+//! ```
+//!
 //! Not here: the server's behaviour (`server/`) and the client's (`client/`).
 
 pub mod codec;

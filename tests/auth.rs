@@ -12,8 +12,8 @@ use quartet::{
 use quartet_channel::{CallError, Channel, Credentials, SetupError};
 use quartet_client::Error;
 use quartet_server::{
-    auth::{Access, Scope},
-    config::{AuthFlags, Config},
+    auth::{Access, AuthSettings, Scope},
+    settings::Settings,
 };
 use tonic::{Code, Status, body::Body};
 use tonic_types::StatusExt as _;
@@ -170,11 +170,11 @@ async fn every_method_with_every_token_over_every_transport_is_answered_as_the_t
     let plaintext = TestServer::with(authority.token_config()).await;
     check_matrix("plaintext", &authority, plaintext.plain_channel(), missing).await;
 
-    let config = Config { tls: authority.tls(), ..authority.token_config() };
+    let config = Settings { tls: authority.tls(), ..authority.token_config() };
     let tls = TestServer::with(config).await;
     check_matrix("TLS", &authority, tls.tls_channel(&authority.client()), missing).await;
 
-    let config = Config { tls: authority.mutual_tls(), ..authority.token_config() };
+    let config = Settings { tls: authority.mutual_tls(), ..authority.token_config() };
     let mutual = TestServer::with(config).await;
     let certified = mutual.tls_channel(&authority.certified_client());
     // Without a token, the certificate determines the caller and its scopes.
@@ -197,7 +197,7 @@ async fn every_method_with_every_token_over_every_transport_is_answered_as_the_t
 #[tokio::test]
 async fn with_certificates_alone_tokens_are_ignored() {
     let authority = Authority::new();
-    let config = Config { tls: authority.mutual_tls(), ..Config::ephemeral() };
+    let config = Settings { tls: authority.mutual_tls(), ..Settings::default() };
     let server = TestServer::with(config).await;
     let channel = server.tls_channel(&authority.certified_client());
     let refused = upload_as(with_token(channel.clone(), "x"), &["", "1", "2"]).await;
@@ -240,12 +240,9 @@ async fn no_spelling_of_a_path_bypasses_authorization() {
 #[tokio::test]
 async fn flags_open_or_close_health_and_reflection_separately() {
     let authority = Authority::new();
-    let auth = AuthFlags {
-        health_access: Access::Closed,
-        reflection_access: Access::Open,
-        ..authority.auth()
-    };
-    let server = TestServer::with(Config { auth, ..Config::ephemeral() }).await;
+    let auth =
+        AuthSettings { health: Access::Closed, reflection: Access::Open, ..authority.auth() };
+    let server = TestServer::with(Settings { auth, ..Settings::default() }).await;
     let anonymous = server.plain_channel();
     let missing = (Code::Unauthenticated, reason::CREDENTIALS_MISSING.to_owned());
     assert_eq!(call(&anonymous, WATCH).await, missing);

@@ -1,6 +1,8 @@
 //! The blog's own names, `/v1.user.User/*` and `/v1.post.Post/*`: its programs work against this
 //! server.
 
+use std::path::Path;
+
 use prost::Message;
 use quartet::{
     limits,
@@ -11,7 +13,7 @@ use quartet::{
     user::v1::{GetUserRequest, GetUserResponse, ListUsersRequest, ListUsersResponse},
 };
 use quartet_client::Channel;
-use quartet_server::config::Config;
+use quartet_server::settings::{Settings, UserSettings};
 use tonic::{Code, Status, client::Grpc, codegen::http::uri::PathAndQuery};
 use tonic_prost::ProstCodec;
 
@@ -102,13 +104,17 @@ async fn the_unary_list_ends_at_one_mebibyte_and_names_the_stream() {
     server.stop().await;
 }
 
+fn with_users(file: &Path) -> Settings {
+    let users = UserSettings { file: Some(file.to_owned()), ..UserSettings::default() };
+    Settings { users, ..Settings::default() }
+}
+
 #[tokio::test]
 async fn a_unary_list_is_never_over_one_mebibyte_however_long_the_names() {
     let users = tempfile::NamedTempFile::new().unwrap();
     let line = serde_json::json!({ "user_id": "1", "name": "漢".repeat(limits::AUTHOR_CHARS) });
     std::fs::write(users.path(), line.to_string()).unwrap();
-    let config = Config { users: Some(users.path().to_owned()), ..Config::ephemeral() };
-    let server = TestServer::with(config).await;
+    let server = TestServer::with(with_users(users.path())).await;
     upload(&mut server.posts(), posts("p", 2000, &[])).await.unwrap();
     let outcome = list(server.channel()).await;
     assert_refused(outcome, Code::ResourceExhausted, reason::RESPONSE_TOO_LARGE);
@@ -122,8 +128,7 @@ async fn a_list_of_users_over_one_mebibyte_is_refused() {
     let line = |n| serde_json::json!({ "user_id": format!("u{n}"), "name": "n".repeat(250) });
     let lines: Vec<_> = (0..4500).map(|n| line(n).to_string()).collect();
     std::fs::write(users.path(), lines.join("\n")).unwrap();
-    let config = Config { users: Some(users.path().to_owned()), ..Config::ephemeral() };
-    let server = TestServer::with(config).await;
+    let server = TestServer::with(with_users(users.path())).await;
     for path in ["/v1.user.User/ListUsers", "/user.v1.UserService/ListUsers"] {
         let outcome =
             call::<_, ListUsersResponse>(server.channel(), path, ListUsersRequest {}).await;

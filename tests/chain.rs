@@ -17,8 +17,8 @@ use quartet_connection::{HttpService, RequestBody};
 use quartet_server::{
     auth::Caller,
     chain::Chain,
-    config::{CallFlags, Config},
     layers::limits::{CallLimits, Limits},
+    settings::{ObservabilitySettings, Settings},
 };
 use tokio::{
     sync::mpsc,
@@ -296,8 +296,8 @@ async fn a_client_call_carries_its_request_id_deadline_and_trace() {
     assert!((1..=5000).contains(&left), "{left}");
 }
 
-fn limited(limits: CallFlags) -> Config {
-    Config { call_limits: limits, ..Config::ephemeral() }
+fn limited(limits: CallLimits) -> Settings {
+    Settings { call_limits: limits, ..Settings::default() }
 }
 
 fn retry_delay(status: &Status) -> Duration {
@@ -310,7 +310,7 @@ fn retry_delay(status: &Status) -> Duration {
 #[tokio::test]
 async fn open_calls_are_limited_per_user_and_a_stream_counts_until_it_ends() {
     let most = NonZeroU32::new(2);
-    let limits = CallFlags { max_open_calls: most, ..CallFlags::default() };
+    let limits = CallLimits { max_open_calls: most, ..CallLimits::default() };
     let server = TestServer::with(limited(limits)).await;
     // The limit applies to the user, not to the connection.
     let mut clients = [server.posts(), server.posts(), server.posts()];
@@ -342,7 +342,7 @@ async fn open_calls_are_limited_per_user_and_a_stream_counts_until_it_ends() {
 #[tokio::test]
 async fn calls_per_second_are_limited_per_user_and_the_status_says_how_long_to_wait() {
     let most = NonZeroU32::new(2);
-    let limits = CallFlags { max_calls_per_second: most, ..CallFlags::default() };
+    let limits = CallLimits { max_calls_per_second: most, ..CallLimits::default() };
     let server = TestServer::with(limited(limits)).await;
     let mut client = server.posts();
     let refused = soon(async {
@@ -365,7 +365,8 @@ async fn calls_per_second_are_limited_per_user_and_the_status_says_how_long_to_w
 #[tokio::test]
 async fn a_server_without_the_chain_answers_like_one_with_it() {
     let (log, _guard) = Log::collect(LevelFilter::DEBUG);
-    let server = TestServer::with(Config { bare: true, ..Config::ephemeral() }).await;
+    let observability = ObservabilitySettings { bare: true, ..Default::default() };
+    let server = TestServer::with(Settings { observability, ..Settings::default() }).await;
     let mut client: Client = server.posts();
     upload(&mut client, posts("p", 3, &["a"])).await.unwrap();
     assert_eq!(listed(&mut client, ListPostsRequest::default()).await.unwrap().len(), 1);

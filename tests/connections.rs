@@ -9,7 +9,7 @@ use quartet::{post::v1::ListPostsByUserIdRequest, reason};
 use quartet_channel::keepalive::ClientParameters;
 use quartet_client::{ListEvent, list_posts};
 use quartet_connection::{Listener, keepalive::ServerParameters};
-use quartet_server::config::Config;
+use quartet_server::settings::Settings;
 use tokio::{
     io::{AsyncReadExt as _, DuplexStream},
     net::TcpStream,
@@ -31,8 +31,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 async fn with_parameters(keepalive: ServerParameters) -> TestServer {
-    let keepalive = keepalive.into();
-    TestServer::in_memory_with(Config { keepalive, ..Config::ephemeral() }).await
+    let mut settings = Settings::default();
+    settings.connections.keepalive = keepalive;
+    TestServer::in_memory_with(settings).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,8 +216,9 @@ async fn one_address_may_have_64_unfinished_connections_and_any_number_of_finish
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_beyond_max_connections_is_closed_at_once_and_one_that_ends_makes_room() {
-    let config = Config { max_connections: 2, ..Config::ephemeral() };
-    let server = TestServer::in_memory_with(config).await;
+    let mut settings = Settings::default();
+    settings.connections.max_connections = 2;
+    let server = TestServer::in_memory_with(settings).await;
     let mut first = RawClient::open(&server).await;
     first.next_of(SETTINGS).await;
     let mut second = RawClient::open(&server).await;
@@ -345,7 +347,7 @@ async fn a_failed_accept_is_retried_after_a_pause_that_grows_to_a_second() {
     let (sender, mut tries) = mpsc::channel(1);
     let served = quartet_server::server::serve(
         Exhausted(sender),
-        Config::ephemeral(),
+        Settings::default(),
         std::future::pending(),
     );
     let trying = async {

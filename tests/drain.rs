@@ -7,7 +7,7 @@ use quartet::{
     reason,
 };
 use quartet_log::{NewPost, PostLog as _};
-use quartet_server::config::{Config, Role};
+use quartet_server::settings::{LogSettings, Role, Settings, UserEndpoint, UserSettings};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
@@ -182,15 +182,17 @@ async fn a_server_without_calls_stops_at_once_and_accepts_no_more() {
     client.list_posts(ListPostsRequest::default()).await.unwrap_err();
 }
 
+/// A Post service alone, with this User service.
+fn posts_alone(users: &TestServer) -> Settings {
+    let remote = Some(UserEndpoint::new(format!("http://{}", users.address())));
+    let users = UserSettings { remote, ..UserSettings::default() };
+    Settings { serve: vec![Role::Post], users, ..Settings::default() }
+}
+
 #[tokio::test]
 async fn post_and_user_work_as_two_servers() {
-    let users = TestServer::with(Config { serve: vec![Role::User], ..Config::ephemeral() }).await;
-    let config = Config {
-        serve: vec![Role::Post],
-        user_endpoint: Some(format!("http://{}", users.address())),
-        ..Config::ephemeral()
-    };
-    let server = TestServer::with(config).await;
+    let users = TestServer::with(Settings { serve: vec![Role::User], ..Settings::default() }).await;
+    let server = TestServer::with(posts_alone(&users)).await;
     upload(&mut server.posts(), [post("p", &[])]).await.unwrap();
     assert_eq!(read_log(&mut server.posts()).await[0].author, "Henry");
     let mut not_here =
@@ -203,15 +205,10 @@ async fn post_and_user_work_as_two_servers() {
 
 #[tokio::test]
 async fn the_sample_posts_come_only_with_the_sample_users() {
-    let both = TestServer::with(Config { no_seed: false, ..Config::ephemeral() }).await;
+    let log = LogSettings { seed: true, ..LogSettings::default() };
+    let both = TestServer::with(Settings { log: log.clone(), ..Settings::default() }).await;
     assert_eq!(read_log(&mut both.posts()).await.len(), 8);
-    let config = Config {
-        serve: vec![Role::Post],
-        user_endpoint: Some(format!("http://{}", both.address())),
-        no_seed: false,
-        ..Config::ephemeral()
-    };
-    let post_alone = TestServer::with(config).await;
+    let post_alone = TestServer::with(Settings { log, ..posts_alone(&both) }).await;
     assert!(
         read_log(&mut post_alone.posts()).await.is_empty(),
         "the sample posts belong to the sample users"

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use quartet_server::config::{Config, EnforcementFlags};
+use quartet_connection::keepalive::EnforcementPolicy;
+use quartet_server::settings::Settings;
 use tokio::time::{sleep, timeout};
 
 use crate::support::{
@@ -61,11 +62,16 @@ async fn a_third_ping_too_soon_gets_enhance_your_calm_and_too_many_pings() {
     server.stop().await;
 }
 
+async fn enforcing(enforcement: EnforcementPolicy) -> TestServer {
+    let mut settings = Settings::default();
+    settings.connections.enforcement = enforcement;
+    TestServer::in_memory_with(settings).await
+}
+
 #[tokio::test(start_paused = true)]
 async fn pings_are_fine_at_min_time_with_a_stream_and_every_two_hours_without_one() {
-    let enforcement = EnforcementFlags { min_time: MINUTE, permit_without_stream: false };
-    let config = Config { enforcement, ..Config::ephemeral() };
-    let server = TestServer::in_memory_with(config).await;
+    let server =
+        enforcing(EnforcementPolicy { min_time: MINUTE, permit_without_stream: false }).await;
     let ping_on = async |client: &mut RawClient, apart: Duration| {
         for _ in 0..20 {
             client.send(ping()).await;
@@ -87,8 +93,8 @@ async fn pings_are_fine_at_min_time_with_a_stream_and_every_two_hours_without_on
 
 #[tokio::test(start_paused = true)]
 async fn clients_without_streams_may_ping_at_min_time_if_permitted() {
-    let enforcement = EnforcementFlags { min_time: MINUTE, permit_without_stream: true };
-    let server = TestServer::in_memory_with(Config { enforcement, ..Config::ephemeral() }).await;
+    let server =
+        enforcing(EnforcementPolicy { min_time: MINUTE, permit_without_stream: true }).await;
     let mut client = RawClient::open(&server).await;
     for _ in 0..20 {
         client.send(ping()).await;

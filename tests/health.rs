@@ -13,8 +13,8 @@ use quartet::{
 use quartet_client::Channel;
 use quartet_log::LogError;
 use quartet_server::{
-    config::{Config, Role},
     server::{Server, answer_while},
+    settings::{Role, Settings},
 };
 use tokio::{
     net::TcpListener,
@@ -71,7 +71,7 @@ async fn the_server_and_each_of_its_services_are_serving_and_others_are_not_foun
 
 #[tokio::test]
 async fn a_server_knows_only_the_services_that_it_runs() {
-    let config = Config { serve: vec![Role::User], ..Config::ephemeral() };
+    let config = Settings { serve: vec![Role::User], ..Settings::default() };
     let server = TestServer::with(config).await;
     assert_eq!(check(&server.channel(), USER).await.unwrap(), ServingStatus::Serving);
     assert_eq!(check(&server.channel(), POST).await.unwrap_err().code(), Code::NotFound);
@@ -117,7 +117,7 @@ async fn before_the_log_is_open_health_is_unknown_and_calls_are_unavailable() {
     let address = listener.local_addr().unwrap();
     let (open, opened) = oneshot::channel::<()>();
     let opening = tokio::task::spawn(async move {
-        let config = Config::ephemeral();
+        let config = Settings::default();
         let server = answer_while(&mut listener, &config, async {
             opened.await.unwrap();
             Server::open(config.clone()).await

@@ -7,7 +7,10 @@ use std::{
 };
 
 use quartet::post::v1::ListPostsRequest;
-use quartet_server::{config::Config, server::Server};
+use quartet_server::{
+    server::Server,
+    settings::{ObservabilitySettings, Settings},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -19,9 +22,14 @@ use crate::support::{
     TestServer, follow, large_post, list, listed, next, posts, raw, server::on_disk, soon, upload,
 };
 
-async fn start(config: Config) -> (TestServer, SocketAddr) {
-    let metrics = Some("127.0.0.1:0".parse().unwrap());
-    let server = TestServer::with(Config { metrics, ..config }).await;
+fn with_metrics(address: SocketAddr, settings: Settings) -> Settings {
+    let metrics = Some(address);
+    let observability = ObservabilitySettings { metrics, ..settings.observability };
+    Settings { observability, ..settings }
+}
+
+async fn start(config: Settings) -> (TestServer, SocketAddr) {
+    let server = TestServer::with(with_metrics("127.0.0.1:0".parse().unwrap(), config)).await;
     let address = server.metrics_address().unwrap();
     (server, address)
 }
@@ -96,7 +104,7 @@ async fn metrics_match_what_the_server_did() {
 
 #[tokio::test]
 async fn a_stalled_reader_shows_in_the_lag_metric() {
-    let (server, address) = start(Config::ephemeral()).await;
+    let (server, address) = start(Settings::default()).await;
     let mut reader =
         quartet::post::v1::post_service_client::PostServiceClient::new(server.narrow_channel());
     let mut stream = list(&mut reader, follow()).await.unwrap();
@@ -153,7 +161,7 @@ async fn the_documentation_lists_every_metric_and_no_other() {
 
 #[tokio::test]
 async fn the_metrics_port_serves_only_metrics_and_only_while_the_server_runs() {
-    let (server, address) = start(Config::ephemeral()).await;
+    let (server, address) = start(Settings::default()).await;
     for (request, answer) in [
         ("GET /metrics HTTP/1.1", "HTTP/1.1 200 OK"),
         ("POST /metrics HTTP/1.1", "HTTP/1.1 405 Method Not Allowed"),
@@ -173,7 +181,7 @@ async fn the_metrics_port_serves_only_metrics_and_only_while_the_server_runs() {
 async fn an_unavailable_metrics_address_is_an_error_at_the_start() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap();
-    let opened = Server::open(Config { metrics: Some(address), ..Config::ephemeral() }).await;
+    let opened = Server::open(with_metrics(address, Settings::default())).await;
     let error = opened.unwrap_err().to_string();
     assert_eq!(error, format!("cannot listen on {address} for metrics"));
 }

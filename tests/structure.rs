@@ -39,8 +39,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
 /// Crates that test the others. They may depend on any crate, and no other crate on them.
 const TEST_CRATES: &[&str] =
     &["quartet-bench", "quartet-check", "quartet-robustness", "quartet-structure"];
-/// Crates with command lines. The others are libraries to be taken without one.
-const WITH_COMMAND_LINE: &[&str] = &["quartet-client", "quartet-server", "quartet-tour"];
+/// Crates without a library.
+const ONLY_BINARIES: &[&str] = &["quartet-tour"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -129,18 +129,42 @@ fn no_crate_depends_on_a_crate_above_it() {
     assert_none(found);
 }
 
+/// No library of a program that embeds a part needs clap. `tests/run` asks cargo for the same.
 #[test]
-fn crates_to_be_taken_have_no_command_line() {
+fn a_library_needs_clap_only_with_the_feature_cli() {
     let crates = workspace().packages;
-    let taken = crates.iter().filter(|package| {
+    let libraries = crates.iter().filter(|package| {
         let name = package.name.as_str();
-        !TEST_CRATES.contains(&name) && !WITH_COMMAND_LINE.contains(&name)
+        !TEST_CRATES.contains(&name) && !ONLY_BINARIES.contains(&name)
     });
-    let with_clap = taken.filter(|package| {
+    let with_clap = libraries.filter(|package| {
         let mut needed = package.dependencies.iter().filter(|needed| !needed.is_dev());
-        needed.any(|needed| needed.name == "clap")
+        needed.any(|needed| needed.name == "clap" && !needed.optional)
     });
     assert_none(with_clap.map(|package| format!("{} depends on clap", package.name)).collect());
+}
+
+/// Flags are in the folders of binaries, and in modules that only the feature `cli` compiles.
+#[test]
+fn command_line_flags_live_with_the_binaries() {
+    let mut found = Vec::new();
+    let crates = workspace().packages;
+    for package in crates.iter().filter(|package| !TEST_CRATES.contains(&package.name.as_str())) {
+        for library in package.targets.iter().filter(|target| target.is("lib")) {
+            let root = fs::read_to_string(&library.src_path).unwrap();
+            let folder = library.src_path.parent().unwrap();
+            for file in imports(&library.src_path).unwrap().nodes() {
+                let module = file.split('/').next().unwrap();
+                let is_gated =
+                    root.contains(&format!("#[cfg(feature = \"cli\")]\npub mod {module};\n"));
+                let text = fs::read_to_string(folder.join(format!("{file}.rs"))).unwrap();
+                if text.contains("clap::") && !is_gated {
+                    found.push(format!("{}: {file}.rs has flags", package.name));
+                }
+            }
+        }
+    }
+    assert_none(found);
 }
 
 #[test]

@@ -21,8 +21,8 @@ use quartet_client::{
 };
 use quartet_log::{MemoryLog, PostLog};
 use quartet_server::{
-    config::Config,
     server::{Server, ServerError},
+    settings::Settings,
 };
 use tokio::{
     net::TcpListener,
@@ -76,8 +76,9 @@ impl Replica {
     ) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let config = Config { drain_timeout, ..Config::ephemeral() };
-        let server = Server::of_posts(log, users, SystemTime::now, config);
+        let mut settings = Settings::default();
+        settings.connections.drain_timeout = drain_timeout;
+        let server = Server::of_posts(log, users, SystemTime::now, settings);
         let stop = CancellationToken::new();
         let served = tokio::spawn(server.serve(listener, stop.clone().cancelled_owned()));
         Self { address, stop, served }

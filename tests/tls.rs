@@ -12,7 +12,7 @@ use std::{
 use quartet::post::v1::{ListPostsRequest, post_service_client::PostServiceClient};
 use quartet_channel::{Channel, TlsSettings as ClientTls};
 use quartet_client::Error;
-use quartet_server::config::Config;
+use quartet_server::settings::Settings;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -30,11 +30,11 @@ use tokio_rustls::{
 use crate::support::{TestServer, certs::Authority, follow, post, reaches, soon, upload_of};
 
 async fn with_tls(authority: &Authority) -> TestServer {
-    TestServer::with(Config { tls: authority.tls(), ..Config::ephemeral() }).await
+    TestServer::with(Settings { tls: authority.tls(), ..Settings::default() }).await
 }
 
 async fn with_mutual_tls(authority: &Authority) -> TestServer {
-    TestServer::with(Config { tls: authority.mutual_tls(), ..Config::ephemeral() }).await
+    TestServer::with(Settings { tls: authority.mutual_tls(), ..Settings::default() }).await
 }
 
 async fn call(channel: Channel) -> Result<(), Error> {
@@ -131,7 +131,7 @@ async fn a_peer_that_does_not_choose_http2_gets_an_explanation() {
 #[tokio::test(start_paused = true)]
 async fn an_unfinished_handshake_ends_after_ten_seconds() {
     let authority = Authority::new();
-    let config = Config { tls: authority.tls(), ..Config::ephemeral() };
+    let config = Settings { tls: authority.tls(), ..Settings::default() };
     let server = TestServer::in_memory_with(config).await;
     let begun = tokio::time::Instant::now();
     let mut silent = server.pipe(1024).await;
@@ -227,7 +227,7 @@ async fn serves_the_new_certificate(server: &TestServer, authority: &Authority) 
 async fn unusable_files_are_named_and_no_server_starts() {
     let authority = Authority::new();
     std::fs::copy(authority.file("client.key"), authority.file("server.key")).unwrap();
-    let config = Config { tls: authority.tls(), ..Config::ephemeral() };
+    let config = Settings { tls: authority.tls(), ..Settings::default() };
     let error = quartet_server::server::Server::open(config).await.unwrap_err().to_string();
     assert!(error.contains("server.key: does not fit the certificate"), "{error}");
 }

@@ -19,7 +19,6 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use clap::{Args, Subcommand};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -35,82 +34,31 @@ use crate::{
 /// Validity of certificates, in days: a year and a month.
 const DAYS: i64 = 398;
 
-/// What to make.
-#[derive(Debug, Clone, Subcommand)]
-pub enum Make {
-    /// Make certificates and keys for trying out TLS and tokens.
-    Certs(Certs),
-    /// Make a token for trying out authentication.
-    Token(Mint),
-}
-
-impl Make {
-    /// Makes it, and prints the token or what each file is for.
-    ///
-    /// # Errors
-    /// [`CertsError`]. Files that were written before stay.
-    pub fn run(&self, out: &mut impl Write) -> Result<(), CertsError> {
-        match self {
-            Make::Certs(certs) => certs.run(out),
-            Make::Token(mint) => {
-                let token = mint.token()?;
-                writeln!(out, "{token}").map_err(|error| CertsError::File("stdout".into(), error))
-            }
-        }
-    }
-}
-
-/// Make certificates and keys for trying out TLS and tokens: a CA, the server's, and a client's for
-/// user 1.
-///
-/// The server's certificate is for localhost, 127.0.0.1 and ::1. Existing files are replaced only
-/// with --renew.
-#[derive(Debug, Clone, Args)]
+/// Certificates and keys for trying out TLS and tokens.
+#[derive(Debug, Clone)]
 pub struct Certs {
     /// The directory of the files; created if missing.
-    #[arg(value_name = "DIR")]
     pub dir: PathBuf,
-
-    /// Make new certificates for the server and the client, of the existing CA. A running server
-    /// reloads them.
-    #[arg(long)]
+    /// Makes new certificates for the server and the client, of the existing CA.
     pub renew: bool,
-
     /// The user of the client's certificate.
-    #[arg(long, value_name = "ID", default_value = "1")]
     pub user_id: String,
 }
 
-/// Make a token for trying out authentication, and print it.
-#[derive(Debug, Clone, Args)]
+/// A token for trying out authentication.
+#[derive(Debug, Clone)]
 pub struct Mint {
     /// The user of the token.
-    #[arg(long, value_name = "USER_ID")]
     pub sub: String,
-
-    /// A scope of the token: users.read, posts.read or posts.write. Can be given several times.
-    #[arg(long = "scope", value_name = "SCOPE")]
+    /// Its scopes.
     pub scopes: Vec<Scope>,
-
-    /// How long the token is valid.
-    #[arg(
-        long,
-        value_name = "DURATION",
-        default_value = "1h",
-        value_parser = humantime::parse_duration
-    )]
+    /// How long it is valid.
     pub ttl: Duration,
-
-    /// The issuer, as in the server's --issuer.
-    #[arg(long, value_name = "NAME", default_value = "quartet")]
+    /// Its issuer.
     pub issuer: String,
-
-    /// The audience, as in the server's --audience.
-    #[arg(long, value_name = "NAME", default_value = "quartet")]
+    /// Its audience.
     pub audience: String,
-
-    /// The key that signs the token, made by `server certs`.
-    #[arg(long, value_name = "FILE", default_value = "certs/signing.key")]
+    /// The file of the key that signs it.
     pub key: PathBuf,
 }
 

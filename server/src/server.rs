@@ -20,15 +20,13 @@ use quartet_channel::{
     Address, BoxedIo, Builder, Channel, Credentials, SetupError, backoff::Exponential,
 };
 use quartet_connection::{
-    self as connection, HttpService, Listener, RequestBody, Routes, Settings,
+    self as connection, HttpService, Listener, RequestBody, Routes,
     listener::memory::{self, Connector, MemoryListener},
     reload::{FileError, Reloader},
     tls::Tls,
 };
-use quartet_log::{
-    Dispatchers, EmbeddedLog, LogError, LogOptions, MemoryLog, OpenError, PostLog, disk::Access,
-};
-use quartet_runtime::{cores::Cores, gauge::Gauge};
+use quartet_log::{Dispatchers, EmbeddedLog, LogError, LogOptions, MemoryLog, OpenError, PostLog};
+use quartet_runtime::gauge::Gauge;
 use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::service_fn;
@@ -36,7 +34,6 @@ use tower::service_fn;
 use crate::{
     auth::Auth,
     chain::Chain,
-    config::{Config, Role},
     error,
     layers::{limits::Limits, record::Observers},
     observe::metrics::{CallMetrics, Metrics, endpoint::MetricsEndpoint, log::LogInstruments},
@@ -51,6 +48,7 @@ use crate::{
         users::{Users, UsersError},
     },
     seed,
+    settings::{Role, Settings, Storage, UserEndpoint},
 };
 
 /// How long calls that began during the start may go on once the server has started.
@@ -97,7 +95,7 @@ pub enum ServerError {
 /// A server with an open log, ready to take calls.
 #[derive(Debug)]
 pub struct Server {
-    config: Config,
+    settings: Settings,
     users: Option<Users>,
     posts: Option<PostStore>,
     /// Connections from the Post service to the User service of this process.
@@ -107,7 +105,6 @@ pub struct Server {
     drain: CancellationToken,
     gauges: ServerGauges,
     health: Health,
-    cores: Cores,
     chain: Chain,
     /// The endpoint of metrics, if one is configured.
     metrics: Option<(MetricsEndpoint, Arc<Metrics>)>,
@@ -125,6 +122,12 @@ pub struct ServerGauges {
 }
 
 impl ServerGauges {
+    fn new(connections: &connection::Settings, posts: Option<&PostStore>) -> Self {
+        let connection::ConnectionGauges { connections, streams } = connections.gauges.clone();
+        let cursors = posts.map(|posts| posts.dispatchers.cursors().clone());
+        Self { connections, streams, cursors: cursors.unwrap_or_default() }
+    }
+
     fn of_connections(&self) -> connection::ConnectionGauges {
         let Self { connections, streams, .. } = self.clone();
         connection::ConnectionGauges { connections, streams }
@@ -139,10 +142,11 @@ struct Security {
 }
 
 impl Security {
-    fn open(config: &Config) -> Result<Self, FileError> {
-        let tls = config.tls.files().map(Tls::from_files).transpose()?;
-        let auth = Auth::open(config.auth.settings(), config.tls.client_ca.is_some())?;
-        Ok(Self { tls, auth })
+    fn open(settings: &Settings) -> Result<Self, FileError> {
+        let certificates = settings.tls.as_ref().is_some_and(|files| files.client_ca.is_some());
+        let tls = settings.tls.clone().map(Tls::from_files).transpose()?;
+        let auth = Auth::open(settings.auth.clone(), certificates)?;
+        Ok(Self { tls: tls.or_else(|| settings.connections.tls.clone()), auth })
     }
 
     /// A reloader of all these files.
@@ -166,41 +170,38 @@ impl Security {
 }
 
 impl Server {
-    /// Opens the log, reads the users, and seeds an empty log if configured. Connections will run
-    /// on the calling runtime.
-    pub async fn open(config: Config) -> Result<Self, ServerError> {
-        Self::open_on(Cores::default(), config).await
-    }
-
-    /// The same, with connections on these cores.
-    pub async fn open_on(cores: Cores, config: Config) -> Result<Self, ServerError> {
-        let security = Security::open(&config)?;
-        let endpoint = metrics_endpoint(&config).await?;
+    /// Opens the log, reads the users, and seeds an empty log if configured.
+    ///
+    /// # Errors
+    /// [`ServerError`]: it names the file, directory or address that cannot be used.
+    pub async fn open(settings: Settings) -> Result<Self, ServerError> {
+        let security = Security::open(&settings)?;
+        let endpoint = metrics_endpoint(&settings).await?;
         let log_metrics = LogInstruments::default();
         let (connector, pipe) = memory::listen();
-        let users = match (&config.users, config.runs(Role::User)) {
+        let users = match (&settings.users.file, settings.runs(Role::User)) {
             (_, false) => None,
             (Some(file), true) => Some(Users::from_file(file)?),
             (None, true) => Some(Users::sample()),
         };
-        let posts = if config.runs(Role::Post) {
-            let channel = match (&config.user_endpoint, &users) {
-                (Some(url), _) => user_channel(url, &config)?,
+        let posts = if settings.runs(Role::Post) {
+            let channel = match (&settings.users.remote, &users) {
+                (Some(endpoint), _) => user_channel(endpoint)?,
                 (None, Some(_)) => pipe_channel(connector)?,
                 (None, None) => return Err(ServerError::NoUserService),
             };
-            let log = open_log(&config, log_metrics.clone()).await?;
-            if config.seeds() {
+            let log = open_log(&settings.log.storage, log_metrics.clone()).await?;
+            if settings.seeds() {
                 seed::seed(&*log).await?;
             }
-            Some(posts(log, channel, SystemTime::now, cores.count()))
+            Some(posts(log, channel, SystemTime::now, settings.connections.cores.count()))
         } else {
             None
         };
         let reloader = security.reloader();
-        let server = Self::of(config, users, posts, pipe);
+        let server = Self::of(settings, users, posts, pipe);
         let chain = Chain { auth: security.auth.clone(), ..server.chain };
-        let server = Self { cores, security, reloader, chain, ..server };
+        let server = Self { security, reloader, chain, ..server };
         Ok(match endpoint {
             Some(endpoint) => server.with_metrics(endpoint, &log_metrics),
             None => server,
@@ -218,24 +219,21 @@ impl Server {
     }
 
     fn of(
-        config: Config,
+        settings: Settings,
         users: Option<Users>,
         posts: Option<PostStore>,
         pipe: MemoryListener,
     ) -> Self {
-        let health = Health::new(services(&config));
+        let health = Health::new(services(&settings));
         health.set_all(ServingStatus::Serving);
-        let cursors = posts.as_ref().map(|posts| posts.dispatchers.cursors().clone());
-        let gauges =
-            ServerGauges { cursors: cursors.unwrap_or_default(), ..ServerGauges::default() };
+        let gauges = ServerGauges::new(&settings.connections, posts.as_ref());
         let drain = CancellationToken::new();
-        let cores = Cores::default();
         let security = Security::default();
         let reloader = Reloader::default();
-        let limits = Limits::new(config.call_limits.into());
-        let chain = Chain { limits, bare: config.bare, ..Chain::default() };
+        let limits = Limits::new(settings.call_limits);
+        let chain = Chain { limits, bare: settings.observability.bare, ..Chain::default() };
         Self {
-            config,
+            settings,
             users,
             posts,
             pipe,
@@ -244,7 +242,6 @@ impl Server {
             drain,
             gauges,
             health,
-            cores,
             chain,
             metrics: None,
         }
@@ -256,10 +253,10 @@ impl Server {
         log: Arc<dyn PostLog>,
         users: Channel,
         clock: fn() -> SystemTime,
-        config: Config,
+        settings: Settings,
     ) -> Self {
         let (_, pipe) = memory::listen();
-        Self::of(config, None, Some(posts(log, users, clock, 1)), pipe)
+        Self::of(settings, None, Some(posts(log, users, clock, 1)), pipe)
     }
 
     /// Counts of open connections, streams and cursors.
@@ -286,16 +283,15 @@ impl Server {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServerError> {
         let Self {
-            config,
+            settings,
             users,
             posts,
             pipe,
             security,
             reloader,
             drain,
-            gauges,
+            gauges: _,
             health,
-            cores,
             chain,
             metrics,
         } = self;
@@ -305,6 +301,7 @@ impl Server {
         tasks.spawn(reloader.run(stop.clone()));
 
         let dispatchers = posts.iter().flat_map(|posts| posts.dispatchers.iter()).enumerate();
+        let cores = &settings.connections.cores;
         let dispatchers: Vec<_> = dispatchers
             .map(|(core, one)| cores.spawn_on(core, &tasks, one.clone().run(stop.clone())))
             .collect();
@@ -318,17 +315,15 @@ impl Server {
         // For calls within the process, from a Post service that authenticates its callers itself.
         let trusting = Chain { auth: None, ..chain.clone() };
         let users_only = trusting.around(user_routes(Routes::default(), users.clone()));
-        let settings = Settings {
-            tls: security.tls.clone(),
-            gauges: gauges.of_connections(),
-            cores,
-            ..config.connections()
+        let inside = connection::Settings {
+            keepalive: Default::default(),
+            trace_frames: false,
+            ..by_itself(&settings.connections)
         };
-        let inside =
-            Settings { keepalive: Default::default(), trace_frames: false, ..config.connections() };
         tasks.spawn(connection::serve(pipe, users_only, inside, stop.clone()));
-        let all = chain.around(routes(&config, users, posts.clone(), health.clone())?);
-        let connections = tasks.spawn(connection::serve(listener, all, settings, drain.clone()));
+        let all = chain.around(routes(&settings, users, posts.clone(), health.clone())?);
+        let outside = connection::Settings { tls: security.tls, ..settings.connections };
+        let connections = tasks.spawn(connection::serve(listener, all, outside, drain.clone()));
 
         let result = tokio::select! {
             biased;
@@ -355,15 +350,16 @@ impl Server {
 /// UNAVAILABLE (STARTING). Returns the result of `opening`; the server can use the listener then.
 pub async fn answer_while<T>(
     listener: &mut impl Listener,
-    config: &Config,
+    settings: &Settings,
     opening: impl Future<Output = T>,
 ) -> T {
     // `opening` reports an error of these files.
-    let Ok(Security { tls, auth }) = Security::open(config) else { return opening.await };
-    let settings = Settings { tls, drain_timeout: STARTED, ..config.connections() };
+    let Ok(Security { tls, auth }) = Security::open(settings) else { return opening.await };
+    let connections =
+        connection::Settings { tls, drain_timeout: STARTED, ..by_itself(&settings.connections) };
     let opened = CancellationToken::new();
-    let waiting = while_starting(Health::new(services(config)), auth);
-    let answering = connection::serve(listener, waiting, settings, opened.clone());
+    let waiting = while_starting(Health::new(services(settings)), auth);
+    let answering = connection::serve(listener, waiting, connections, opened.clone());
     let opening = async {
         let outcome = opening.await;
         opened.cancel();
@@ -375,10 +371,10 @@ pub async fn answer_while<T>(
 /// Opens a server and serves, for callers that need not know when it is ready.
 pub async fn serve(
     listener: impl Listener + 'static,
-    config: Config,
+    settings: Settings,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
-    Server::open(config).await?.serve(listener, shutdown).await
+    Server::open(settings).await?.serve(listener, shutdown).await
 }
 
 fn posts(
@@ -392,19 +388,33 @@ fn posts(
     PostStore::new(Parts { log, dispatchers, authors, frames, clock })
 }
 
-async fn metrics_endpoint(config: &Config) -> Result<Option<MetricsEndpoint>, ServerError> {
-    let Some(address) = config.metrics else { return Ok(None) };
+async fn metrics_endpoint(settings: &Settings) -> Result<Option<MetricsEndpoint>, ServerError> {
+    let Some(address) = settings.observability.metrics else { return Ok(None) };
     let bound = MetricsEndpoint::bind(address).await;
     bound.map(Some).map_err(|error| ServerError::Metrics { address, error })
 }
 
-async fn open_log(config: &Config, metrics: LogInstruments) -> Result<Arc<dyn PostLog>, OpenError> {
-    if config.ephemeral {
+async fn open_log(
+    storage: &Storage,
+    metrics: LogInstruments,
+) -> Result<Arc<dyn PostLog>, OpenError> {
+    let Storage::Directory { path, access } = storage else {
         return Ok(Arc::new(MemoryLog::new()));
+    };
+    let options =
+        LogOptions { access: *access, metrics: Arc::new(metrics), ..LogOptions::default() };
+    Ok(Arc::new(EmbeddedLog::open_directory(path, options).await?))
+}
+
+/// The same settings for connections that are not the server's own: in plaintext, on the calling
+/// runtime, and not counted.
+fn by_itself(connections: &connection::Settings) -> connection::Settings {
+    connection::Settings {
+        tls: None,
+        cores: Default::default(),
+        gauges: Default::default(),
+        ..connections.clone()
     }
-    let access = if config.read_only { Access::Read } else { Access::Write };
-    let options = LogOptions { access, metrics: Arc::new(metrics), ..LogOptions::default() };
-    Ok(Arc::new(EmbeddedLog::open_directory(&config.data, options).await?))
 }
 
 /// Waits until a dispatcher ends, which is a bug: its streams would wait forever.
@@ -416,11 +426,11 @@ async fn any_ends(dispatchers: Vec<JoinHandle<()>>) {
     drop(select_all(dispatchers).await);
 }
 
-/// A channel to a User service at a URL, with the Post service's own credentials.
-fn user_channel(url: &str, config: &Config) -> Result<Channel, SetupError> {
-    let builder = Channel::builder(url.parse()?).tls(&config.user_tls.client())?;
+/// A channel to a User service elsewhere, with the Post service's own credentials.
+fn user_channel(endpoint: &UserEndpoint) -> Result<Channel, SetupError> {
+    let builder = Channel::builder(endpoint.url.parse()?).tls(&endpoint.tls)?;
     let channel = soon_back(builder).build();
-    match config.user_token() {
+    match endpoint.token.clone() {
         Some(source) => channel.with_credentials(Credentials::new(source)),
         None => Ok(channel),
     }
@@ -446,9 +456,9 @@ fn soon_back(builder: Builder) -> Builder {
 }
 
 /// The names of the services that this process runs, for health and reflection.
-fn services(config: &Config) -> Vec<&'static str> {
+fn services(settings: &Settings) -> Vec<&'static str> {
     let all = [(Role::User, user_v1::SERVICE), (Role::Post, post_v1::SERVICE)];
-    all.into_iter().filter(|(role, _)| config.runs(*role)).map(|(_, name)| name).collect()
+    all.into_iter().filter(|(role, _)| settings.runs(*role)).map(|(_, name)| name).collect()
 }
 
 /// Sets the Post service's health to NOT_SERVING when its log fails. Reading still works then, but
@@ -462,7 +472,7 @@ async fn watch_log(log: Arc<dyn PostLog>, health: Health, stop: CancellationToke
 /// The routes of a process: its services under their own names and the blog's, health and
 /// reflection.
 fn routes(
-    config: &Config,
+    settings: &Settings,
     users: Option<Users>,
     posts: Option<PostStore>,
     health: Health,
@@ -473,7 +483,7 @@ fn routes(
         routes = routes.add_service(PostServiceServer::new(posts)).add_service(blog);
     }
     let routes = routes.add_service(HealthServer::new(health));
-    Ok(reflection::describe(routes, &services(config))?)
+    Ok(reflection::describe(routes, &services(settings))?)
 }
 
 fn user_routes(routes: Routes, users: Option<Users>) -> Routes {

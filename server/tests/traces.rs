@@ -22,7 +22,7 @@ use quartet::post::v1::{
 };
 use quartet_client::{Channel, connect};
 use quartet_connection::{self as connection, Routes};
-use quartet_server::{chain::Chain, config::Config};
+use quartet_server::{chain::Chain, settings::Settings};
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -56,7 +56,7 @@ async fn collector() -> (String, mpsc::Receiver<Span>) {
     tokio::task::spawn(connection::serve(
         listener,
         service,
-        Config::ephemeral().connections(),
+        Settings::default().connections,
         CancellationToken::new(),
     ));
     (url, sent)

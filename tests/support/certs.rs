@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use quartet_channel::{Channel, Credentials, TlsSettings as ClientTls, TokenSource};
+use quartet_connection::tls::TlsFiles;
 use quartet_server::{
-    auth::Scope,
+    auth::{AuthSettings, Scope, TrustedIssuer},
     certs::{Certs, sign},
-    config::{AuthFlags, Config, TlsFlags},
+    settings::Settings,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -40,26 +41,31 @@ impl Authority {
         self.path().join(name)
     }
 
-    /// The flags of a server with TLS.
-    pub fn tls(&self) -> TlsFlags {
-        let (cert, key) = (self.file("server.pem"), self.file("server.key"));
-        TlsFlags { tls_cert: Some(cert), tls_key: Some(key), client_ca: None }
+    /// The files of a server with TLS.
+    pub fn tls(&self) -> Option<TlsFiles> {
+        Some(self.tls_files(None))
     }
 
-    /// The flags of a server with mutual TLS.
-    pub fn mutual_tls(&self) -> TlsFlags {
-        TlsFlags { client_ca: Some(self.file("ca.pem")), ..self.tls() }
+    /// The files of a server with mutual TLS.
+    pub fn mutual_tls(&self) -> Option<TlsFiles> {
+        Some(self.tls_files(Some(self.file("ca.pem"))))
     }
 
-    /// The flags of a server that requires tokens.
-    pub fn auth(&self) -> AuthFlags {
-        let [issuer, audience] = ["quartet", "posts"].map(|name| Some(name.to_owned()));
-        AuthFlags { jwks: Some(self.file("jwks.json")), issuer, audience, ..AuthFlags::default() }
+    fn tls_files(&self, client_ca: Option<PathBuf>) -> TlsFiles {
+        let (certificate, key) = (self.file("server.pem"), self.file("server.key"));
+        TlsFiles { certificate, key, client_ca }
+    }
+
+    /// The settings of a server that requires tokens.
+    pub fn auth(&self) -> AuthSettings {
+        let [issuer, audience] = ["quartet", "posts"].map(str::to_owned);
+        let issuer = TrustedIssuer { jwks: self.file("jwks.json"), issuer, audience };
+        AuthSettings { issuer: Some(issuer), ..AuthSettings::default() }
     }
 
     /// A server in plaintext that requires tokens.
-    pub fn token_config(&self) -> Config {
-        Config { auth: self.auth(), ..Config::ephemeral() }
+    pub fn token_config(&self) -> Settings {
+        Settings { auth: self.auth(), ..Settings::default() }
     }
 
     /// A client that trusts this CA and shows no certificate.

@@ -19,8 +19,8 @@ use quartet_connection::{
 };
 use quartet_log::PostLog;
 use quartet_server::{
-    config::Config,
     server::{Server, ServerError, ServerGauges},
+    settings::{LogSettings, Settings},
 };
 use tempfile::TempDir;
 use tokio::{io::DuplexStream, net::TcpListener, task::JoinHandle};
@@ -52,7 +52,7 @@ impl TestServer {
         if std::env::var("QUARTET_TEST_LOG").is_ok_and(|log| log == "disk") {
             return Self::on_disk().await;
         }
-        Self::with(Config::ephemeral()).await
+        Self::with(Settings::default()).await
     }
 
     /// A server with an empty log on disk, which is removed with it.
@@ -62,7 +62,7 @@ impl TestServer {
         Self { _data: Some(data), ..server }
     }
 
-    pub async fn with(config: Config) -> Self {
+    pub async fn with(config: Settings) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let reach = Reach::Tcp(listener.local_addr().unwrap());
         Self::open(reach, listener, config).await
@@ -70,10 +70,10 @@ impl TestServer {
 
     /// A server that is reached through memory alone: with paused time, its calls take no time.
     pub async fn in_memory() -> Self {
-        Self::in_memory_with(Config::ephemeral()).await
+        Self::in_memory_with(Settings::default()).await
     }
 
-    pub async fn in_memory_with(config: Config) -> Self {
+    pub async fn in_memory_with(config: Settings) -> Self {
         let (connector, listener) = memory::listen();
         Self::open(Reach::Pipe(connector), listener, config).await
     }
@@ -81,12 +81,13 @@ impl TestServer {
     /// The Post service alone, over this log and this User service, through memory.
     pub fn of_parts(log: Arc<dyn PostLog>, users: Channel) -> Self {
         let (connector, listener) = memory::listen();
-        let config = Config { drain_timeout: Duration::from_secs(1), ..Config::ephemeral() };
-        let server = Server::of_posts(log, users, SystemTime::now, config);
+        let mut settings = Settings::default();
+        settings.connections.drain_timeout = Duration::from_secs(1);
+        let server = Server::of_posts(log, users, SystemTime::now, settings);
         Self::serve(Reach::Pipe(connector), listener, server)
     }
 
-    async fn open(reach: Reach, listener: impl Listener + 'static, config: Config) -> Self {
+    async fn open(reach: Reach, listener: impl Listener + 'static, config: Settings) -> Self {
         Self::serve(reach, listener, Server::open(config).await.unwrap())
     }
 
@@ -218,14 +219,14 @@ pub async fn pipe_to(service: HttpService) -> DuplexStream {
 
 fn listen(service: HttpService) -> (Connector, JoinHandle<()>) {
     let (connector, listener) = memory::listen();
-    let settings = Config::ephemeral().connections();
+    let settings = Settings::default().connections;
     let served = connection::serve(listener, service, settings, CancellationToken::new());
     (connector, tokio::task::spawn(served))
 }
 
 /// A server with its log in this directory.
-pub fn on_disk(data: &Path) -> Config {
-    Config { ephemeral: false, data: data.to_owned(), ..Config::ephemeral() }
+pub fn on_disk(data: &Path) -> Settings {
+    Settings { log: LogSettings::directory(data), ..Settings::default() }
 }
 
 pub fn target(address: SocketAddr) -> Target {

@@ -2,12 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use quartet::post::v1::LogPosition;
-
 use self::{typist::Typist, view::View};
 use super::{
     failure::Failure,
-    flags::{CommandLine, CommonFlags},
+    flags::{AfterFlag, CommandLine, CommonFlags},
     frame::Frame,
     io::Io,
 };
@@ -15,7 +13,6 @@ use crate::{
     feed::{FeedStart, tag_feed},
     lines::read_in_background,
     output::counted,
-    position,
 };
 
 mod typist;
@@ -30,7 +27,12 @@ const RPC: &str = "TagFeed";
 /// the server sends the answers that are due, then the call ends. If the connection is cut, the
 /// program joins the tags again and repeats what has no receipt.
 #[derive(Debug, Clone, clap::Args)]
-#[command(display_name = "bidirectional", version, after_help = AFTER_HELP)]
+#[command(
+    display_name = "bidirectional",
+    version,
+    after_help = AFTER_HELP,
+    mut_arg("after", |after| after.help(AFTER))
+)]
 pub struct Flags {
     /// Join this tag (may be repeated)
     #[arg(long = "tag", value_name = "T", value_parser = typist::tag)]
@@ -38,14 +40,9 @@ pub struct Flags {
     /// Follow every post, tagged or not
     #[arg(long)]
     pub all_tags: bool,
-    /// Start after this position [default: with the next post that is stored]
-    #[arg(
-        long,
-        value_name = "N|LOG_ID:N",
-        value_parser = position::parse,
-        allow_negative_numbers = true
-    )]
-    pub after: Option<LogPosition>,
+    /// The position to start after. Default: the next post that is stored.
+    #[command(flatten)]
+    pub start: AfterFlag,
     /// Start with the first post
     #[arg(long, conflicts_with = "after")]
     pub from_oldest: bool,
@@ -56,6 +53,8 @@ pub struct Flags {
 
 /// The command line of `bidirectional`.
 pub type Args = CommandLine<Flags>;
+
+const AFTER: &str = "Start after this position [default: with the next post that is stored]";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -103,7 +102,7 @@ pub async fn run(Args { own: flags, common }: Args, io: Io) -> Result<(), Failur
 
 impl Flags {
     fn start(&self) -> FeedStart {
-        match (self.from_oldest, &self.after) {
+        match (self.from_oldest, &self.start.after) {
             (true, _) => FeedStart::Oldest,
             (false, Some(position)) => FeedStart::After(position.clone()),
             (false, None) => FeedStart::Now,

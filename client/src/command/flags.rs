@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use quartet::post::v1::LogPosition;
 use quartet_channel::{Channel, SetupError, TraceContext, service_config::ServiceConfig};
 use tokio::time::Instant;
 
 use super::channel_flags::{KeepaliveFlags, TlsFlags, TokenFlags, endpoint, service_config};
-use crate::{connect, error::Error};
+use crate::{connect, error::Error, position};
 
 // A doc comment here would be the `about` of every command. The flags of the command come last,
 // because the last struct that is flattened gives the command its name and its help; numbers of the
@@ -93,4 +94,17 @@ impl CommonFlags {
         }
         Ok(channel)
     }
+}
+
+/// The flag of a position after which a command starts.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AfterFlag {
+    /// Only posts after this position
+    #[arg(
+        long,
+        value_name = "N|LOG_ID:N",
+        value_parser = position::parse,
+        allow_negative_numbers = true
+    )]
+    pub after: Option<LogPosition>,
 }

@@ -7,11 +7,16 @@ use std::{
 
 use quartet::post::v1::{Bookmark, ListPostsRequest, ListPostsResponse, LogPosition};
 
-use super::{console::Console, failure::Failure, flags::CommandLine, frame::Frame, io::Io};
+use super::{
+    console::Console,
+    failure::Failure,
+    flags::{AfterFlag, CommandLine},
+    frame::Frame,
+    io::Io,
+};
 use crate::{
     list::{ListEvent, list_posts},
     output::{Clean, Event, Position, Tags},
-    position,
 };
 
 const RPC: &str = "ListPosts";
@@ -33,14 +38,9 @@ pub struct Flags {
     /// Stay, and stream new posts as they are stored
     #[arg(long)]
     pub follow: bool,
-    /// Only posts after this position
-    #[arg(
-        long,
-        value_name = "N|LOG_ID:N",
-        value_parser = position::parse,
-        allow_negative_numbers = true
-    )]
-    pub after: Option<LogPosition>,
+    /// The position to start after.
+    #[command(flatten)]
+    pub start: AfterFlag,
     /// Stop after N posts
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
@@ -64,8 +64,8 @@ pub async fn run(Args { own: flags, common }: Args, io: Io) -> Result<(), Failur
     let (mut frame, _) = Frame::reader(RPC, common, io);
     frame.console.show_call(format_args!("{RPC} {}", InWords(&flags)))?;
     let mut reader = ListView { posts: 0, limit: flags.limit, position: None };
-    let Flags { tags, user_ids, follow, after, .. } = flags;
-    let request = ListPostsRequest { tags, user_ids, follow, resume_after: after };
+    let Flags { tags, user_ids, follow, start, .. } = flags;
+    let request = ListPostsRequest { tags, user_ids, follow, resume_after: start.after };
     let events = list_posts(frame.connect()?, request);
     let ended = frame.show_events(events, |console, event| reader.show(console, event)).await;
     frame.console.say_total(reader.posts, reader.position.as_ref());
@@ -128,14 +128,14 @@ struct InWords<'a>(&'a Flags);
 
 impl Display for InWords<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Flags { tags, user_ids, follow, after, .. } = self.0;
+        let Flags { tags, user_ids, follow, start, .. } = self.0;
         f.write_str(if tags.is_empty() { "all posts" } else { "posts tagged " })?;
         write!(f, "{}", Tags(tags))?;
         if let Some((first, others)) = user_ids.split_first() {
             write!(f, " by user {}", Clean(first))?;
             others.iter().try_for_each(|user_id| write!(f, ", {}", Clean(user_id)))?;
         }
-        if let Some(after) = after {
+        if let Some(after) = &start.after {
             write!(f, " after {}", after.sequence)?;
         }
         f.write_str(if *follow { ", and new ones" } else { "" })

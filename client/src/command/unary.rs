@@ -11,12 +11,17 @@ use quartet::post::v1::{
 use quartet_channel::{Channel, ServedBy};
 use tokio::time::sleep;
 
-use super::{console::Console, failure::Failure, flags::CommandLine, frame::Frame, io::Io};
+use super::{
+    console::Console,
+    failure::Failure,
+    flags::{AfterFlag, CommandLine},
+    frame::Frame,
+    io::Io,
+};
 use crate::{
     error::Error,
     output::{Clean, Event, counted},
     pages::list_user_posts,
-    position,
 };
 
 const RPC: &str = "ListPostsByUserId";
@@ -31,14 +36,9 @@ pub struct Flags {
     /// Whose posts
     #[arg(long, value_name = "ID")]
     pub user_id: String,
-    /// Only posts after this position
-    #[arg(
-        long,
-        value_name = "N|LOG_ID:N",
-        value_parser = position::parse,
-        allow_negative_numbers = true
-    )]
-    pub after: Option<LogPosition>,
+    /// The position to start after.
+    #[command(flatten)]
+    pub start: AfterFlag,
     /// Repeat the call for the first page N times, and count the responses of each server
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
@@ -79,8 +79,9 @@ pub async fn run(Args { own: flags, common }: Args, io: Io) -> Result<(), Failur
 
 async fn list(flags: Flags, mut frame: Frame) -> Result<(), Failure> {
     let mut reader = PagesView { user_id: flags.user_id.clone(), posts: 0 };
-    reader.show_call(&mut frame.console, flags.after.as_ref())?;
-    let request = ListPostsByUserIdRequest { user_id: flags.user_id, resume_after: flags.after };
+    reader.show_call(&mut frame.console, flags.start.after.as_ref())?;
+    let request =
+        ListPostsByUserIdRequest { user_id: flags.user_id, resume_after: flags.start.after };
     let pages = list_user_posts(frame.connect()?, request);
     frame.show_events(pages, |console, page| reader.show_page(console, page)).await
 }
@@ -127,7 +128,8 @@ impl PagesView {
 async fn repeat(flags: Flags, count: u64, mut frame: Frame) -> Result<(), Failure> {
     let (user_id, times) = (Clean(&flags.user_id), counted(count, "time"));
     frame.console.show_call(format_args!("{RPC} user {user_id}, {times}"))?;
-    let request = ListPostsByUserIdRequest { user_id: flags.user_id, resume_after: flags.after };
+    let request =
+        ListPostsByUserIdRequest { user_id: flags.user_id, resume_after: flags.start.after };
     let responses = calls(frame.connect()?, request, count, flags.interval).map(Ok);
     let (mut counts, mut failures) = (BTreeMap::new(), Failures::default());
     let ended = frame

@@ -5,7 +5,10 @@ use std::{error::Error, process::ExitCode};
 
 use clap::Parser;
 use quartet_client::command::{bidirectional, client_streaming, server_streaming, unary};
-use quartet_server::{config::Config, server::Server};
+use quartet_server::{
+    server::Server,
+    settings::{LogSettings, Settings},
+};
 use serde::Deserialize;
 use stage::{Stage, say};
 use tokio::net::TcpListener;
@@ -54,9 +57,8 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let endpoint = format!("http://{}", listener.local_addr()?);
-    let config =
-        Config { ephemeral: false, data: folder.path().join("log"), ..Config::ephemeral() };
-    let server = Server::open(config).await?;
+    let log = LogSettings::directory(folder.path().join("log"));
+    let server = Server::open(Settings { log, ..Settings::default() }).await?;
     let stop = CancellationToken::new();
     let serve = server.serve(listener, stop.clone().cancelled_owned());
     let tour = async {

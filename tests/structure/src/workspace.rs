@@ -41,6 +41,8 @@ pub struct Dependency {
     pub name: String,
     /// `dev`, `build`, or none for a normal dependency.
     pub kind: Option<String>,
+    /// Whether only a feature brings it.
+    pub optional: bool,
 }
 
 /// What cargo builds from one root file.

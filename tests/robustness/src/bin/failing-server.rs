@@ -16,9 +16,9 @@ use quartet_client::{command::rust_log, connect};
 use quartet_log::{EmbeddedLog, LogOptions, disk::RealDisk};
 use quartet_robustness::crash::failing::{self, Fault};
 use quartet_server::{
-    config::{Config, Role},
     error::chain,
     server::Server,
+    settings::{Role, Settings},
 };
 use tokio::net::TcpListener;
 use tracing_subscriber::{
@@ -93,7 +93,7 @@ async fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let users = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let channel = connect(&format!("http://{}", users.local_addr()?))?;
-    let user_config = Config { serve: vec![Role::User], ..Config::ephemeral() };
+    let user_config = Settings { serve: vec![Role::User], ..Settings::default() };
     let user_service = Server::open(user_config).await?.serve(users, pending());
 
     let listener = TcpListener::bind(cli.listen).await?;
@@ -101,7 +101,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let options = LogOptions { segment_bytes: SEGMENT_BYTES, ..LogOptions::default() };
     let log = EmbeddedLog::open(Arc::new(disk), options).await?;
     trigger.opened();
-    let posts = Server::of_posts(Arc::new(log), channel, SystemTime::now, Config::ephemeral());
+    let posts = Server::of_posts(Arc::new(log), channel, SystemTime::now, Settings::default());
     // Flushed, because the parent process waits for this line.
     writeln!(io::stdout(), "listening on http://{}", listener.local_addr()?)?;
     io::stdout().flush()?;

@@ -9,19 +9,19 @@ use std::{
 use parking_lot::Mutex;
 use quartet::post::v1::post_service_server::PostServiceServer;
 use quartet_client::Channel;
-use quartet_connection::{self as connection, Routes};
+use quartet_connection::{self as connection, Routes, keepalive::EnforcementPolicy};
 use quartet_log::{
     Dispatchers, EmbeddedLog, Identity, LogOptions, PostLog, RingLimits, disk::memory::MemoryDisk,
 };
 use quartet_server::{
     chain::Chain,
-    config::{Config, EnforcementFlags, Role},
     posts::{
         authors::Authors,
         frame_cache::FrameCache,
         store::{Parts, PostStore},
     },
     server::Server,
+    settings::{Role, Settings},
 };
 use tokio_util::sync::CancellationToken;
 use turmoil::net::TcpListener;
@@ -120,7 +120,7 @@ pub(super) async fn serve_posts(machine: Arc<PostServer>) -> turmoil::Result {
     machine.set(State::Serving(stop.clone()));
     match machine.bug {
         None => {
-            let server = Server::of_posts(log, users, now, config());
+            let server = Server::of_posts(log, users, now, settings());
             // The error of a failed log was reported to clients before.
             let _ = server.serve(listener, stop.cancelled_owned()).await;
         }
@@ -146,7 +146,7 @@ async fn serve_buggy(
     let routes = Routes::new(PostServiceServer::new(BuggyPosts { posts, bug }));
     let service = Chain::default().around(routes);
     let ended = CancellationToken::new();
-    let settings = config().connections();
+    let settings = settings().connections;
     let connections = async {
         connection::serve(listener, service, settings, stop).await;
         ended.cancel();
@@ -154,15 +154,18 @@ async fn serve_buggy(
     tokio::join!(connections, dispatchers.here().clone().run(ended.clone()));
 }
 
-fn config() -> Config {
-    let enforcement = EnforcementFlags { min_time: PINGS, permit_without_stream: true };
-    Config { drain_timeout: DRAIN_TIMEOUT, enforcement, ..Config::ephemeral() }
+fn settings() -> Settings {
+    let mut settings = Settings::default();
+    settings.connections.drain_timeout = DRAIN_TIMEOUT;
+    settings.connections.enforcement =
+        EnforcementPolicy { min_time: PINGS, permit_without_stream: true };
+    settings
 }
 
 /// Runs the User service.
 pub(super) async fn serve_users() -> turmoil::Result {
     let listener = SimListener(TcpListener::bind(("0.0.0.0", USERS_PORT)).await?);
-    let config = Config { serve: vec![Role::User], ..config() };
+    let config = Settings { serve: vec![Role::User], ..settings() };
     Server::open(config).await?.serve(listener, pending()).await?;
     Ok(())
 }

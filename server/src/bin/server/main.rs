@@ -8,13 +8,12 @@ use std::{
 
 use quartet_client::command::rust_log;
 use quartet_connection::{Listener, guard::frames::FRAMES, listener::unix, reload::Reloader};
-use quartet_runtime::cores::{Cores, Threads};
+use quartet_runtime::cores::Threads;
 use quartet_server::{
-    config::{Cli, Command, Listen},
     error::chain,
     observe::traces::Traces,
-    probe::Probe,
     server::{Server, ServerError, answer_while},
+    settings::Settings,
 };
 use tokio::{
     net::TcpListener,
@@ -28,6 +27,14 @@ use tracing_subscriber::{
     layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
 };
+
+use self::{
+    flags::{Cli, Command, Listen},
+    probe::Probe,
+};
+
+mod flags;
+mod probe;
 
 fn main() -> ExitCode {
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|problem| problem.exit());
@@ -53,16 +60,16 @@ fn start(cli: Cli) -> Result<bool, Box<dyn Error>> {
     let traces = {
         // The exporter's connection runs on this runtime.
         let _inside = runtime.enter();
-        cli.config
+        cli.flags
             .otlp
             .as_deref()
             .map(Traces::export_to)
             .transpose()
             .map_err(|error| format!("--otlp: {error}"))?
     };
-    log_to_stderr(cli.config.frames, traces.as_ref());
-    match &cli.command {
-        Some(Command::Health(probe)) => return runtime.block_on(ask(probe)),
+    log_to_stderr(cli.flags.frames, traces.as_ref());
+    match cli.command {
+        Some(Command::Health(probe)) => return runtime.block_on(ask(&probe)),
         #[cfg(feature = "certs")]
         Some(Command::Make(make)) => {
             make.run(&mut std::io::stdout())?;
@@ -72,7 +79,7 @@ fn start(cli: Cli) -> Result<bool, Box<dyn Error>> {
     }
     let threads = Threads::start(cli.threads())?;
     runtime.block_on(async {
-        let served = run(cli, threads.cores()).await;
+        let served = run(cli.listen, cli.flags.settings(threads.cores())).await;
         if let Some(traces) = traces {
             traces.finish().await;
         }
@@ -113,21 +120,21 @@ fn log_to_stderr(frames: bool, traces: Option<&Traces>) {
     registry.with(frames.then_some(shown)).with(traces.map(Traces::layer)).init();
 }
 
-async fn run(cli: Cli, cores: Cores) -> Result<(), Box<dyn Error>> {
+async fn run(listen: Listen, settings: Settings) -> Result<(), Box<dyn Error>> {
     let signals = (Signals::new()?, signal(SignalKind::hangup())?);
-    match cli.listen.clone() {
+    match listen {
         Listen::Tcp(address) => {
             let bound = TcpListener::bind(address).await;
             let listener = bound.map_err(|error| format!("cannot listen on {address}: {error}"))?;
-            let scheme = if cli.config.tls.tls_cert.is_some() { "https" } else { "http" };
+            let scheme = if settings.tls.is_some() { "https" } else { "http" };
             let url = format!("{scheme}://{}", listener.local_addr()?);
-            run_on(listener, url, cli, cores, signals).await
+            run_on(listener, url, settings, signals).await
         }
         Listen::Unix(path) => {
             let url = format!("unix:{}", path.display());
             let bound = unix::bind(&path).await;
             let listener = bound.map_err(|error| format!("cannot listen on {url}: {error}"))?;
-            run_on(listener, url, cli, cores, signals).await
+            run_on(listener, url, settings, signals).await
         }
     }
 }
@@ -137,12 +144,10 @@ async fn run(cli: Cli, cores: Cores) -> Result<(), Box<dyn Error>> {
 async fn run_on(
     mut listener: impl Listener + 'static,
     url: String,
-    cli: Cli,
-    cores: Cores,
+    settings: Settings,
     (mut signals, hangup): (Signals, Signal),
 ) -> Result<(), Box<dyn Error>> {
-    let config = cli.config.clone();
-    let opening = answer_while(&mut listener, &config, Server::open_on(cores, cli.config));
+    let opening = answer_while(&mut listener, &settings, Server::open(settings.clone()));
     let server = tokio::select! {
         server = opening => server?,
         () = signals.next() => return Ok(()),

@@ -26,14 +26,14 @@ use tonic::Status;
 /// Exit code: 0 if it is SERVING, otherwise 1. With --watch it runs until Ctrl-C, and waits up to a
 /// minute for a server that restarts.
 #[derive(Debug, Clone, Args)]
-pub struct Probe {
+pub(crate) struct Probe {
     /// The server: http://HOST:PORT, https://HOST:PORT or unix:PATH.
     #[arg(long, value_name = "URL", default_value = quartet_client::connect::DEFAULT_ENDPOINT)]
-    pub endpoint: String,
+    pub(crate) endpoint: String,
 
     /// The service, such as post.v1.PostService. Default: the server as a whole.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "NAME")]
-    pub service: String,
+    pub(crate) service: String,
 
     /// How long the server may take to answer.
     #[arg(
@@ -42,24 +42,24 @@ pub struct Probe {
         value_name = "DURATION",
         value_parser = humantime::parse_duration
     )]
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
 
     /// Keep running, and print the health whenever it changes.
     #[arg(long)]
-    pub watch: bool,
+    pub(crate) watch: bool,
 
     /// The TLS flags.
     #[command(flatten)]
-    pub tls: TlsFlags,
+    pub(crate) tls: TlsFlags,
 
     /// The token, if health is not open to everyone.
     #[command(flatten)]
-    pub token: TokenFlags,
+    pub(crate) token: TokenFlags,
 }
 
 /// Why a server's health cannot be determined.
 #[derive(Debug, thiserror::Error)]
-pub enum ProbeError {
+pub(crate) enum ProbeError {
     /// The call failed.
     #[error("cannot ask {endpoint}: {error}")]
     Call {
@@ -86,7 +86,7 @@ impl Probe {
     ///
     /// # Errors
     /// [`ProbeError`].
-    pub async fn run(&self, out: &mut impl Write) -> Result<bool, ProbeError> {
+    pub(crate) async fn run(&self, out: &mut impl Write) -> Result<bool, ProbeError> {
         let failed = |error| ProbeError::Call { endpoint: self.endpoint.clone(), error };
         let refused = |status: Status| failed(status.into());
         let channel = self.connect().map_err(failed)?;

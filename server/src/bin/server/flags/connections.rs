@@ -4,15 +4,14 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr, time::D
 
 use clap::Args;
 use quartet_connection::keepalive::{EnforcementPolicy, ServerParameters};
-
-use crate::layers::limits::CallLimits;
+use quartet_server::layers::limits::CallLimits;
 
 /// The heading of these flags.
 const CONNECTIONS: &str = "Connections";
 
 /// The address that a server listens on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Listen {
+pub(crate) enum Listen {
     /// On an IP address and port.
     Tcp(SocketAddr),
     /// On a unix socket at a path.
@@ -37,14 +36,14 @@ impl FromStr for Listen {
 /// The flags of [`ServerParameters`].
 #[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = CONNECTIONS)]
-pub struct KeepaliveFlags {
+pub(crate) struct KeepaliveFlags {
     /// Close a connection that had no open stream for this long (GOAWAY). Default: never.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    pub max_connection_idle: Option<Duration>,
+    pub(crate) max_connection_idle: Option<Duration>,
 
     /// Stop new calls on a connection of this age, plus or minus a tenth (GOAWAY). Default: never.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    pub max_connection_age: Option<Duration>,
+    pub(crate) max_connection_age: Option<Duration>,
 
     /// How long open streams may go on after that. Then feeds and lists end so that clients can
     /// resume them, and the connection is closed. Default: no limit.
@@ -54,7 +53,7 @@ pub struct KeepaliveFlags {
         value_parser = humantime::parse_duration,
         requires = "max_connection_age"
     )]
-    pub max_connection_age_grace: Option<Duration>,
+    pub(crate) max_connection_age_grace: Option<Duration>,
 
     /// Ping a client that sent nothing for this long.
     #[arg(
@@ -64,7 +63,7 @@ pub struct KeepaliveFlags {
         default_value = "2h",
         value_parser = at_least_a_second
     )]
-    pub time: Duration,
+    pub(crate) time: Duration,
 
     /// Close the connection if nothing arrives for this long after a ping.
     #[arg(
@@ -74,26 +73,7 @@ pub struct KeepaliveFlags {
         default_value = "20s",
         value_parser = humantime::parse_duration
     )]
-    pub timeout: Duration,
-}
-
-impl Default for KeepaliveFlags {
-    fn default() -> Self {
-        ServerParameters::default().into()
-    }
-}
-
-impl From<ServerParameters> for KeepaliveFlags {
-    fn from(parameters: ServerParameters) -> Self {
-        let ServerParameters {
-            max_connection_idle,
-            max_connection_age,
-            max_connection_age_grace,
-            time,
-            timeout,
-        } = parameters;
-        Self { max_connection_idle, max_connection_age, max_connection_age_grace, time, timeout }
-    }
+    pub(crate) timeout: Duration,
 }
 
 impl From<KeepaliveFlags> for ServerParameters {
@@ -112,7 +92,7 @@ impl From<KeepaliveFlags> for ServerParameters {
 /// The flags of [`EnforcementPolicy`].
 #[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = CONNECTIONS)]
-pub struct EnforcementFlags {
+pub(crate) struct EnforcementFlags {
     /// The minimum time between two pings of a client that exchanges nothing else.
     #[arg(
         id = "keepalive_min_time",
@@ -121,25 +101,12 @@ pub struct EnforcementFlags {
         default_value = "5m",
         value_parser = humantime::parse_duration
     )]
-    pub min_time: Duration,
+    pub(crate) min_time: Duration,
 
     /// Let clients without open streams ping as often as others. Otherwise they may ping once in
     /// two hours.
     #[arg(id = "keepalive_permit_without_stream", long = "keepalive-permit-without-stream")]
-    pub permit_without_stream: bool,
-}
-
-impl Default for EnforcementFlags {
-    fn default() -> Self {
-        EnforcementPolicy::default().into()
-    }
-}
-
-impl From<EnforcementPolicy> for EnforcementFlags {
-    fn from(policy: EnforcementPolicy) -> Self {
-        let EnforcementPolicy { min_time, permit_without_stream } = policy;
-        Self { min_time, permit_without_stream }
-    }
+    pub(crate) permit_without_stream: bool,
 }
 
 impl From<EnforcementFlags> for EnforcementPolicy {
@@ -150,18 +117,18 @@ impl From<EnforcementFlags> for EnforcementPolicy {
 }
 
 /// The flags of [`CallLimits`].
-#[derive(Debug, Clone, Copy, Default, Args)]
+#[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = "Calls")]
-pub struct CallFlags {
+pub(crate) struct CallFlags {
     /// Calls that a user may begin per second, also as a burst. Unauthenticated callers count by
     /// their address. Default: no limit.
     #[arg(long, value_name = "N")]
-    pub max_calls_per_second: Option<NonZeroU32>,
+    pub(crate) max_calls_per_second: Option<NonZeroU32>,
 
     /// Calls that a user may have open at once; a stream counts until it ends. Unauthenticated
     /// callers count by their address. Default: no limit.
     #[arg(long, value_name = "N")]
-    pub max_open_calls: Option<NonZeroU32>,
+    pub(crate) max_open_calls: Option<NonZeroU32>,
 }
 
 impl From<CallFlags> for CallLimits {

@@ -6,17 +6,25 @@ use clap::{
     ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
     error::ErrorKind, parser::ValueSource,
 };
-
 use quartet_channel::{TlsSettings as ClientTls, TokenSource};
-use quartet_connection::Settings;
+use quartet_log::disk::Access;
+use quartet_runtime::cores::Cores;
+use quartet_server::settings::{
+    LogSettings, ObservabilitySettings, Role, Settings, Storage, UserEndpoint, UserSettings,
+};
 
+pub(crate) use self::connections::Listen;
 #[cfg(feature = "certs")]
-use crate::certs::Make;
-use crate::{error, probe::Probe};
-pub use connections::{CallFlags, EnforcementFlags, KeepaliveFlags, Listen};
-pub use security::{AuthFlags, TlsFlags};
+use self::make::Make;
+use self::{
+    connections::{CallFlags, EnforcementFlags, KeepaliveFlags},
+    security::{AuthFlags, TlsFlags},
+};
+use crate::probe::Probe;
 
 mod connections;
+#[cfg(feature = "certs")]
+mod make;
 mod security;
 
 /// The server of Quartet: an ordered log of posts behind the four gRPC RPC kinds.
@@ -25,28 +33,28 @@ mod security;
 /// sets the level), and drains on Ctrl-C or SIGTERM.
 #[derive(Debug, Parser)]
 #[command(name = "server", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// Run a subcommand instead.
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub(crate) command: Option<Command>,
 
     /// The address to listen on; port 0 picks a free port. unix:PATH listens on a unix socket, for
     /// processes of the same user.
     #[arg(long, default_value = "127.0.0.1:9001", value_name = "ADDRESS")]
-    pub listen: Listen,
+    pub(crate) listen: Listen,
 
     /// Threads for connections. Default: one per core.
     #[arg(long, value_name = "N")]
-    pub threads: Option<NonZeroUsize>,
+    pub(crate) threads: Option<NonZeroUsize>,
 
     /// All other flags.
     #[command(flatten)]
-    pub config: Config,
+    pub(crate) flags: Flags,
 }
 
 /// The subcommands of `server`.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Ask a server for its health.
     Health(Probe),
     /// Make certificates, keys and tokens for trying out TLS and authentication.
@@ -83,7 +91,7 @@ const OBSERVED: &str = "Observability";
 
 impl Cli {
     /// The number of threads for connections.
-    pub fn threads(&self) -> usize {
+    pub(crate) fn threads(&self) -> usize {
         let threads = self.threads.or_else(|| std::thread::available_parallelism().ok());
         threads.map_or(1, NonZeroUsize::get)
     }
@@ -92,18 +100,18 @@ impl Cli {
     ///
     /// # Errors
     /// The command line is wrong, or asks for help or the version.
-    pub fn read(
+    pub(crate) fn read(
         words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
     ) -> clap::error::Result<Self> {
         let mut command = Self::command();
         let matches = command.try_get_matches_from_mut(words)?;
         let cli = Self::from_arg_matches(&matches)?;
-        if let (Listen::Unix(_), Some(_)) = (&cli.listen, &cli.config.tls.tls_cert) {
+        if let (Listen::Unix(_), Some(_)) = (&cli.listen, &cli.flags.tls.tls_cert) {
             let problem = "--tls-cert is for TCP: a unix socket is protected by its mode";
             return Err(command.error(ErrorKind::ArgumentConflict, problem));
         }
-        for (role, heading) in [(Role::User, USER), (Role::Post, POST)] {
-            if !cli.config.runs(role)
+        for (service, heading) in [(Service::User, USER), (Service::Post, POST)] {
+            if !cli.flags.runs(service)
                 && let Some(flag) = given(&command, &matches, heading)
             {
                 let problem = format!("--{flag} is for the {heading}, which --serve leaves out");
@@ -123,72 +131,72 @@ fn given<'a>(command: &'a clap::Command, matches: &ArgMatches, heading: &str) ->
 
 /// The flags of a server, apart from its address and threads.
 #[derive(Debug, Clone, Args)]
-pub struct Config {
+pub(crate) struct Flags {
     /// The services to run.
     #[arg(long, value_delimiter = ',', default_value = "user,post", value_name = "SERVICES")]
-    pub serve: Vec<Role>,
+    pub(crate) serve: Vec<Service>,
 
     /// A file of users: JSON lines of {"user_id", "name", "phone_number"?, "age"?}. Default: five
     /// sample users; if the Post service runs here too, an empty log starts with eight posts by
     /// them.
     #[arg(long, value_name = "FILE.jsonl", help_heading = USER)]
-    pub users: Option<PathBuf>,
+    pub(crate) users: Option<PathBuf>,
 
     /// The directory of the post log; created if missing.
     #[arg(long, default_value = "./quartet-data", value_name = "DIR", help_heading = POST)]
-    pub data: PathBuf,
+    pub(crate) data: PathBuf,
 
     /// Keep the log in memory; it is lost when the server ends.
     #[arg(long, conflicts_with_all = ["data", "read_only"], help_heading = POST)]
-    pub ephemeral: bool,
+    pub(crate) ephemeral: bool,
 
     /// Serve the posts of the log and change nothing, not even to repair a damaged log.
     #[arg(long, help_heading = POST)]
-    pub read_only: bool,
+    pub(crate) read_only: bool,
 
     /// The address of the User service, if it does not run in this process.
     #[arg(long, value_name = "URL", help_heading = POST)]
-    pub user_endpoint: Option<String>,
+    pub(crate) user_endpoint: Option<String>,
 
     /// How that connection is encrypted.
     #[command(flatten)]
-    pub user_tls: UserTls,
+    pub(crate) user_tls: UserTls,
 
     /// A file with the Post service's token for the User service. It is read for every call.
     ///
     /// The Post service calls in its own name: it never forwards its callers' tokens.
     #[arg(long, value_name = "FILE", requires = "user_endpoint", help_heading = POST)]
-    pub user_token_file: Option<PathBuf>,
+    pub(crate) user_token_file: Option<PathBuf>,
 
     /// Do not add sample posts to an empty log.
     #[arg(long, help_heading = POST)]
-    pub no_seed: bool,
+    pub(crate) no_seed: bool,
 
     /// How connections are encrypted.
     #[command(flatten)]
-    pub tls: TlsFlags,
+    pub(crate) tls: TlsFlags,
 
     /// How callers are authenticated.
     #[command(flatten)]
-    pub auth: AuthFlags,
+    pub(crate) auth: AuthFlags,
 
     /// When connections end, and how dead ones are detected.
     #[command(flatten)]
-    pub keepalive: KeepaliveFlags,
+    pub(crate) keepalive: KeepaliveFlags,
 
     /// Limits of a user's calls.
     #[command(flatten)]
-    pub call_limits: CallFlags,
+    pub(crate) call_limits: CallFlags,
 
     /// Serve metrics for Prometheus at `GET /metrics` on this address; port 0 picks a free port.
     /// Default: no metrics.
     #[arg(long, value_name = "ADDRESS", help_heading = OBSERVED)]
-    pub metrics: Option<SocketAddr>,
+    pub(crate) metrics: Option<SocketAddr>,
 
     /// Export traces to this collector, by OTLP over gRPC (http://127.0.0.1:4317). Default: no
     /// traces.
     #[arg(long, value_name = "URL", help_heading = OBSERVED)]
-    pub otlp: Option<String>,
+    pub(crate) otlp: Option<String>,
 
     /// Leave out optional layers, to measure their cost: request ids, access log, metrics, traces,
     /// limits.
@@ -197,19 +205,19 @@ pub struct Config {
         conflicts_with_all = ["metrics", "otlp", "max_calls_per_second", "max_open_calls"],
         help_heading = OBSERVED
     )]
-    pub bare: bool,
+    pub(crate) bare: bool,
 
     /// Limits of clients' pings.
     #[command(flatten)]
-    pub enforcement: EnforcementFlags,
+    pub(crate) enforcement: EnforcementFlags,
 
     /// Print every HTTP/2 frame to stderr.
     #[arg(long, help_heading = "Connections")]
-    pub frames: bool,
+    pub(crate) frames: bool,
 
     /// Connections that may be open at once; further ones are closed.
     #[arg(long, default_value_t = 10_000, value_name = "N", help_heading = "Connections")]
-    pub max_connections: usize,
+    pub(crate) max_connections: usize,
 
     /// How long open calls may take to finish once the server shuts down.
     #[arg(
@@ -219,16 +227,16 @@ pub struct Config {
         value_parser = humantime::parse_duration,
         help_heading = "Connections"
     )]
-    pub drain_timeout: Duration,
+    pub(crate) drain_timeout: Duration,
 }
 
 /// The TLS settings of the Post service for a User service at an `https://` endpoint.
-#[derive(Debug, Clone, Default, Args)]
-pub struct UserTls {
+#[derive(Debug, Clone, Args)]
+pub(crate) struct UserTls {
     /// Trust this CA (PEM) for the User service's certificate. Default: the CAs that the system
     /// trusts.
     #[arg(long, value_name = "FILE", requires = "user_endpoint", help_heading = POST)]
-    pub user_ca: Option<PathBuf>,
+    pub(crate) user_ca: Option<PathBuf>,
 
     /// Present this certificate (PEM) to the User service.
     #[arg(
@@ -238,90 +246,85 @@ pub struct UserTls {
         requires = "user_endpoint",
         help_heading = POST
     )]
-    pub user_cert: Option<PathBuf>,
+    pub(crate) user_cert: Option<PathBuf>,
 
     /// The key of that certificate (PEM).
     #[arg(long, value_name = "FILE", requires = "user_cert", help_heading = POST)]
-    pub user_key: Option<PathBuf>,
+    pub(crate) user_key: Option<PathBuf>,
 
     /// The name that the User service's certificate must have, if it differs from the endpoint's.
     #[arg(long, value_name = "NAME", requires = "user_endpoint", help_heading = POST)]
-    pub user_server_name: Option<String>,
+    pub(crate) user_server_name: Option<String>,
 }
 
-impl UserTls {
-    /// These flags as a client's settings.
-    pub fn client(&self) -> ClientTls {
-        let Self { user_ca, user_cert, user_key, user_server_name } = self.clone();
-        ClientTls { ca: user_ca, cert: user_cert, key: user_key, server_name: user_server_name }
+impl From<UserTls> for ClientTls {
+    fn from(flags: UserTls) -> Self {
+        let UserTls { user_ca, user_cert, user_key, user_server_name } = flags;
+        Self { ca: user_ca, cert: user_cert, key: user_key, server_name: user_server_name }
     }
 }
 
 /// A service that a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Role {
+pub(crate) enum Service {
     /// The users.
     User,
     /// Their posts.
     Post,
 }
 
-impl Config {
-    /// A server for tests and the tour: both services, and an empty log in memory.
-    pub fn ephemeral() -> Self {
-        Self {
-            serve: vec![Role::User, Role::Post],
-            users: None,
-            data: PathBuf::new(),
-            ephemeral: true,
-            read_only: false,
-            user_endpoint: None,
-            user_tls: UserTls::default(),
-            user_token_file: None,
-            no_seed: true,
-            tls: TlsFlags::default(),
-            auth: AuthFlags::default(),
-            keepalive: KeepaliveFlags::default(),
-            call_limits: CallFlags::default(),
-            metrics: None,
-            otlp: None,
-            bare: false,
-            enforcement: EnforcementFlags::default(),
-            frames: false,
-            max_connections: 10_000,
-            drain_timeout: Duration::from_secs(10),
+impl From<Service> for Role {
+    fn from(service: Service) -> Self {
+        match service {
+            Service::User => Role::User,
+            Service::Post => Role::Post,
         }
     }
+}
 
-    /// The settings of connections, without TLS, whose files are opened separately.
-    pub fn connections(&self) -> Settings {
-        let Self { keepalive, enforcement, frames, max_connections, drain_timeout, .. } = *self;
-        Settings {
-            keepalive: keepalive.into(),
-            enforcement: enforcement.into(),
-            trace_frames: frames,
-            max_connections,
-            drain_timeout,
-            statuses: error::statuses(),
+impl Flags {
+    /// The settings of a server with these flags, whose connections run on these cores.
+    pub(crate) fn settings(self, cores: Cores) -> Settings {
+        let mut settings = Settings {
+            log: self.log(),
+            users: self.users(),
+            serve: self.serve.into_iter().map(Role::from).collect(),
+            tls: self.tls.files(),
+            auth: self.auth.settings(),
+            call_limits: self.call_limits.into(),
+            observability: ObservabilitySettings { metrics: self.metrics, bare: self.bare },
             ..Settings::default()
-        }
+        };
+        let connections = &mut settings.connections;
+        connections.keepalive = self.keepalive.into();
+        connections.enforcement = self.enforcement.into();
+        connections.trace_frames = self.frames;
+        connections.max_connections = self.max_connections;
+        connections.drain_timeout = self.drain_timeout;
+        connections.cores = cores;
+        settings
     }
 
-    /// The source of the Post service's token for the User service.
-    pub fn user_token(&self) -> Option<TokenSource> {
-        self.user_token_file.clone().map(TokenSource::File)
+    fn log(&self) -> LogSettings {
+        let access = if self.read_only { Access::Read } else { Access::Write };
+        let storage = match self.ephemeral {
+            true => Storage::Memory,
+            false => Storage::Directory { path: self.data.clone(), access },
+        };
+        LogSettings { storage, seed: !self.no_seed }
     }
 
-    /// Whether this process runs the service.
-    pub fn runs(&self, role: Role) -> bool {
-        self.serve.contains(&role)
+    fn users(&self) -> UserSettings {
+        let remote = self.user_endpoint.clone().map(|url| UserEndpoint {
+            url,
+            tls: self.user_tls.clone().into(),
+            token: self.user_token_file.clone().map(TokenSource::File),
+        });
+        UserSettings { file: self.users.clone(), remote }
     }
 
-    /// Whether an empty log gets the sample posts. Only with the sample users: another User service
-    /// does not know their writers.
-    pub fn seeds(&self) -> bool {
-        let has_sample_users = self.runs(Role::User) && self.users.is_none();
-        has_sample_users && self.user_endpoint.is_none() && !self.no_seed && !self.read_only
+    fn runs(&self, service: Service) -> bool {
+        self.serve.contains(&service)
     }
 }
 
