@@ -44,7 +44,7 @@ use crate::{
     },
     rpc::{
         health::Health,
-        reflection,
+        reflection::{self, ReflectionError},
         users::{Users, UsersError},
     },
     seed,
@@ -84,9 +84,9 @@ pub enum ServerError {
     /// The Post service has no address of a User service.
     #[error("--serve post needs --user-endpoint, or --serve user,post")]
     NoUserService,
-    /// The descriptors cannot be read: a bug.
-    #[error("cannot describe the services")]
-    Reflection(#[from] tonic_reflection::server::Error),
+    /// The services cannot be described: a bug.
+    #[error(transparent)]
+    Reflection(#[from] ReflectionError),
     /// A dispatcher, which all streams need, ended: a bug.
     #[error("the dispatcher ended")]
     Dispatcher,
