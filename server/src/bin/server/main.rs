@@ -7,19 +7,16 @@ use std::{
 };
 
 use quartet_client::command::rust_log;
-use quartet_connection::{Listener, guard::frames::FRAMES, listener::unix, reload::Reloader};
+use quartet_connection::{Listener, guard::frames::FRAMES, listener::unix};
 use quartet_runtime::cores::Threads;
 use quartet_server::{
     error::chain,
+    listen,
     observe::traces::Traces,
     server::{Server, ServerError, answer_while},
     settings::Settings,
 };
-use tokio::{
-    net::TcpListener,
-    runtime::Builder,
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{
     Layer as _,
@@ -31,10 +28,12 @@ use tracing_subscriber::{
 use self::{
     flags::{Cli, Command, Listen},
     probe::Probe,
+    signals::Signals,
 };
 
 mod flags;
 mod probe;
+mod signals;
 
 fn main() -> ExitCode {
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|problem| problem.exit());
@@ -121,11 +120,10 @@ fn log_to_stderr(frames: bool, traces: Option<&Traces>) {
 }
 
 async fn run(listen: Listen, settings: Settings) -> Result<(), Box<dyn Error>> {
-    let signals = (Signals::new()?, signal(SignalKind::hangup())?);
+    let signals = Signals::new(settings.has_files())?;
     match listen {
         Listen::Tcp(address) => {
-            let bound = TcpListener::bind(address).await;
-            let listener = bound.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+            let listener = listen::tcp(address).await?;
             let scheme = if settings.tls.is_some() { "https" } else { "http" };
             let url = format!("{scheme}://{}", listener.local_addr()?);
             run_on(listener, url, settings, signals).await
@@ -145,31 +143,27 @@ async fn run_on(
     mut listener: impl Listener + 'static,
     url: String,
     settings: Settings,
-    (mut signals, hangup): (Signals, Signal),
+    mut signals: Signals,
 ) -> Result<(), Box<dyn Error>> {
     let opening = answer_while(&mut listener, &settings, Server::open(settings.clone()));
     let server = tokio::select! {
         server = opening => server?,
-        () = signals.next() => return Ok(()),
+        () = signals.stop(None) => return Ok(()),
     };
-    // The parent process may wait for this line, so it must not stay in a buffer.
-    let mut stdout = std::io::stdout();
-    writeln!(stdout, "listening on {url}")?;
+    announce(&format!("listening on {url}"));
     if let Some(address) = server.metrics_address() {
-        writeln!(stdout, "metrics on http://{address}/metrics")?;
+        announce(&format!("metrics on http://{address}/metrics"));
     }
-    stdout.flush()?;
 
     let shutdown = CancellationToken::new();
     let reloader = server.reloader().clone();
     let serve = server.serve(listener, shutdown.clone().cancelled_owned());
     tokio::select! {
         result = serve => Ok(result?),
-        () = reload(hangup, &reloader) => Ok(()),
         () = async {
-            signals.next().await;
+            signals.stop(Some(&reloader)).await;
             shutdown.cancel();
-            signals.next().await;
+            signals.again().await;
         } => {
             // Exits without waiting for anything, such as a disk that hangs.
             let problem = "stopped by a second signal before all calls had ended";
@@ -179,32 +173,11 @@ async fn run_on(
     }
 }
 
-/// Reloads the files of TLS and tokens on every SIGHUP. Never returns.
-async fn reload(mut hangup: Signal, reloader: &Reloader) {
-    while hangup.recv().await.is_some() {
-        reloader.reload_now();
-    }
-    std::future::pending().await
-}
-
-/// Ctrl-C and SIGTERM.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
+/// Prints a line at once, because a parent process may wait for it. The log has it if stdout has no
+/// reader, which is no reason not to serve.
+fn announce(line: &str) {
+    let mut stdout = std::io::stdout();
+    if let Err(error) = writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+        tracing::warn!("{line} (stdout cannot be written: {error})");
     }
 }
