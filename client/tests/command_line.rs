@@ -357,7 +357,38 @@ async fn a_closed_pipe_and_an_interrupt_end_a_waiting_reader_with_exit_code_0() 
         }
         let output = process.end().await;
         assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+        // A program reads JSON, and `head` may have left some of it unread.
+        let (start, next) = match interrupt {
+            true => ("1 post; go on with --after", "\n"),
+            false => (
+                "the output was closed after 1 post; go on with --after",
+                ", or with the number of the last post that you saw\n",
+            ),
+        };
+        assert_eq!(text(&output.stderr), format!("{start} {LOG_ID}:1{next}"));
     }
+}
+
+#[tokio::test]
+async fn one_hash_before_a_tag_is_left_out_and_said() {
+    let mut server = Fake::start().await;
+    let args = ["--tag", "#go", "--tag", "##x", "--tag", "y", "--endpoint", &server.url()];
+    let process = Process::start(SERVER_STREAMING, &args);
+    let call = server.accept_list().await;
+    assert_eq!(call.request.tags, ["go", "#x", "y"]);
+    drop(call);
+    let stderr = process.end().await.stderr;
+    assert!(text(&stderr).starts_with("#go is the tag go; the # is left out\n##x is the tag #x;"));
+
+    let args = ["--tag", "#go", "--endpoint", &server.url()];
+    let process = Process::start(BIDIRECTIONAL, &args).type_all("/join #x\n/leave #x\n/quit\n");
+    let mut call = server.accept_feed().await;
+    assert!(matches!(call.next().await, Request::Join(join) if join.tags == ["go"]));
+    assert!(matches!(call.next().await, Request::Join(join) if join.tags == ["x"]));
+    assert!(matches!(call.next().await, Request::Leave(leave) if leave.tags == ["x"]));
+    drop(call);
+    let stderr = process.end().await.stderr;
+    assert_eq!(text(&stderr).matches("the # is left out").count(), 3, "{}", text(&stderr));
 }
 
 #[tokio::test]
@@ -475,6 +506,16 @@ async fn an_upload_can_be_interrupted_while_it_waits_for_input() {
     let ended = within(client_streaming::run(args, io)).await;
     assert!(matches!(ended, Err(Failure::Interrupted)), "{ended:?}");
     drop(typing);
+}
+
+/// All posts must be at hand before the first is sent, because a cut upload is sent again.
+#[tokio::test]
+async fn an_upload_from_a_pipe_without_an_end_says_that_it_waits() {
+    let mut process = Process::start(CLIENT_STREAMING, &["--endpoint", "http://127.0.0.1:1"]);
+    let stderr = BufReader::new(process.child().stderr.take().unwrap());
+    let said = tokio::task::spawn_blocking(move || stderr.lines().next().unwrap().unwrap());
+    let said = within(said).await.unwrap();
+    assert_eq!(said, "still reading: the posts are sent once the input has ended");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use super::{
     flags::{AfterFlag, CommandLine, CommonFlags},
     frame::Frame,
     io::Io,
+    tag,
 };
 use crate::{
     feed::{FeedStart, tag_feed},
@@ -35,7 +36,7 @@ const RPC: &str = "TagFeed";
 )]
 pub struct Flags {
     /// Join this tag (may be repeated)
-    #[arg(long = "tag", value_name = "T", value_parser = typist::tag)]
+    #[arg(long = "tag", value_name = "T", value_parser = tag::check)]
     pub tags: Vec<String>,
     /// Follow every post, tagged or not
     #[arg(long)]
@@ -79,9 +80,11 @@ pub async fn run(Args { own: flags, common }: Args, io: Io) -> Result<(), Failur
         .map_err(|error| Failure::Input("stdin".into(), error))?;
 
     let start = flags.start();
+    let stderr = frame.console.stderr.clone();
+    let without_hashes = flags.tags.into_iter().map(|text| tag::without_hash(text, &stderr));
     let typist = Typist {
         user_id: flags.user_id.unwrap_or_else(|| default_user_id(&frame.flags)),
-        tags: flags.tags.into_iter().collect(),
+        tags: without_hashes.collect(),
         all_tags: flags.all_tags,
         stderr: frame.console.stderr.clone(),
     };

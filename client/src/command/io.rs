@@ -7,12 +7,13 @@ use std::{
     thread,
 };
 
-use anstream::{AutoStream, ColorChoice};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::retry_on_intr,
 };
 use tokio::sync::oneshot;
+
+use super::terminal;
 
 /// Something that happens at most once, such as Ctrl-C.
 pub(super) type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -68,9 +69,9 @@ impl Io {
         Self {
             interrupt: Box::pin(ctrl_c()),
             unread: Box::pin(stdout_unread()),
-            color: AutoStream::choice(&io::stdout()) != ColorChoice::Never,
+            color: terminal::shows_colors(&io::stdout()),
             echo: io::stdin().is_terminal(),
-            progress: io::stderr().is_terminal(),
+            progress: terminal::shows_progress(),
             ..Self::new(io::stdin(), BufWriter::new(io::stdout()), io::stderr())
         }
     }

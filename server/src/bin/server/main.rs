@@ -1,10 +1,6 @@
 //! The server binary: parses flags, binds, opens the log, serves, and sets the exit code.
 
-use std::{
-    error::Error,
-    io::{IsTerminal as _, Write as _},
-    process::ExitCode,
-};
+use std::{error::Error, io::Write as _, process::ExitCode};
 
 use quartet_client::command::rust_log;
 use quartet_connection::{Listener, guard::frames::FRAMES, listener::unix};
@@ -101,13 +97,7 @@ fn logged() -> Targets {
 
 /// Logs what RUST_LOG selects; the frames, if they are shown, without time, level and target.
 fn log_to_stderr(frames: bool, traces: Option<&Traces>) {
-    let selected = rust_log::selected().unwrap_or_else(|problem| {
-        let _ = writeln!(std::io::stderr(), "{problem}");
-        None
-    });
-    let filter = selected.unwrap_or_else(logged);
-    let ansi = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi);
+    let log = rust_log::layer(logged());
     let of_frames = Targets::new().with_target(FRAMES, LevelFilter::DEBUG);
     let shown = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
@@ -115,7 +105,7 @@ fn log_to_stderr(frames: bool, traces: Option<&Traces>) {
         .with_level(false)
         .with_target(false)
         .with_filter(of_frames);
-    let registry = tracing_subscriber::registry().with(log.with_filter(filter));
+    let registry = tracing_subscriber::registry().with(log);
     registry.with(frames.then_some(shown)).with(traces.map(Traces::layer)).init();
 }
 
