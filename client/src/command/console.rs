@@ -42,10 +42,9 @@ impl Console {
         let (posts, next) = (counted(posts, "post"), continue_after(position));
         if self.printer.is_closed() {
             // What a pipe has taken, its reader may have left unread: `head` does.
-            self.stderr.say(format_args!(
-                "the output was closed after {posts}; {next}, or with the number of the last post \
-                 that you saw"
-            ));
+            let after = format_args!("the output was closed after {posts}; {next}");
+            self.stderr
+                .say(format_args!("{after}, or with the number of the last post that you saw"));
         } else {
             self.stderr.say(format_args!("{posts}; {next}"));
         }
