@@ -1,6 +1,6 @@
 //! A file of posts to upload. Each line is one JSON object,
-//! `{"post_id"?, "user_id", "title", "body"?, "tags"?}`. What a reader prints with `--json` is such a
-//! file too: its posts have fields that the server sets, which are left out, and its other events
+//! `{"post_id"?, "user_id", "title", "body"?, "tags"?}`. What a reader prints with `--json` is such
+//! a file too: its posts have fields that the server sets, which are left out, and its other events
 //! are passed over.
 //!
 //! Posts are read as they are sent. A missing `post_id` is derived from the content of the post and

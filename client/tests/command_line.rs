@@ -436,7 +436,7 @@ async fn an_upload_reports_bad_lines_and_rejects_with_their_line_and_exits_1() {
         assert_eq!(code(&output), 1);
         assert_eq!(
             text(&output.stderr),
-            "line 3: expected ident at column 2\nerror: 1 bad line, 1 post refused\n"
+            "line 3: it must be a JSON object: {\"user_id\": \"1\", \"title\": \"Hello\"}\nerror: 1 bad line, 1 post refused\n"
         );
         if json {
             let reject = json!({

@@ -27,9 +27,9 @@ const RPC: &str = "UploadPosts";
 /// Many requests go out, one post each and a finish at the end, and one response comes back for all
 /// of them. Each line of the file is {"post_id"?, "user_id", "title", "body"?, "tags"?}. A missing
 /// post_id is derived from the content of the post and from the number of equal posts before it in
-/// the file, so that uploading a file again stores nothing twice. What the readers print with --json
-/// can be uploaded too. If the connection is cut, the program sends everything again; therefore a
-/// pipe is read to its end first.
+/// the file, so that uploading a file again stores nothing twice. What the readers print with
+/// --json can be uploaded too. If the connection is cut, the program sends everything again;
+/// therefore a pipe is read to its end first.
 #[derive(Debug, Clone, clap::Args)]
 #[command(display_name = "client-streaming", version, after_help = AFTER_HELP)]
 pub struct Flags {

@@ -35,8 +35,8 @@ impl Console {
         self.stderr.say(format_args!("{cause}; trying again in {delay:.0?}"));
     }
 
-    /// Says at the end how many posts were printed and how to continue after them. Without a position, the
-    /// server has answered nothing.
+    /// Says at the end how many posts were printed and how to continue after them. Without a
+    /// position, the server has answered nothing.
     pub(super) fn say_total(&self, posts: u64, position: Option<&LogPosition>) {
         let Some(position) = position else { return };
         let (posts, next) = (counted(posts, "post"), continue_after(position));
