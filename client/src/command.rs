@@ -11,6 +11,7 @@
 //! - `flags.rs`: the shared flags; `channel_flags.rs`: those that describe the channel.
 //! - `frame.rs`: the run of a call, from its connection to Ctrl-C, `--timeout` and a closed output.
 //! - `console.rs`: data on stdout, messages on stderr.
+//! - `typing_line.rs`: a line that is typed while others are printed.
 //! - `start.rs`: the process, from its arguments to its exit code; [`rust_log`]: what it logs;
 //!   [`terminal`]: colours and progress.
 //!
@@ -32,6 +33,7 @@ mod frame;
 mod io;
 mod start;
 mod tag;
+mod typing_line;
 
 pub use self::{
     channel_flags::{KeepaliveFlags, TlsFlags, TokenFlags, at_least_a_second},

@@ -1,6 +1,6 @@
 //! `bidirectional`: both sides send at any time, on one call.
 
-use std::ops::ControlFlow;
+use std::{io, ops::ControlFlow};
 
 use self::{typist::Typist, view::View};
 use super::{
@@ -9,6 +9,7 @@ use super::{
     frame::Frame,
     io::Io,
     tag,
+    typing_line::below,
 };
 use crate::{
     feed::{FeedStart, tag_feed},
@@ -74,6 +75,10 @@ const LINE_BYTES: usize = 64 * 1024;
 /// # Errors
 /// [`Failure`]. A post that has a receipt is stored.
 pub async fn run(Args { own: flags, common }: Args, io: Io) -> Result<(), Failure> {
+    let (io, _keys) = match io.dialog && !common.json {
+        true => below(io).map(|(io, keys)| (io, Some(keys))).map_err(of_terminal)?,
+        false => (io, None),
+    };
     let (mut frame, input) = Frame::reader(RPC, common, io);
     frame.console.show_call(RPC)?;
     let lines = read_in_background(input.bytes, LINE_BYTES)
@@ -101,6 +106,10 @@ pub async fn run(Args { own: flags, common }: Args, io: Io) -> Result<(), Failur
         0 => ended,
         posts => ended.and(Err(Failure::Partial(format!("{} refused", counted(posts, "post"))))),
     }
+}
+
+fn of_terminal(error: io::Error) -> Failure {
+    Failure::Input("the terminal".into(), error)
 }
 
 impl Flags {

@@ -35,6 +35,9 @@ pub struct Io {
     pub color: bool,
     /// Whether `input` is a terminal, which has shown what was typed.
     pub echo: bool,
+    /// Whether `input` and `out` are the terminal of this process, on which a line can be typed below
+    /// the output.
+    pub dialog: bool,
     /// Whether `err` is a terminal, on which a progress bar can move.
     pub progress: bool,
 }
@@ -60,6 +63,7 @@ impl Io {
             unread: Box::pin(future::pending()),
             color: false,
             echo: false,
+            dialog: false,
             progress: false,
         }
     }
@@ -71,6 +75,7 @@ impl Io {
             unread: Box::pin(stdout_unread()),
             color: terminal::shows_colors(&io::stdout()),
             echo: io::stdin().is_terminal(),
+            dialog: io::stdin().is_terminal() && terminal::can_redraw(&io::stdout()),
             progress: terminal::shows_progress(),
             ..Self::new(io::stdin(), BufWriter::new(io::stdout()), io::stderr())
         }
