@@ -35,8 +35,8 @@ pub struct Io {
     pub color: bool,
     /// Whether `input` is a terminal, which has shown what was typed.
     pub echo: bool,
-    /// Whether `input` and `out` are the terminal of this process, on which a line can be typed below
-    /// the output.
+    /// Whether `input` and `out` are the terminal of this process, on which a line can be typed
+    /// below the output.
     pub dialog: bool,
     /// Whether `err` is a terminal, on which a progress bar can move.
     pub progress: bool,
