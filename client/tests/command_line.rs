@@ -16,6 +16,7 @@ use quartet::{
 };
 use quartet_client::command::{Failure, Io, client_streaming};
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     fs::{Mode, OFlags},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::LocalModes,
@@ -640,6 +641,10 @@ impl Terminal {
     async fn shows(mut self, wanted: &'static str) -> Self {
         let reading = tokio::task::spawn_blocking(move || {
             while !String::from_utf8_lossy(&self.written).contains(wanted) {
+                // A read could not be given up.
+                let mut readable = [PollFd::new(&self.window, PollFlags::IN)];
+                let patience = Timespec { tv_sec: 10, tv_nsec: 0 };
+                assert_eq!(poll(&mut readable, Some(&patience)), Ok(1), "no {wanted:?}");
                 let mut bytes = [0; 4096];
                 let count = self.window.read(&mut bytes).unwrap();
                 self.written.extend_from_slice(&bytes[..count]);
