@@ -28,14 +28,28 @@ pub fn layer<S>(otherwise: Targets) -> impl Layer<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    let selected = selected().unwrap_or_else(|problem| {
+    let ansi = terminal::shows_colors(&io::stderr());
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(ansi);
+    lines.with_filter(selected_or_told().unwrap_or(otherwise))
+}
+
+/// Prints the lines of these targets on stderr as they are: without time, level and target.
+pub fn plain<S>(only: Targets) -> impl Layer<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let ansi = terminal::shows_colors(&io::stderr());
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(ansi);
+    lines.without_time().with_level(false).with_target(false).with_filter(only)
+}
+
+/// What RUST_LOG selects. `None` if it is unset, and if it cannot be used, which stderr is told.
+pub fn selected_or_told() -> Option<Targets> {
+    selected().unwrap_or_else(|problem| {
         // If stderr is closed, no log line can be read either.
         let _ = writeln!(io::stderr(), "{problem}");
         None
-    });
-    let ansi = terminal::shows_colors(&io::stderr());
-    let lines = fmt::layer().with_writer(io::stderr).with_ansi(ansi);
-    lines.with_filter(selected.unwrap_or(otherwise))
+    })
 }
 
 /// Why RUST_LOG selects nothing.

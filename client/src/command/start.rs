@@ -6,9 +6,7 @@ use clap::Parser as _;
 use quartet_channel::EXPLAIN;
 use tokio::runtime::Runtime;
 use tracing_subscriber::{
-    Layer as _,
     filter::{LevelFilter, Targets},
-    fmt,
     layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
 };
@@ -50,9 +48,7 @@ where
 fn log(explain: bool) {
     if explain {
         let only = Targets::new().with_target(EXPLAIN, LevelFilter::DEBUG);
-        let lines = fmt::layer().without_time().with_level(false).with_target(false);
-        tracing_subscriber::registry().with(lines.with_writer(io::stderr).with_filter(only)).init();
-        return;
+        return tracing_subscriber::registry().with(rust_log::plain(only)).init();
     }
     rust_log::init(Targets::default());
 }

@@ -15,7 +15,6 @@ use quartet_server::{
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{
-    Layer as _,
     filter::{LevelFilter, Targets},
     layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
@@ -99,12 +98,7 @@ fn logged() -> Targets {
 fn log_to_stderr(frames: bool, traces: Option<&Traces>) {
     let log = rust_log::layer(logged());
     let of_frames = Targets::new().with_target(FRAMES, LevelFilter::DEBUG);
-    let shown = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .without_time()
-        .with_level(false)
-        .with_target(false)
-        .with_filter(of_frames);
+    let shown = rust_log::plain(of_frames);
     let registry = tracing_subscriber::registry().with(log);
     registry.with(frames.then_some(shown)).with(traces.map(Traces::layer)).init();
 }
