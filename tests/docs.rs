@@ -2,14 +2,19 @@
 //! are complete.
 //!
 //! `console.rs` defines how a page writes a terminal session. `stage.rs` plays it with the binaries
-//! that `cargo build` made, each of them a `program.rs`. `book.rs` reads links, anchors and
-//! includes, and `subjects.rs` checks that pages and tables link the page of each subject that they
-//! mention.
+//! that `cargo build` made, each of them a `program.rs`. `shown_code.rs` copies code from the
+//! sources into the pages. `book.rs` reads links and anchors, and `subjects.rs` checks that pages
+//! and tables link the page of each subject that they mention.
 //!
-//! After a change of the binaries' output, `UPDATE_DOCS=1 cargo test --test suite docs::` writes
-//! the new output into the pages. Read the difference before you commit it.
+//! After a change of output or of code that a page shows, `UPDATE_DOCS=1 cargo test --test suite
+//! docs::` writes the new text into the pages. Read the difference before you commit it.
 
-use std::{collections::BTreeSet, env, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
 use book::{Page, Pointer, files, pages, read, root};
 use stage::Stage;
@@ -18,6 +23,7 @@ mod book;
 mod console;
 mod pattern;
 mod program;
+mod shown_code;
 mod stage;
 mod subjects;
 
@@ -65,8 +71,34 @@ fn every_walkthrough_has_the_same_five_parts_and_an_rpc_kind_opens_with_plain_to
 }
 
 fn update_page(page: &Page) -> Result<(), String> {
-    let text = stage().rewrite(&page.text)?;
+    write_page(page, |page| stage().rewrite(&page.text))
+}
+
+/// Replaces a page. Two tests do that, so each reads it again, while the other waits.
+fn write_page(
+    page: &Page,
+    rewrite: impl FnOnce(&Page) -> Result<String, String>,
+) -> Result<(), String> {
+    static WRITING: Mutex<()> = Mutex::new(());
+    let _alone = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = page.path.clone();
+    let text = read(&path).map_err(|error| error.to_string())?;
+    let text = rewrite(&Page { path, text })?;
     fs::write(root().join(&page.path), text).map_err(|error| error.to_string())
+}
+
+#[test]
+fn every_page_shows_the_code_of_its_sources() {
+    for page in pages() {
+        let path = page.path.display();
+        assert!(!page.text.contains("{{#"), "{path}: code hosts show mdBook's directives as text");
+        if env::var_os("UPDATE_DOCS").is_some() {
+            write_page(&page, shown_code::refreshed).unwrap();
+        } else {
+            let fresh = shown_code::refreshed(&page).unwrap();
+            assert!(fresh == page.text, "{path}: UPDATE_DOCS=1 cargo test --test suite docs::");
+        }
+    }
 }
 
 /// A stage with the binaries of the profile that this test was built with.

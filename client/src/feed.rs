@@ -39,7 +39,9 @@ const PATH: &str = quartet::methods::post_v1::TAG_FEED;
 ///
 /// The end of `requests` half-closes the call: the feed yields the answers that are still due and
 /// everything up to the newest post, then ends. Dropping the feed ends the call at once, in both
-/// directions. A request is taken only while fewer than 64 have no answer, and messages are
+/// directions. Nothing runs in the background: the feed sends and receives only while it is polled,
+/// so a program that waits for its own requests to be taken without polling waits for ever. A
+/// request is taken only while fewer than 64 have no answer, and messages are
 /// received only as the feed is polled, so neither direction fills memory. For a program that
 /// decides as it goes, `requests` is the receiving end of a bounded channel.
 ///
@@ -60,14 +62,15 @@ pub fn tag_feed(
 /// A feed over all its calls.
 struct Feed<R> {
     client: PostServiceClient<Channel>,
-    /// The requests of the caller.
+    /// The requests of the caller. Boxed and pinned: a stream must not move once it was polled.
     requests: Pin<Box<R>>,
     session: Session,
 }
 
-/// What a feed waits for.
+/// What a feed waits for. Handled after the `select!`, because in `try_stream!` a `?` works only
+/// outside other macros.
 enum Wakeup<'a> {
-    /// The connection takes another request.
+    /// The call has room for another request.
     RoomToSend(mpsc::Permit<'a, TagFeedRequest>),
     /// The caller made a request, or will make no more.
     Request(Option<FeedRequest>),
@@ -77,16 +80,21 @@ enum Wakeup<'a> {
 
 impl<R: Stream<Item = FeedRequest> + Send> ResumableCall<FeedEvent> for Feed<R> {
     /// Makes one call. In each round it waits for the first of three events, as a `select` in Go
-    /// does; a branch whose `if` is false is left out.
+    /// does. A branch whose `if` is false or whose pattern does not match is left out of the round:
+    /// once a call has ended, its response decides.
+    ///
+    /// A stream written as code: `yield` hands out an item and pauses until the next one is asked
+    /// for, as in a Go iterator; `?` hands out an error and ends the stream.
     fn attempt(&mut self) -> impl Stream<Item = Result<Step<FeedEvent>, Error>> + Send {
         let Self { client, requests, session } = self;
         try_stream! {
             session.begin_call();
             let (mut outgoing, body) = RequestSender::new();
+            // Clients are cheap handles: the call owns one.
             let mut client = client.clone();
             let call = async move { Ok(client.tag_feed(body).await?.into_inner()) };
-            // The call is made while the loop runs: a server may hold back the head of its response
-            // until it has read a request.
+            // Futures are lazy: the call begins with the first `response.next()`. It must not be
+            // awaited here, because a server may hold back its headers until it has read a request.
             let mut response = Response::to(call);
             loop {
                 if session.is_all_sent() {
@@ -112,13 +120,15 @@ impl<R: Stream<Item = FeedRequest> + Send> ResumableCall<FeedEvent> for Feed<R> 
                     }
                     Wakeup::Request(request) => session.accept(request),
                     Wakeup::Response(received) => match received? {
-                        Received::Head => yield Step::ResponseBegan,
-                        Received::Message(message) => {
-                            yield Step::Progress;
-                            if let Some(event) = session.receive(message)? {
+                        Received::Headers => yield Step::ResponseBegan,
+                        Received::Message(message) => match session.receive(message)? {
+                            Some(event) => {
+                                yield Step::Progress;
                                 yield Step::Event(event);
                             }
-                        }
+                            // The tags of the call before are joined again.
+                            None => yield Step::UnderWay,
+                        },
                         Received::End if session.is_complete() => return,
                         Received::End => Err(Error::Truncated)?,
                     },
@@ -136,11 +146,12 @@ impl<R: Stream<Item = FeedRequest> + Send> ResumableCall<FeedEvent> for Feed<R> 
     }
 }
 
-/// Requests that wait for the connection. It takes few to keep the connection busy; requests
-/// without an answer are limited by the session.
+/// Capacity of the channel from the feed to the connection. A few requests keep the connection
+/// busy; the session limits those without an answer.
 const REQUESTS_AHEAD: usize = 16;
 
-/// The sending half of one call. Dropping it half-closes the call.
+/// The sending half of one call. Dropping it half-closes the call, as `close(ch)` would: requests
+/// in the channel are still sent.
 struct RequestSender(Option<mpsc::Sender<TagFeedRequest>>);
 
 impl RequestSender {
@@ -151,7 +162,8 @@ impl RequestSender {
     }
 
     /// Waits for room for a request. `None` if the call has ended; the response says why.
-    /// Cancel-safe.
+    /// Cancel-safe, which sending is not: it would lose the request if another branch won. With
+    /// [`Session::send_next`], this is `case out <- next:` of a `select` in Go.
     async fn room(&self) -> Option<mpsc::Permit<'_, TagFeedRequest>> {
         match &self.0 {
             Some(sender) => sender.reserve().await.ok(),

@@ -30,7 +30,8 @@
 //! #         &self, _: Request<ListPostsRequest>,
 //! #     ) -> Result<Response<Self::ListPostsStream>, Status> {
 //! #         let post = PostMessage { sequence: 1, title: "Hello".into(), ..Default::default() };
-//! #         let position = LogPosition { log_id: "l".into(), sequence: 1, ..Default::default() };
+//! #         let log_id = "log".to_owned();
+//! #         let position = LogPosition { log_id, sequence: 1, ..Default::default() };
 //! #         let batch = ListPostsResponse {
 //! #             post_messages: vec![post],
 //! #             position: Some(position),

@@ -78,7 +78,7 @@ impl<B: ListBatch> ResumableCall<ListEvent<B>> for ListReader {
             let mut response = Response::to(call);
             loop {
                 match response.next().await {
-                    Ok(Received::Head) => yield Step::ResponseBegan,
+                    Ok(Received::Headers) => yield Step::ResponseBegan,
                     Ok(Received::Message(mut batch)) => {
                         yield Step::Progress;
                         let position = self.examine(&mut batch)?;

@@ -1,4 +1,4 @@
-//! The response of a streaming call: a head, then messages, then a status.
+//! The response of a streaming call: headers, then messages, then a status.
 
 use std::{fmt, pin::Pin};
 
@@ -8,9 +8,9 @@ use tonic::Status;
 /// What comes next in a response.
 #[derive(Debug)]
 pub(crate) enum Received<M> {
-    /// The head: a server has accepted the call. It comes first and once.
-    Head,
-    /// A message. Any number of them follow the head.
+    /// The response headers: a server has accepted the call. They come first and once.
+    Headers,
+    /// A message. Any number of them follow the headers.
     Message(M),
     /// The status OK. Nothing follows.
     End,
@@ -19,20 +19,20 @@ pub(crate) enum Received<M> {
 /// A call's response, read part by part.
 ///
 /// ```text
-/// Calling ── head ──> Streaming ── message ──> Streaming
-///    │                    │
-///    └────── status ──────┴──────────────────> Ended
+/// Calling ── headers ──> Streaming ── message ──> Streaming
+///    │                       │
+///    └──────── status ───────┴──────────────────> Ended
 /// ```
 ///
-/// The call is made when the response is first polled, and a server may hold back its head until it
-/// has read a request. A head that already carries a status other than OK is that status, not a
-/// [`Received::Head`]. Dropping the response resets the call.
+/// The call is made when the response is first polled, and a server may hold back its headers until
+/// it has read a request. Headers that already carry a status other than OK are that status, not
+/// [`Received::Headers`]. Dropping the response resets the call.
 pub(crate) struct Response<M>(State<M>);
 
 enum State<M> {
-    /// The call is made; its head has not arrived.
+    /// The call is made; its headers have not arrived.
     Calling(Pin<Box<dyn Future<Output = Result<Messages<M>, Status>> + Send>>),
-    /// The head has arrived.
+    /// The headers have arrived.
     Streaming(Messages<M>),
     /// The status has arrived.
     Ended(Result<(), Status>),
@@ -41,7 +41,7 @@ enum State<M> {
 type Messages<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
 
 impl<M> Response<M> {
-    /// The response to a call that resolves to its messages once the head has arrived.
+    /// The response to a call that resolves to its messages once the headers have arrived.
     pub(crate) fn to<S>(call: impl Future<Output = Result<S, Status>> + Send + 'static) -> Self
     where
         S: Stream<Item = Result<M, Status>> + Send + 'static,
@@ -59,7 +59,7 @@ impl<M> Response<M> {
             State::Calling(call) => match call.await {
                 Ok(messages) => {
                     self.0 = State::Streaming(messages);
-                    return Ok(Received::Head);
+                    return Ok(Received::Headers);
                 }
                 Err(status) => Err(status),
             },
@@ -101,16 +101,16 @@ mod tests {
     }
 
     #[test]
-    fn the_head_comes_before_the_messages_and_the_end_stays_the_end() {
+    fn the_headers_come_before_the_messages_and_the_end_stays_the_end() {
         let messages = stream::iter([Ok(1), Ok(2)]);
         let mut response = Response::to(async { Ok(messages) });
-        for expected in ["Head", "Message(1)", "Message(2)", "End", "End"] {
+        for expected in ["Headers", "Message(1)", "Message(2)", "End", "End"] {
             assert_eq!(next(&mut response), expected);
         }
     }
 
     #[test]
-    fn a_status_ends_the_response_before_or_after_its_head() {
+    fn a_status_ends_the_response_before_or_after_its_headers() {
         let refused: Result<stream::Empty<_>, _> = Err(Status::new(Code::NotFound, ""));
         let mut response = Response::to(async { refused });
         for expected in ["NotFound", "NotFound"] {
@@ -118,7 +118,7 @@ mod tests {
         }
         let messages = stream::iter([Ok(1), Err(Status::new(Code::Aborted, ""))]);
         let mut response = Response::to(async { Ok(messages) });
-        for expected in ["Head", "Message(1)", "Aborted", "Aborted"] {
+        for expected in ["Headers", "Message(1)", "Aborted", "Aborted"] {
             assert_eq!(next(&mut response), expected);
         }
     }

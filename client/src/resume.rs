@@ -38,11 +38,12 @@ pub trait ResumableCall<E> {
 /// One step of an attempt.
 #[derive(Debug)]
 pub enum Step<E> {
-    /// The head of the response has arrived. From here on the channel no longer retries the call.
+    /// The response headers have arrived. From here on the channel no longer retries the call.
     ResponseBegan,
     /// The call is under way: after a cut, the caller learns now that the stream goes on.
     UnderWay,
-    /// Something was achieved that no later attempt has to repeat. Implies `UnderWay`.
+    /// Something was achieved that no later attempt has to repeat, so the policy's patience begins
+    /// anew. Implies `UnderWay`.
     Progress,
     /// Passed on to the caller of the stream.
     Event(E),

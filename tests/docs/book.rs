@@ -86,10 +86,9 @@ impl Page {
         self.prose_lines().filter(|line| line.starts_with('|')).collect()
     }
 
-    /// The code that mdBook includes: `{{#include FILE:ANCHOR}}`.
+    /// The code that the page shows.
     pub(super) fn includes(&self) -> Vec<Pointer> {
-        static INCLUDE: LazyLock<Regex> = LazyLock::new(|| regex(r"\{\{#include ([^}\s]+)\}\}"));
-        INCLUDE.captures_iter(&self.text).map(|found| self.pointer(&found[1], ':')).collect()
+        self.prose_lines().flat_map(|line| self.includes_of(line)).collect()
     }
 
     /// The files that the prose names in code type: paths into the folders of the repository.
@@ -128,7 +127,7 @@ impl Page {
         })
     }
 
-    fn pointer(&self, target: &str, separator: char) -> Pointer {
+    pub(super) fn pointer(&self, target: &str, separator: char) -> Pointer {
         let (file, anchor) = match target.split_once(separator) {
             Some((file, anchor)) => (file, Some(anchor.to_owned())),
             None => (target, None),
@@ -178,9 +177,11 @@ mod tests {
 # A b_c — `foo`(x) & 1.2
 ## Two
 ## Two
+<!-- code: ../../server/src/lib.rs:map -->
+
 ```text
 # no heading, [no](link.md)
-{{#include ../../server/src/lib.rs:map}}
+<!-- code: no.rs -->
 ```
 [a](../a.md#two), [b](#two-1), [c](https://example.org), `[d](d.md)` and `server/src/lib.rs`
 ";

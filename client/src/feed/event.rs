@@ -40,7 +40,8 @@ pub enum FeedStart {
 /// What happens on a feed.
 #[derive(Debug)]
 pub enum FeedEvent {
-    /// The connection has taken this request, for the first time or again after a cut.
+    /// This request was queued on the present call, for the first time or again after a cut. Only
+    /// its answer says that a server has it.
     Sent(FeedRequest),
     /// A join is in force.
     Joined(Joined),

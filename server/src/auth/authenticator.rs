@@ -1,6 +1,6 @@
 //! Turns a token or a certificate into a [`Caller`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use http::{HeaderMap, header::AUTHORIZATION};
 use quartet_connection::{
@@ -49,10 +49,33 @@ impl TrustedIssuer {
     fn keys(self) -> Result<Reloaded<Keys>, FileError> {
         let Self { jwks, issuer, audience } = self;
         let file = jwks.clone();
-        Reloaded::open("the keys of tokens", vec![jwks], move |contents| {
+        let keys = Reloaded::open("the keys of tokens", vec![jwks.clone()], move |contents| {
             let jwks = contents.first().map(Vec::as_slice).unwrap_or_default();
-            Keys::parse(jwks, &issuer, &audience).map_err(|problem| FileError::new(&file, problem))
-        })
+            let keys = Keys::parse(jwks, &issuer, &audience);
+            let keys = keys.map_err(|problem| FileError::new(&file, problem))?;
+            log_left_out(&file, &keys);
+            Ok(keys)
+        })?;
+        // A server does not start without a key. One that runs takes a set without any: it may be
+        // there to withdraw the last one.
+        let left_out = keys.get().left_out().join("; ");
+        match keys.get().is_empty() {
+            true => {
+                Err(FileError::new(&jwks, format!("it has no key that can be used. {left_out}")))
+            }
+            false => Ok(keys),
+        }
+    }
+}
+
+/// Warns once per version of the file: a server that runs reads it only when it has changed.
+fn log_left_out(file: &Path, keys: &Keys) {
+    let file = file.display();
+    for problem in keys.left_out() {
+        tracing::warn!(%file, "a key of tokens is left out: {problem}");
+    }
+    if keys.is_empty() {
+        tracing::warn!(%file, "no key of tokens can be used: every token is refused");
     }
 }
 

@@ -38,6 +38,21 @@ pub(crate) fn install() {
     let _ = RING.install_default();
 }
 
+/// Whether a public key has a size that its algorithm allows. Only verifying shows whether it is a
+/// point of its curve.
+pub(crate) fn has_valid_size(algorithm: Algorithm, key: &DecodingKey) -> bool {
+    match (algorithm, key.kind()) {
+        (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(key)) => key.len() == 32,
+        // An uncompressed point: a tag and two coordinates.
+        (Algorithm::ES256, DecodingKeyKind::SecretOrDer(key)) => key.len() == 1 + 2 * 32,
+        (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, e }) => {
+            let n = n.iter().skip_while(|byte| **byte == 0).count();
+            (2048 / 8..=8192 / 8).contains(&n) && !e.is_empty()
+        }
+        _ => false,
+    }
+}
+
 struct Ed25519(Ed25519KeyPair);
 
 impl Ed25519 {

@@ -16,6 +16,16 @@ impl Keys {
     }
 
     /// Cannot be called: there is no value of this type.
+    pub fn is_empty(&self) -> bool {
+        match *self {}
+    }
+
+    /// Cannot be called: there is no value of this type.
+    pub fn left_out(&self) -> &[String] {
+        match *self {}
+    }
+
+    /// Cannot be called: there is no value of this type.
     ///
     /// # Errors
     /// None.

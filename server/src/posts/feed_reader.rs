@@ -8,14 +8,14 @@ use std::future::pending;
 use futures::FutureExt as _;
 use quartet::{page::Page, post::v1::LogPosition};
 use quartet_connection::Lane;
-use quartet_log::Filter;
+use quartet_log::{Filter, PostLog};
 use tonic::Status;
 
 use super::{heartbeat::Heartbeat, live::Live, reader::Reader, store::PostStore};
 
 /// A feed's position in the log.
 pub(crate) struct FeedReader {
-    /// Loan to the lane, but only while the feed waits for posts.
+    /// `None` while it is lent to the lane, which is only while `next` waits.
     reader: Option<Box<Reader>>,
     live: Live,
     /// Whether the first join has set the start.
@@ -39,7 +39,7 @@ impl FeedReader {
     }
 
     /// Changes the filter, from the present position on.
-    pub(crate) fn follow(&mut self, filter: Filter) {
+    pub(crate) fn set_filter(&mut self, filter: Filter) {
         self.reader().cursor.change_filter(filter);
     }
 
@@ -56,6 +56,11 @@ impl FeedReader {
         self.started = true;
     }
 
+    /// The log that it reads.
+    pub(crate) fn log(&mut self) -> &dyn PostLog {
+        &*self.reader().posts().log
+    }
+
     /// The newest durable sequence.
     pub(crate) fn head(&mut self) -> u64 {
         self.reader().cursor.head()
@@ -68,7 +73,8 @@ impl FeedReader {
     }
 
     /// The position for a bookmark: no post at or before it may follow. So it is 0 before the first
-    /// join, which may start anywhere.
+    /// join, which may start anywhere. With `caught_up` no join can follow, because the client has
+    /// half-closed.
     pub(crate) fn bookmark(&mut self, caught_up: bool) -> LogPosition {
         if !self.started && !caught_up {
             return self.position();
@@ -77,7 +83,7 @@ impl FeedReader {
     }
 
     /// Whether the reader has reached the head at the first join. Returns true once.
-    pub(crate) fn has_caught_up(&mut self) -> bool {
+    pub(crate) fn take_caught_up(&mut self) -> bool {
         let position = self.reader().cursor.position();
         let reached = self.catch_up.is_some_and(|head| position >= head);
         if reached {
@@ -96,7 +102,7 @@ impl FeedReader {
             // The lane sends posts during this wait, until it needs the feed to read.
             Loan::wait(&self.live, &mut self.reader).await;
         }
-        // Boxed: a feed that waits on its lane reserves no space for reading.
+        // Boxed: a future contains those that it awaits, and a waiting feed would carry its reads.
         match self.catch_up {
             Some(head) => self.reader().replay(head).boxed().await,
             None => self.reader().follow().boxed().await,
@@ -105,7 +111,9 @@ impl FeedReader {
 
     /// The next page up to `head`; `None` if the reader is there.
     pub(crate) async fn rest(&mut self, head: u64) -> Option<Result<Page, Status>> {
-        if self.reader().cursor.bookmark() >= head {
+        let cursor = &mut self.reader().cursor;
+        cursor.settle(); // skips posts that are known not to match
+        if cursor.position() >= head {
             return None;
         }
         Some(self.reader().replay(head).await)
@@ -136,7 +144,7 @@ impl<'a> Loan<'a> {
             return;
         }
         let _lent = Self { live, home };
-        live.left().await;
+        live.needs_feed().await;
     }
 }
 

@@ -11,7 +11,7 @@ use quartet_log::{Filter, Tags};
 use smol_str::SmolStr;
 use tonic::{Code, Status};
 
-use super::{feed_reader::FeedReader, store::PostStore};
+use super::feed_reader::FeedReader;
 use crate::{error, validate};
 
 /// The tags of a feed. The default follows nothing.
@@ -30,7 +30,6 @@ impl Following {
     pub(crate) fn join(
         &mut self,
         join: JoinTags,
-        posts: &PostStore,
         reader: &mut FeedReader,
     ) -> Result<Joined, Status> {
         let more = named_tags("join.tags", &join.tags, join.all_tags)?;
@@ -40,9 +39,9 @@ impl Following {
             return Err(error::invalid_field("join.tags", message));
         }
         let all_tags = self.all_tags || join.all_tags;
-        let start = start(join, posts, reader)?;
+        let start = start(join, reader)?;
 
-        self.follow(tags.into_iter().collect(), all_tags, reader);
+        self.set(tags.into_iter().collect(), all_tags, reader);
         if let Some(start) = start {
             reader.start(start);
         }
@@ -68,15 +67,15 @@ impl Following {
             ));
         }
         let rest = self.tags.iter().filter(|tag| !leave.all_tags && !gone.contains(*tag));
-        self.follow(rest.cloned().collect(), false, reader);
+        self.set(rest.cloned().collect(), false, reader);
         let (tags, all_tags, position) = self.state(reader);
         Ok(Left { tags, all_tags, position })
     }
 
-    fn follow(&mut self, tags: Arc<[SmolStr]>, all_tags: bool, reader: &mut FeedReader) {
+    fn set(&mut self, tags: Arc<[SmolStr]>, all_tags: bool, reader: &mut FeedReader) {
         let filter = if all_tags { Tags::All } else { Tags::AnyOf(tags.clone()) };
         (self.tags, self.all_tags) = (tags, all_tags);
-        reader.follow(Filter { tags: filter, user_ids: BTreeSet::new() });
+        reader.set_filter(Filter { tags: filter, user_ids: BTreeSet::new() });
     }
 
     /// All followed tags, and the position after which they take effect.
@@ -96,11 +95,7 @@ fn named_tags(field: &str, tags: &[String], all: bool) -> Result<BTreeSet<SmolSt
 }
 
 /// Where the first join starts; `None` for a later one.
-fn start(
-    join: JoinTags,
-    posts: &PostStore,
-    reader: &mut FeedReader,
-) -> Result<Option<u64>, Status> {
+fn start(join: JoinTags, reader: &mut FeedReader) -> Result<Option<u64>, Status> {
     match (reader.is_started(), join.resume_after, join.from_oldest) {
         (true, None, false) => Ok(None),
         (true, ..) => Err(error::status(
@@ -111,7 +106,9 @@ fn start(
         (false, Some(_), true) => {
             Err(error::invalid_field("join.from_oldest", "resume_after is set too"))
         }
-        (false, Some(position), false) => validate::position(Some(position), &*posts.log).map(Some),
+        (false, Some(position), false) => {
+            validate::position(Some(position), reader.log()).map(Some)
+        }
         (false, None, true) => Ok(Some(0)),
         (false, None, false) => Ok(Some(reader.head())),
     }

@@ -32,7 +32,7 @@ pub(crate) struct Live(Arc<LaneSender<LivePosts>>);
 pub(crate) struct LivePosts {
     state: Mutex<State>,
     /// Raised when the lane leaves work to the feed.
-    left: Signal,
+    needs_feed: Signal,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ struct State {
     reader: Option<Box<Reader>>,
     last_message: Option<Instant>,
     /// Whether a connection serves the lane. If none does, the feed keeps its reader.
-    attended: bool,
+    active: bool,
 }
 
 impl Default for Live {
@@ -58,7 +58,7 @@ impl Live {
     /// Lends the reader to the lane, if a connection serves it.
     pub(crate) fn lend(&self, reader: &mut Option<Box<Reader>>) {
         let mut state = self.0.state.lock();
-        if state.attended && reader.is_some() {
+        if state.active && reader.is_some() {
             state.reader = reader.take();
         }
     }
@@ -69,8 +69,8 @@ impl Live {
     }
 
     /// Waits until the lane leaves work to the feed. Cancel-safe.
-    pub(crate) fn left(&self) -> impl Future<Output = ()> {
-        poll_fn(|cx| match self.0.left.take(cx) {
+    pub(crate) fn needs_feed(&self) -> impl Future<Output = ()> {
+        poll_fn(|cx| match self.0.needs_feed.take(cx) {
             true => Poll::Ready(()),
             false => Poll::Pending,
         })
@@ -102,13 +102,13 @@ impl MessageSource for LivePosts {
             }
             Ready::Nothing => None,
             Ready::Later => {
-                self.left.raise();
+                self.needs_feed.raise();
                 None
             }
         }
     }
 
     fn activate(&self) {
-        self.state.lock().attended = true;
+        self.state.lock().active = true;
     }
 }

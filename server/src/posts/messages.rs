@@ -5,15 +5,17 @@ use quartet::page::FeedMessage;
 use quartet_connection::Lane;
 use tonic::{Response, Status};
 
-/// Makes the messages of a stream, one at a time.
+/// Makes the messages of a feed, one at a time. A trait, so that this file needs no RPC.
 pub(crate) trait FeedMessages: Send + 'static {
-    /// The next message; `None` after the last. Cancel-safe.
+    /// The next message; `None` after the last. It is not called again after `None` or an error,
+    /// and its future is dropped only together with the feed.
     fn next(&mut self) -> impl Future<Output = Result<Option<FeedMessage>, Status>> + Send;
 }
 
 /// A response with these messages. While they wait, the connection sends those of the lane.
 ///
-/// Not a generator: between two messages it would keep the space for making one.
+/// Not a generator, which would hold its arguments twice and all that it makes of them
+/// (docs/performance.md).
 pub(crate) fn respond(
     messages: impl FeedMessages,
     lane: Lane,

@@ -57,13 +57,15 @@ impl Receipts {
         self.publishing = Some(publish(posts, caller, post).boxed());
     }
 
-    /// Waits for the oldest receipt, or returns `None` when the log has accepted a post. Never
-    /// ready if no receipt is outstanding. Cancel-safe.
+    /// Waits for the oldest receipt, or returns `None` when the log has accepted a post: there may
+    /// be room again, which a `select!` tests only when it begins. Never ready if no receipt is
+    /// outstanding. Cancel-safe.
     ///
     /// # Errors
     /// The outcome of a post is unknown. If it was the oldest, later posts get no receipt either,
     /// because receipts come in order.
     pub(crate) fn next(&mut self) -> impl Future<Output = Result<Option<Receipt>, Status>> {
+        // The body runs again after each wake-up; `ready!` returns "not yet".
         poll_fn(|cx| {
             if let Some(publishing) = &mut self.publishing
                 && let Poll::Ready(published) = publishing.poll_unpin(cx)

@@ -2,13 +2,14 @@
 //!
 //! A feed joins tags to receive their posts, and publishes posts. It is one loop over five events:
 //! the server stops, a receipt is ready, a request arrives, posts are available, or the feed was
-//! idle. HTTP/2 polls it only while the client reads, so it blocks no other client.
+//! idle. It has no task and no queue: the connection asks it for the next message (polls it) only
+//! while the client grants a flow-control window, so a slow client stops only its own feed.
 
 use futures::{FutureExt as _, StreamExt as _, stream::BoxStream};
 use quartet::{
     page::{FeedMessage, Page},
     post::v1::{
-        Bookmark, PublishPost, TagFeedRequest, TagFeedResponse,
+        Bookmark, PublishPost, Receipt, TagFeedRequest, TagFeedResponse,
         tag_feed_request::Payload as Requested, tag_feed_response::Payload,
     },
     serve::Streaming,
@@ -30,7 +31,8 @@ use crate::{
 };
 
 // ANCHOR: tag_feed
-/// The response begins before a request is read: a client may wait for it before it sends one.
+/// Returns before a request is read: a client may wait for the response headers before it sends
+/// one. A [`FeedMessage`] is a response whose posts stay encoded as the log stores them.
 pub(super) fn tag_feed(
     posts: &PostStore,
     request: Request<Streaming<TagFeedRequest>>,
@@ -40,95 +42,91 @@ pub(super) fn tag_feed(
         stop: Stop::of(request.extensions()),
         receipts: Receipts::new(posts, Caller::of(request.extensions())),
         requests: request.into_inner(),
-        posts: posts.clone(),
         following: Following::default(),
         heartbeat: reader.heartbeat(),
         reader,
         ending: None,
     };
-    // While the feed waits, the connection sends its posts without waking it: on the lane.
+    // Most new posts bypass the loop below, on the lane: see posts/live.rs.
     respond(feed, lane)
 }
 
 struct Feed {
-    posts: PostStore,
     requests: Streaming<TagFeedRequest>,
-    /// Signals that the feed must end.
+    /// Like `ctx.Done()` in Go, but the feed still sends its last messages.
     stop: Stop,
     following: Following,
     reader: FeedReader,
     /// Outstanding receipts, in publish order.
     receipts: Receipts,
     heartbeat: Heartbeat,
-    /// Set once the feed ends.
+    /// What an ending feed still sends; `None` before that.
     ending: Option<Ending>,
 }
 
-/// How a feed ends, and which messages it still sends. Outstanding receipts always come first.
+/// What an ending feed still sends after its outstanding receipts. Each message moves it on.
 enum Ending {
-    /// The client half-closed: posts up to the head at that time, then a bookmark.
+    /// The client half-closed: posts up to the head after the last receipt (`None` until then), so
+    /// that the client's own posts are among them; then a bookmark.
     HalfClosed { head: Option<u64> },
     /// The server stops, or the connection must end: a bookmark, then the status.
     Stopped,
-    /// A request was refused, or the feed failed: the status.
-    Failed(Status),
-    /// Nothing is left to send: OK.
+    /// The status: of a refused request, a failure, or a stop.
+    Status(Status),
+    /// Nothing: the call ends OK.
     Done,
 }
+
+/// `None`: an event needs no message; from `next`, no message follows.
+type NextMessage = Result<Option<FeedMessage>, Status>;
 // ANCHOR_END: tag_feed
 
 impl FeedMessages for Feed {
     // ANCHOR: next
-    /// The next message to the client; `None` after the last.
-    async fn next(&mut self) -> Result<Option<FeedMessage>, Status> {
+    /// The next message to the client. To return it is to send it: the connection writes it, then
+    /// calls this again.
+    async fn next(&mut self) -> NextMessage {
         while self.ending.is_none() {
-            if self.reader.has_caught_up() {
+            if self.reader.take_caught_up() {
                 return Ok(Some(self.bookmark(true)));
             }
             let message = tokio::select! {
-                // In this order, so that no branch starves: posts can arrive without end, and
-                // requests pause at 64 outstanding receipts. All branches are cancel-safe.
+                // In this order (Go's select picks at random), because posts can come without end.
+                // Branches that lose are dropped; they lose nothing, because all are cancel-safe.
                 biased;
                 () = self.stop.due() => self.end_with(Ending::Stopped),
-                receipt = self.receipts.next() => {
-                    receipt.map(|next| Some(self.send(Payload::Receipt(next?))))
-                }
-                request = self.requests.next(), if self.receipts.have_room() => {
-                    self.receive(request)
-                }
-                page = self.reader.next() => page.map(|page| Some(self.send_page(page))),
+                receipt = self.receipts.next() => self.receipt_message(receipt),
+                // Also how the feed notices that the client has cancelled.
+                request = self.requests.next(), if self.receipts.have_room() => self.apply(request),
+                // Replayed posts, and new ones that the lane leaves to the feed.
+                page = self.reader.next() => page.map(|page| Some(self.page_message(page))),
                 () = self.heartbeat.silence() => Ok(Some(self.bookmark(false))),
             };
             match message {
                 Ok(Some(message)) => return Ok(Some(message)),
                 Ok(None) => {}
-                Err(status) => self.ending = Some(Ending::Failed(status)),
+                Err(status) => self.ending = Some(Ending::Status(status)),
             }
         }
-        // Boxed: a waiting feed reserves no space for its end.
-        self.last_words().boxed().await
+        // Boxed: a future contains those that it awaits, and every idle feed would carry its end.
+        self.next_of_ending().boxed().await
     }
     // ANCHOR_END: next
 }
 
 impl Feed {
-    // ANCHOR: receive
-    /// Applies a request. After an error, the caller's mistake, nothing has changed.
-    fn receive(
-        &mut self,
-        request: Option<Result<TagFeedRequest, Status>>,
-    ) -> Result<Option<FeedMessage>, Status> {
+    // ANCHOR: apply
+    /// Applies a request. An error ends the feed; the request has had no effect then.
+    fn apply(&mut self, request: Option<Result<TagFeedRequest, Status>>) -> NextMessage {
+        // `None` is the half-close, `io.EOF` in Go. Errors: a cancelled call, an invalid message.
         let Some(request) = request.transpose()? else {
             return self.end_with(Ending::HalfClosed { head: None });
         };
         let invalid = |field, problem| Err(error::invalid_field(field, problem));
+        let (following, reader) = (&mut self.following, &mut self.reader);
         let answer = match request.payload {
-            Some(Requested::Join(join)) => {
-                Payload::Joined(self.following.join(join, &self.posts, &mut self.reader)?)
-            }
-            Some(Requested::Leave(leave)) => {
-                Payload::Left(self.following.leave(leave, &mut self.reader)?)
-            }
+            Some(Requested::Join(join)) => Payload::Joined(following.join(join, reader)?),
+            Some(Requested::Leave(leave)) => Payload::Left(following.leave(leave, reader)?),
             Some(Requested::Publish(PublishPost { post_message: Some(post) })) => {
                 self.receipts.publish(post);
                 return Ok(None);
@@ -136,51 +134,54 @@ impl Feed {
             Some(Requested::Publish(_)) => return invalid("publish.post_message", "is not set"),
             None => return invalid("payload", "is not set, or not known to this server"),
         };
-        Ok(Some(self.send(answer)))
+        Ok(Some(self.message(answer)))
     }
-    // ANCHOR_END: receive
+    // ANCHOR_END: apply
 
-    // ANCHOR: last_words
+    // ANCHOR: next_of_ending
     /// The next message of a feed that ends. However it ends, outstanding receipts come first.
-    async fn last_words(&mut self) -> Result<Option<FeedMessage>, Status> {
+    async fn next_of_ending(&mut self) -> NextMessage {
         if let Some(receipt) = self.receipts.last().await {
-            return Ok(Some(self.send(Payload::Receipt(receipt?))));
+            return self.receipt_message(receipt.map(Some));
         }
         match self.ending.take() {
-            // No request will follow: send posts up to the present head, then a bookmark.
             Some(Ending::HalfClosed { head }) => {
                 let head = head.unwrap_or_else(|| self.reader.head());
+                self.ending = Some(Ending::HalfClosed { head: Some(head) });
                 if !self.stop.is_due()
                     && let Some(page) = self.reader.rest(head).await
                 {
-                    self.ending = Some(Ending::HalfClosed { head: Some(head) });
-                    return Ok(Some(self.send_page(page?)));
+                    return Ok(Some(self.page_message(page?)));
                 }
-                // A feed that must stop before the head is not complete: the client resumes.
-                let complete = self.reader.is_at(head);
+                // A feed that must stop before the head has not caught up: the client resumes.
+                let caught_up = self.reader.is_at(head);
                 self.ending =
-                    Some(if complete { Ending::Done } else { Ending::Failed(self.stop.status()) });
-                Ok(Some(self.bookmark(complete)))
+                    Some(if caught_up { Ending::Done } else { Ending::Status(self.stop.status()) });
+                Ok(Some(self.bookmark(caught_up)))
             }
             Some(Ending::Stopped) => {
-                self.ending = Some(Ending::Failed(self.stop.status()));
+                self.ending = Some(Ending::Status(self.stop.status()));
                 Ok(Some(self.bookmark(false)))
             }
-            Some(Ending::Failed(status)) => Err(status),
+            Some(Ending::Status(status)) => Err(status),
             Some(Ending::Done) | None => Ok(None),
         }
     }
-    // ANCHOR_END: last_words
+    // ANCHOR_END: next_of_ending
 
-    fn end_with(&mut self, ending: Ending) -> Result<Option<FeedMessage>, Status> {
+    fn end_with(&mut self, ending: Ending) -> NextMessage {
         self.ending = Some(ending);
         Ok(None)
     }
 
+    fn receipt_message(&mut self, receipt: Result<Option<Receipt>, Status>) -> NextMessage {
+        Ok(receipt?.map(|receipt| self.message(Payload::Receipt(receipt))))
+    }
+
     /// A page without posts means that a bookmark is due.
-    fn send_page(&mut self, page: Page) -> FeedMessage {
+    fn page_message(&mut self, page: Page) -> FeedMessage {
         if page.posts.is_empty() {
-            let caught_up = self.ending.is_none() && self.reader.has_caught_up();
+            let caught_up = self.ending.is_none() && self.reader.take_caught_up();
             return self.bookmark(caught_up);
         }
         self.heartbeat.beat();
@@ -189,10 +190,10 @@ impl Feed {
 
     fn bookmark(&mut self, caught_up: bool) -> FeedMessage {
         let position = Some(self.reader.bookmark(caught_up));
-        self.send(Payload::Bookmark(Bookmark { position, caught_up }))
+        self.message(Payload::Bookmark(Bookmark { position, caught_up }))
     }
 
-    fn send(&mut self, payload: Payload) -> FeedMessage {
+    fn message(&mut self, payload: Payload) -> FeedMessage {
         self.heartbeat.beat();
         FeedMessage::Other(TagFeedResponse { payload: Some(payload) })
     }
