@@ -657,7 +657,10 @@ impl Terminal {
     /// The lines that a person sees, in which erased text is gone.
     fn seen(&self) -> Vec<String> {
         let text = String::from_utf8_lossy(&self.written).replace("\r\n", "\n");
-        let after_erased = |line: &str| line.rsplit("\r\x1b[K").next().unwrap().to_owned();
+        let erase = ["\r\x1b[K", "\r\x1b[2K"];
+        let after_erased = |line: &str| {
+            erase.iter().fold(line, |line, erase| line.rsplit(erase).next().unwrap()).to_owned()
+        };
         text.lines().map(after_erased).collect()
     }
 }
@@ -698,6 +701,35 @@ async fn in_a_terminal_a_post_that_comes_in_does_not_split_the_line_being_typed(
     assert_eq!(code(&terminal.process.end().await), 0);
     let modes = rustix::termios::tcgetattr(&terminal.window).unwrap();
     assert!(modes.local_modes.contains(LocalModes::ECHO | LocalModes::ICANON), "as before");
+}
+
+#[tokio::test]
+async fn in_a_terminal_the_progress_of_an_upload_leaves_nothing_behind_and_its_rate_is_rounded() {
+    let mut server = Fake::start().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let line = |n| format!("{{\"post_id\":\"p{n}\",\"user_id\":\"1\",\"title\":\"t\"}}\n");
+    std::fs::write(file.path(), (0..500).map(line).collect::<String>()).unwrap();
+    for is_stored in [true, false] {
+        let args = [file.path().to_str().unwrap(), "--endpoint", &server.url()];
+        let mut terminal = Terminal::start(CLIENT_STREAMING, &args);
+        let mut call = server.accept_upload().await;
+        call.posts(500).await;
+        assert_eq!(call.finish().await, 500);
+        terminal = terminal.shows("posts/s").await;
+        let answer =
+            UploadPostsResponse { created_count: 500, complete: true, ..Default::default() };
+        let refusal = Status::invalid_argument("no");
+        call.answer.send(if is_stored { Ok(answer) } else { Err(refusal) }).unwrap();
+        terminal = terminal.shows(if is_stored { "uploaded" } else { "error: " }).await;
+        let seen = terminal.seen();
+        assert!(!seen.iter().any(|line| line.contains("posts/s")), "{seen:?}");
+        let written = String::from_utf8_lossy(&terminal.written);
+        let rates: Vec<_> = written.split(" posts/s").collect();
+        for rate in &rates[..rates.len() - 1] {
+            let rate = rate.rsplit(' ').next().unwrap();
+            assert!(rate.chars().all(|c| c.is_ascii_digit() || c == ','), "{rate}");
+        }
+    }
 }
 
 #[tokio::test]

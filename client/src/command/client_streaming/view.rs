@@ -67,6 +67,8 @@ impl View {
             self.shown += 1;
         }
         if posts > SHOWN_POSTS as u64 {
+            // Lines that came after the bar would begin behind it.
+            console.printer.flush()?;
             self.bar.set_position(posts);
         }
         Ok(())
