@@ -228,6 +228,7 @@ async fn unusable_files_are_named_and_no_server_starts() {
     let authority = Authority::new();
     std::fs::copy(authority.file("client.key"), authority.file("server.key")).unwrap();
     let config = Settings { tls: authority.tls(), ..Settings::default() };
-    let error = quartet_server::server::Server::open(config).await.unwrap_err().to_string();
+    let error = quartet_server::server::Server::open(config).await.unwrap_err();
+    let error = quartet_server::error::chain(&error);
     assert!(error.contains("server.key: does not fit the certificate"), "{error}");
 }
