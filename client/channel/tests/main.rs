@@ -13,4 +13,5 @@ mod world;
 mod balancing;
 mod hedging;
 mod resets;
+mod responses;
 mod retry;

@@ -4,7 +4,6 @@
 //! question: may the server's application have seen a call that failed? See [`Delivery`].
 
 use std::{
-    error::Error as _,
     io,
     pin::Pin,
     sync::Arc,
@@ -14,8 +13,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response, Uri, Version, header::USER_AGENT};
-use http_body_util::BodyExt as _;
-use hyper::{body::Incoming, client::conn::http2::SendRequest, rt::Executor};
+use hyper::{client::conn::http2::SendRequest, rt::Executor};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -23,12 +21,14 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::task::TaskTracker;
-use tonic::{Code, Status, body::Body};
+use tonic::{Status, body::Body};
 use tower::Service;
 
 use crate::{
     address::Address,
+    cause::{Cause, h2_error},
     http2::{Origin, Settings},
+    response::{GRPC_ACCEPT_ENCODING, GrpcBody, judge},
     transport::{BoxedIo, ConnectError, Dial},
 };
 
@@ -145,17 +145,23 @@ impl Connection {
     /// Makes a call, and waits for the head of the response. Dropping the future resets the call.
     ///
     /// # Errors
-    /// [`SendError`] if no response began.
+    /// [`SendError`] if no response of gRPC began.
     pub(crate) async fn send(
         &mut self,
         request: Request<Body>,
-    ) -> Result<Response<Incoming>, SendError> {
+    ) -> Result<Response<GrpcBody>, SendError> {
         let request = self.complete(request);
-        self.sender.try_send_request(request).await.map_err(|mut error| {
+        let offered = request.headers().get(GRPC_ACCEPT_ENCODING).cloned();
+        let sent = self.sender.try_send_request(request).await;
+        let response = sent.map_err(|mut error| {
             let never_sent = error.take_message().is_some();
             let error = error.into_error();
             let delivery = if never_sent { Delivery::NeverSent } else { delivery(&error) };
-            SendError { status: status_of(error), delivery }
+            SendError { status: Cause::from(error).into(), delivery }
+        })?;
+        judge(response, offered.as_ref()).map_err(|cause| {
+            // Whatever answered, the server's application may have seen the call.
+            SendError { status: cause.into(), delivery: Delivery::Possible }
         })
     }
 
@@ -188,13 +194,9 @@ impl Service<Request<Body>> for Connection {
         let mut connection = self.clone();
         Box::pin(async move {
             let response = connection.send(request).await.map_err(|error| error.status)?;
-            Ok(response.map(|body| Body::new(body.map_err(status_of))))
+            Ok(response.map(Body::new))
         })
     }
-}
-
-fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
-    error.source()?.downcast_ref()
 }
 
 fn delivery(error: &hyper::Error) -> Delivery {
@@ -206,29 +208,6 @@ fn delivery(error: &hyper::Error) -> Delivery {
         }
         _ => Delivery::Possible,
     }
-}
-
-/// The gRPC status of a stream that ended without trailers, by the table of
-/// [PROTOCOL-HTTP2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#errors). A
-/// connection that is gone is UNAVAILABLE.
-///
-/// Mapped here, for every error of hyper, because tonic maps reset codes only where its feature
-/// `server` is enabled, even for its client.
-pub(crate) fn status_of(error: hyper::Error) -> Status {
-    use h2::Reason;
-    let code = match h2_error(&error) {
-        Some(h2) if h2.is_reset() || h2.is_library() => match h2.reason() {
-            Some(Reason::REFUSED_STREAM) => Code::Unavailable,
-            Some(Reason::CANCEL) => Code::Cancelled,
-            Some(Reason::ENHANCE_YOUR_CALM) => Code::ResourceExhausted,
-            Some(Reason::INADEQUATE_SECURITY) => Code::PermissionDenied,
-            _ => Code::Internal,
-        },
-        _ => Code::Unavailable,
-    };
-    let mut status = Status::new(code, format!("the connection was lost: {error}"));
-    status.set_source(Arc::new(error));
-    status
 }
 
 /// Runs hyper's tasks, which send request bodies. Each ends with its stream.

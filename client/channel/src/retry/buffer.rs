@@ -117,8 +117,8 @@ impl ReplayState {
     }
 
     fn keep(&mut self, bytes: Bytes) {
-        if let Some(Err(status)) = self.size.as_mut().map(|size| size.pass(&bytes)) {
-            return self.fail(status);
+        if let Some(Err(cause)) = self.size.as_mut().map(|size| size.pass(&bytes)) {
+            return self.fail(cause.into());
         }
         match self.room.checked_sub(bytes.len()) {
             Some(room) => self.room = room,

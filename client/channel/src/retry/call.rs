@@ -3,7 +3,6 @@
 use std::{fmt::Display, mem, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Request, Response};
-use hyper::body::Incoming;
 use quartet_wire::{code, timeout};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, body::Body};
@@ -11,12 +10,14 @@ use tonic::{Code, Status, body::Body};
 use super::{
     buffer::ReplayableBody,
     channel_core::ChannelCore,
-    response::{self, code_of, deadline_exceeded},
+    response::{self, deadline_exceeded, own_status},
 };
 use crate::{
     address::ServedBy,
     balance::{Delivery, SendError},
+    cause::Cause,
     explain::EXPLAIN,
+    response::{GrpcBody, code_of},
     service_config::MethodConfig,
 };
 
@@ -86,7 +87,10 @@ impl OutgoingCall {
         let sending = connection.send(self.request(body, previous));
         let outcome = match self.before_deadline(sending).await {
             Ok(Ok(response)) => self.judge(response),
-            Ok(Err(error)) => Err(FailedAttempt::without_response(error)),
+            Ok(Err(SendError { status, delivery })) => {
+                let status = own_status(status, self.deadline);
+                Err(FailedAttempt::without_response(SendError { status, delivery }))
+            }
             Err(status) => {
                 let delivery = Delivery::Possible;
                 Err(FailedAttempt::without_response(SendError { status, delivery }))
@@ -121,12 +125,9 @@ impl OutgoingCall {
 
     /// Commits the call to a response that has begun. A response whose head is also its end, and
     /// reports an error, is a failed attempt.
-    fn judge(&self, response: Response<Incoming>) -> Result<Response<Body>, FailedAttempt> {
-        let code = match code_of(response.headers()) {
-            Some(Code::Ok) => None,
-            None => code::from_http(response.status()),
-            error => error,
-        };
+    fn judge(&self, response: Response<GrpcBody>) -> Result<Response<Body>, FailedAttempt> {
+        // A head has a status only if it ends the response.
+        let code = code_of(response.headers()).filter(|&code| code != Code::Ok);
         let pushback = pushback(response.headers());
         let (deadline, throttle) = (self.deadline, self.core.throttle.clone());
         let limit = self.config.max_response_message_bytes;
@@ -158,7 +159,7 @@ impl OutgoingCall {
 /// reason why none was.
 fn never_ready(failure: Option<Status>) -> Status {
     let failure = failure.map(|failure| format!(": {}", failure.message())).unwrap_or_default();
-    Status::deadline_exceeded(format!("the deadline passed while waiting for a server{failure}"))
+    Cause::Deadline(format!(" while waiting for a server{failure}")).into()
 }
 
 impl FailedAttempt {

@@ -8,14 +8,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{Code, Status, body::Body};
 
 use super::{message_size::MessageSize, throttle::Throttle};
-use crate::balance::status_of;
+use crate::{
+    cause::Cause,
+    response::{GrpcBody, code_of},
+};
 
 /// How long after the deadline the channel ends a response itself. Until then, the server's own
 /// DEADLINE_EXCEEDED, which may carry details such as a position, can still arrive.
@@ -23,7 +24,10 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// A response body whose errors are gRPC statuses, and which ends at the deadline.
 struct ResponseBody {
-    incoming: Incoming,
+    incoming: GrpcBody,
+    /// The deadline.
+    ends_at: Option<Instant>,
+    /// Ends [`GRACE`] after the deadline.
     deadline: Option<Pin<Box<Sleep>>>,
     size: Option<MessageSize>,
     throttle: Option<Arc<Throttle>>,
@@ -31,17 +35,18 @@ struct ResponseBody {
 
 /// Wraps the body of a response.
 pub(super) fn body(
-    incoming: Incoming,
-    deadline: Option<Instant>,
+    incoming: GrpcBody,
+    ends_at: Option<Instant>,
     limit: Option<u64>,
     throttle: Option<Arc<Throttle>>,
 ) -> Body {
-    let deadline = deadline.map(|deadline| Box::pin(sleep_until(deadline + GRACE)));
-    Body::new(ResponseBody { incoming, deadline, size: limit.map(MessageSize::new), throttle })
+    let deadline = ends_at.map(|deadline| Box::pin(sleep_until(deadline + GRACE)));
+    let size = limit.map(MessageSize::new);
+    Body::new(ResponseBody { incoming, ends_at, deadline, size, throttle })
 }
 
 impl ResponseBody {
-    fn check(&mut self, frame: &Frame<Bytes>) -> Result<(), Status> {
+    fn check(&mut self, frame: &Frame<Bytes>) -> Result<(), Cause> {
         if let (Some(throttle), Some(trailers)) = (&self.throttle, frame.trailers_ref())
             && code_of(trailers) == Some(Code::Ok)
         {
@@ -54,14 +59,18 @@ impl ResponseBody {
     }
 }
 
-/// The `grpc-status` of headers or trailers, if there is one.
-pub(super) fn code_of(headers: &HeaderMap) -> Option<Code> {
-    headers.get(Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes()))
+/// The status of a call that no server has ended: after its deadline, that is the reason. A server
+/// resets the stream then (grpc-go with CANCEL), and grpc-go's client says DEADLINE_EXCEEDED too.
+pub(super) fn own_status(status: Status, deadline: Option<Instant>) -> Status {
+    match deadline {
+        Some(deadline) if Instant::now() >= deadline => deadline_exceeded(),
+        _ => status,
+    }
 }
 
 /// The status of a call whose deadline passed.
 pub(super) fn deadline_exceeded() -> Status {
-    Status::deadline_exceeded("the deadline passed")
+    Cause::Deadline(String::new()).into()
 }
 
 impl http_body::Body for ResponseBody {
@@ -79,8 +88,8 @@ impl http_body::Body for ResponseBody {
             return Poll::Ready(Some(Err(deadline_exceeded())));
         }
         Pin::new(&mut self.incoming).poll_frame(cx).map(|frame| match frame? {
-            Ok(frame) => Some(self.check(&frame).map(|()| frame)),
-            Err(error) => Some(Err(status_of(error))),
+            Ok(frame) => Some(self.check(&frame).map(|()| frame).map_err(Status::from)),
+            Err(status) => Some(Err(own_status(status, self.ends_at))),
         })
     }
 
