@@ -40,6 +40,9 @@ pub enum Cause {
     /// The response is compressed in a way that the request did not offer to read.
     #[error("{0}")]
     Compression(String),
+    /// The method answers with one message, and the response ended well with another number.
+    #[error("the method answers with one message, and this response has {0}")]
+    ResponseCount(usize),
     /// A message is larger than the service config allows.
     #[error("a message of {0} bytes is larger than the limit of {1} in the service config")]
     TooLarge(u32, u64),
@@ -66,6 +69,7 @@ impl Cause {
             Self::NoStatus => Code::Unknown,
             Self::WithinMessage | Self::NotAMessage(_) | Self::Compression(_) => Code::Internal,
             Self::NotGrpc(status, _) => code::from_http(*status).unwrap_or(Code::Unknown),
+            Self::ResponseCount(_) => Code::Unimplemented,
             Self::TooLarge(..) => Code::ResourceExhausted,
             Self::Deadline(_) => Code::DeadlineExceeded,
             Self::TokenRefused => Code::Unauthenticated,

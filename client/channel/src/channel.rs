@@ -1,6 +1,7 @@
 //! The channel and its builder.
 
 use std::{
+    collections::HashSet,
     fmt, io,
     sync::Arc,
     task::{Context, Poll},
@@ -67,6 +68,7 @@ impl Channel {
             connect_backoff: Exponential::connection(),
             buffer_bytes: DEFAULT_BUFFER_BYTES,
             stream_window: None,
+            single_responses: HashSet::new(),
         }
     }
 
@@ -141,6 +143,7 @@ pub struct Builder {
     connect_backoff: Exponential,
     buffer_bytes: usize,
     stream_window: Option<u32>,
+    single_responses: HashSet<String>,
 }
 
 /// How connections are opened.
@@ -215,6 +218,15 @@ impl Builder {
         Self { stream_window: Some(bytes), ..self }
     }
 
+    /// Names methods that answer with one message: the unary and client-streaming ones, by the paths
+    /// of their calls, `/package.Service/Method`. A response of another number of messages that
+    /// ends well is then UNIMPLEMENTED, as gRPC's status codes say. Without it, tonic takes the
+    /// first message and ignores the others.
+    #[must_use]
+    pub fn single_responses<P: Into<String>>(self, paths: impl IntoIterator<Item = P>) -> Self {
+        Self { single_responses: paths.into_iter().map(Into::into).collect(), ..self }
+    }
+
     /// Builds the channel. Call it within a tokio runtime, which runs the channel's tasks.
     pub fn build(self) -> Channel {
         for key in &self.config.ignored {
@@ -234,7 +246,8 @@ impl Builder {
         };
         let source = self.target.source().clone();
         let balancer = Balancer::start(source, self.config.balancing, config);
-        let core = ChannelCore::new(balancer, self.config, self.buffer_bytes);
+        let core =
+            ChannelCore::new(balancer, self.config, self.buffer_bytes, self.single_responses);
         let (inner, context) = (RetryService(Arc::new(core)), CallContext::default());
         let layered = chain::around(inner.clone(), context.clone());
         Channel { inner, context, layered, is_private: self.transport.is_private(&self.target) }

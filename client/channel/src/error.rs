@@ -174,6 +174,7 @@ mod tests {
             (Cause::NotAMessage(60), true),
             (Cause::NotGrpc(http::StatusCode::SERVICE_UNAVAILABLE, String::new()), false),
             (Cause::Compression("unknown".into()), false),
+            (Cause::ResponseCount(2), false),
             (Cause::TooLarge(9, 8), false),
             (Cause::Deadline(String::new()), false),
             (Cause::NoToken("no file".into()), false),

@@ -14,7 +14,7 @@ use tonic::{Code, Status};
 
 use crate::world::{
     Answer::{self, CancelAfter, End, HeadWith, Page},
-    CancelAt, World, all_kinds, stream_of, unary,
+    CancelAt, PATH, World, all_kinds, stream_of, unary,
 };
 
 const POLICY: &str = r#"{"methodConfig": [{"name": [{}], "retryPolicy": {
@@ -189,6 +189,26 @@ async fn a_compressed_message_without_an_encoding_is_internal() {
     world.script([End(b"\x01\0\0\0\x01a", &[("grpc-status", "0")])]);
     let status = stream_of(&world.channel(1, NO_POLICY), stream::pending()).await.unwrap_err();
     assert_eq!(status.code(), Code::Internal, "{status:?}");
+}
+
+/// statuscodes.md: the client side of a cardinality violation is UNIMPLEMENTED.
+#[tokio::test(start_paused = true)]
+async fn a_method_that_answers_with_one_message_refuses_none_and_two() {
+    const OK: &[(&str, &str)] = &[("grpc-status", "0")];
+    const TWO: Answer = End(b"\0\0\0\0\0", OK);
+    let world = World::of(1);
+    let channel = world.builder(1, NO_POLICY).single_responses([PATH]).build();
+    for answer in [Answer::Fail(Code::Ok), Answer::FailLate(Code::Ok), TWO] {
+        world.script([answer.clone()]);
+        let status = unary(&channel).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unimplemented, "{answer:?}: {status:?}");
+        assert!(matches!(CallError::from(status), CallError::Local(_)), "{answer:?}");
+    }
+    world.script([End(b"", OK), Answer::Fail(Code::Aborted), Answer::FailLate(Code::Aborted)]);
+    unary(&channel).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(unary(&channel).await.unwrap_err().code(), Code::Aborted);
+    }
 }
 
 /// tonic panics when it decodes them.

@@ -81,6 +81,7 @@ impl CommonFlags {
             .tls(&self.tls.settings())?
             .keepalive(self.keepalive.parameters())
             .service_config(config)
+            .single_responses(connect::SINGLE_RESPONSES)
             .build();
         if let Some(credentials) = self.token.credentials() {
             channel = channel.with_credentials(credentials)?;

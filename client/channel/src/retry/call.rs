@@ -10,7 +10,9 @@ use tonic::{Code, Status, body::Body};
 use super::{
     buffer::ReplayableBody,
     channel_core::ChannelCore,
-    response::{self, deadline_exceeded, own_status},
+    message_size::MessageSize,
+    response::{Deadline, ResponseBody, deadline_exceeded, own_status},
+    single_message::SingleMessage,
 };
 use crate::{
     address::ServedBy,
@@ -129,15 +131,33 @@ impl OutgoingCall {
         // A head has a status only if it ends the response.
         let code = code_of(response.headers()).filter(|&code| code != Code::Ok);
         let pushback = pushback(response.headers());
-        let (deadline, throttle) = (self.deadline, self.core.throttle.clone());
-        let limit = self.config.max_response_message_bytes;
-        let response = response.map(|body| response::body(body, deadline, limit, throttle));
+        let single = self.single_message();
+        // The status OK in a head ends a response without messages.
+        if let Some(Err(cause)) = single.as_ref().map(|one| one.check_end(response.headers())) {
+            let (status, delivery) = (cause.into(), Delivery::Possible);
+            return Err(FailedAttempt::without_response(SendError { status, delivery }));
+        }
+        let response = response.map(|incoming| {
+            Body::new(ResponseBody {
+                incoming,
+                deadline: self.deadline.map(Deadline::new),
+                size: self.config.max_response_message_bytes.map(MessageSize::new),
+                single,
+                throttle: self.core.throttle.clone(),
+            })
+        });
         let Some(code) = code else {
             self.body.commit();
             return Ok(response);
         };
         let result = Box::new(Ok(response));
         Err(FailedAttempt { code, delivery: Delivery::Possible, pushback, result })
+    }
+
+    /// Counts the messages of the response, if the method answers with one.
+    fn single_message(&self) -> Option<SingleMessage> {
+        let is_single = self.core.single_responses.contains(self.head.uri().path());
+        is_single.then(SingleMessage::default)
     }
 
     /// Runs work until the deadline of the call.

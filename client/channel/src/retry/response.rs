@@ -10,9 +10,9 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
-use tonic::{Code, Status, body::Body};
+use tonic::{Code, Status};
 
-use super::{message_size::MessageSize, throttle::Throttle};
+use super::{message_size::MessageSize, single_message::SingleMessage, throttle::Throttle};
 use crate::{
     cause::Cause,
     response::{GrpcBody, code_of},
@@ -22,27 +22,26 @@ use crate::{
 /// DEADLINE_EXCEEDED, which may carry details such as a position, can still arrive.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// A response body whose errors are gRPC statuses, and which ends at the deadline.
-struct ResponseBody {
-    incoming: GrpcBody,
-    /// The deadline.
-    ends_at: Option<Instant>,
-    /// Ends [`GRACE`] after the deadline.
-    deadline: Option<Pin<Box<Sleep>>>,
-    size: Option<MessageSize>,
-    throttle: Option<Arc<Throttle>>,
+/// A response body that keeps to the limits of its call, and ends at its deadline.
+pub(super) struct ResponseBody {
+    pub(super) incoming: GrpcBody,
+    pub(super) deadline: Option<Deadline>,
+    pub(super) size: Option<MessageSize>,
+    pub(super) single: Option<SingleMessage>,
+    pub(super) throttle: Option<Arc<Throttle>>,
 }
 
-/// Wraps the body of a response.
-pub(super) fn body(
-    incoming: GrpcBody,
-    ends_at: Option<Instant>,
-    limit: Option<u64>,
-    throttle: Option<Arc<Throttle>>,
-) -> Body {
-    let deadline = ends_at.map(|deadline| Box::pin(sleep_until(deadline + GRACE)));
-    let size = limit.map(MessageSize::new);
-    Body::new(ResponseBody { incoming, ends_at, deadline, size, throttle })
+/// The deadline of a call, while its response is read.
+pub(super) struct Deadline {
+    at: Instant,
+    /// Ends [`GRACE`] later.
+    grace: Pin<Box<Sleep>>,
+}
+
+impl Deadline {
+    pub(super) fn new(at: Instant) -> Self {
+        Self { at, grace: Box::pin(sleep_until(at + GRACE)) }
+    }
 }
 
 impl ResponseBody {
@@ -52,10 +51,10 @@ impl ResponseBody {
         {
             throttle.success();
         }
-        match (&mut self.size, frame.data_ref()) {
-            (Some(size), Some(bytes)) => size.pass(bytes),
-            _ => Ok(()),
+        if let (Some(size), Some(bytes)) = (&mut self.size, frame.data_ref()) {
+            size.pass(bytes)?;
         }
+        self.single.as_mut().map_or(Ok(()), |single| single.pass(frame))
     }
 }
 
@@ -83,13 +82,15 @@ impl http_body::Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         // First, so that a stream that is never pending ends in time as well.
         if let Some(deadline) = &mut self.deadline
-            && deadline.as_mut().poll(cx).is_ready()
+            && deadline.grace.as_mut().poll(cx).is_ready()
         {
             return Poll::Ready(Some(Err(deadline_exceeded())));
         }
         Pin::new(&mut self.incoming).poll_frame(cx).map(|frame| match frame? {
             Ok(frame) => Some(self.check(&frame).map(|()| frame).map_err(Status::from)),
-            Err(status) => Some(Err(own_status(status, self.ends_at))),
+            Err(status) => {
+                Some(Err(own_status(status, self.deadline.as_ref().map(|deadline| deadline.at))))
+            }
         })
     }
 
