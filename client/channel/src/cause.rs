@@ -1,6 +1,6 @@
 //! Why a call ended if no server said so: the one place that makes statuses of the channel's own.
 
-use std::{error::Error as StdError, fmt, sync::Arc};
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use quartet_wire::code;
@@ -24,7 +24,10 @@ pub enum Cause {
     Unreachable(String),
     /// The connection or the stream broke.
     #[error("{}", Broken(.0))]
-    Broken(#[source] Arc<hyper::Error>),
+    Broken(#[source] Arc<h2::Error>),
+    /// Nothing arrived for this long after a ping.
+    #[error("the connection was lost: nothing arrived for {0:?} after a ping")]
+    Silent(Duration),
     /// The response ended without a status, as one does whose proxy has lost its server.
     #[error("the response was cut off: it ended without a status")]
     NoStatus,
@@ -66,6 +69,7 @@ impl Cause {
         match self {
             Self::Connect(_) | Self::Unreachable(_) | Self::NoToken(_) => Code::Unavailable,
             Self::Broken(error) => code_of_broken(error),
+            Self::Silent(_) => Code::Unavailable,
             Self::NoStatus => Code::Unknown,
             Self::WithinMessage | Self::NotAMessage(_) | Self::Compression(_) => Code::Internal,
             Self::NotGrpc(status, _) => code::from_http(*status).unwrap_or(Code::Unknown),
@@ -91,34 +95,29 @@ impl From<Cause> for Status {
     }
 }
 
-impl From<hyper::Error> for Cause {
-    fn from(error: hyper::Error) -> Self {
+impl From<h2::Error> for Cause {
+    fn from(error: h2::Error) -> Self {
         Self::Broken(Arc::new(error))
     }
-}
-
-/// The error of h2 in one of hyper.
-pub(crate) fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
-    error.source()?.downcast_ref()
 }
 
 /// The code of a stream that ended without trailers, by the table of
 /// [PROTOCOL-HTTP2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#errors). A
 /// connection that is gone is UNAVAILABLE.
 ///
-/// Mapped here, for every error of hyper, because tonic maps reset codes only where its feature
-/// `server` is enabled, even for its client.
-fn code_of_broken(error: &hyper::Error) -> Code {
+/// Mapped here, because tonic maps reset codes only where its feature `server` is enabled, even for
+/// its client.
+fn code_of_broken(error: &h2::Error) -> Code {
     use h2::Reason;
-    match h2_error(error) {
-        Some(h2) if h2.is_reset() || h2.is_library() => match h2.reason() {
-            Some(Reason::REFUSED_STREAM) => Code::Unavailable,
-            Some(Reason::CANCEL) => Code::Cancelled,
-            Some(Reason::ENHANCE_YOUR_CALM) => Code::ResourceExhausted,
-            Some(Reason::INADEQUATE_SECURITY) => Code::PermissionDenied,
-            _ => Code::Internal,
-        },
-        _ => Code::Unavailable,
+    if !error.is_reset() && !error.is_library() {
+        return Code::Unavailable;
+    }
+    match error.reason() {
+        Some(Reason::REFUSED_STREAM) => Code::Unavailable,
+        Some(Reason::CANCEL) => Code::Cancelled,
+        Some(Reason::ENHANCE_YOUR_CALM) => Code::ResourceExhausted,
+        Some(Reason::INADEQUATE_SECURITY) => Code::PermissionDenied,
+        _ => Code::Internal,
     }
 }
 
@@ -127,14 +126,14 @@ fn with_source(error: &ConnectError) -> String {
 }
 
 /// How a connection or a stream broke: a stream that was reset leaves its connection intact.
-struct Broken<'a>(&'a hyper::Error);
+struct Broken<'a>(&'a h2::Error);
 
 impl fmt::Display for Broken<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match h2_error(self.0).and_then(|h2| Some((h2, h2.reason()?))) {
-            Some((h2, reason)) if h2.is_reset() => write!(f, "the stream was reset: {reason:?}"),
-            Some((h2, reason)) if h2.is_go_away() => {
-                write!(f, "the connection was lost: GOAWAY {reason:?}{}", debug_text(h2))
+        match self.0.reason() {
+            Some(reason) if self.0.is_reset() => write!(f, "the stream was reset: {reason:?}"),
+            Some(reason) if self.0.is_go_away() => {
+                write!(f, "the connection was lost: GOAWAY {reason:?}{}", debug_text(self.0))
             }
             _ => write!(f, "the connection was lost: {}", root(self.0)),
         }

@@ -63,7 +63,11 @@ impl From<Status> for CallError {
             Some(Cause::Connect(_) | Cause::Unreachable(_)) => Self::Connect(status),
             Some(Cause::Broken(_)) if wants_tls(&status) => Self::Connect(status),
             Some(
-                Cause::Broken(_) | Cause::NoStatus | Cause::WithinMessage | Cause::NotAMessage(_),
+                Cause::Broken(_)
+                | Cause::Silent(_)
+                | Cause::NoStatus
+                | Cause::WithinMessage
+                | Cause::NotAMessage(_),
             ) => Self::Lost(status),
             Some(_) => Self::Local(status),
             None => of_another_channel(status),

@@ -8,13 +8,12 @@ use std::{
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::{Body, Frame};
 use quartet_wire::framing::Framing;
 use tonic::{Code, Status};
 
 use super::head::{code_of, drop_broken_details};
-use crate::cause::Cause;
+use crate::{cause::Cause, http2::Incoming};
 
 /// The body of a gRPC response: whole messages, then trailers with a status.
 ///
@@ -88,7 +87,7 @@ impl Body for GrpcBody {
         }
         let checked = match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
             Some(Ok(frame)) => self.check(frame),
-            Some(Err(error)) => Err(Cause::from(error)),
+            Some(Err(cause)) => Err(cause),
             None => match self.check_end(None) {
                 Ok(()) => return Poll::Ready(None),
                 Err(cause) => Err(cause),
@@ -100,9 +99,5 @@ impl Body for GrpcBody {
 
     fn is_end_stream(&self) -> bool {
         self.has_ended
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
     }
 }

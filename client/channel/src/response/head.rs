@@ -4,11 +4,11 @@
 //! given a status here, by gRPC's documents, and its body is never read as messages.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
-use hyper::body::{Body as _, Incoming};
+use http_body::Body as _;
 use tonic::{Code, Status, metadata::MetadataMap};
 
 use super::GrpcBody;
-use crate::cause::Cause;
+use crate::{cause::Cause, http2::Incoming};
 
 /// The encodings that a request offers to read.
 pub(crate) const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");

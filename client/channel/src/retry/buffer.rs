@@ -39,7 +39,7 @@ struct ReplayState {
     failed: Option<Status>,
     /// Sent pieces are dropped, and no other attempt may begin.
     committed: bool,
-    /// The attempt that may read. Earlier ones are over, though hyper may still poll their bodies.
+    /// The attempt that may read. Earlier ones are over, though their bodies may still be polled.
     attempt: u32,
     /// The attempt that waits for the source.
     waiting: Option<Waker>,

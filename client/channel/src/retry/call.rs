@@ -16,9 +16,10 @@ use super::{
 };
 use crate::{
     address::ServedBy,
-    balance::{Delivery, SendError},
+    balance::SendError,
     cause::Cause,
     explain::EXPLAIN,
+    http2::Delivery,
     response::{GrpcBody, code_of},
     service_config::MethodConfig,
 };
@@ -81,7 +82,7 @@ impl OutgoingCall {
             .pick(self.config.wait_for_ready, |status| last_failure = Some(status));
         let picked =
             self.before_deadline(picking).await.unwrap_or_else(|_| Err(never_ready(last_failure)));
-        let mut connection = picked.map_err(|status| {
+        let connection = picked.map_err(|status| {
             self.explain(previous, "no server", code::name(status.code()));
             FailedAttempt::without_connection(status)
         })?;
