@@ -1,6 +1,6 @@
 //! Errors of a channel: why it cannot be made, and what the status of a failed call means.
 
-use std::{error::Error as StdError, iter};
+use std::{error::Error as StdError, iter, sync::Arc};
 
 use quartet_wire::code;
 use tonic::{Code, Status, TimeoutExpired};
@@ -128,14 +128,19 @@ fn root_cause(status: &Status) -> String {
 
 /// Whether a server closed the connection because it is not encrypted.
 fn wants_tls(status: &Status) -> bool {
-    let mut reasons =
-        causes(status).filter_map(|cause| cause.downcast_ref::<h2::Error>()?.reason());
-    reasons.any(|reason| reason == h2::Reason::INADEQUATE_SECURITY)
+    causes(status).filter_map(h2_reason).any(|reason| reason == h2::Reason::INADEQUATE_SECURITY)
+}
+
+fn h2_reason(cause: &(dyn StdError + 'static)) -> Option<h2::Reason> {
+    match cause.downcast_ref::<Arc<h2::Error>>() {
+        Some(shared) => shared.reason(),
+        None => cause.downcast_ref::<h2::Error>()?.reason(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{io, sync::Arc};
+    use std::io;
 
     use super::*;
     use crate::{address::Address, transport::ConnectError};

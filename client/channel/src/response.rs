@@ -3,6 +3,8 @@
 
 mod body;
 mod head;
+mod status;
 
 pub(crate) use body::GrpcBody;
-pub(crate) use head::{GRPC_ACCEPT_ENCODING, code_of, judge};
+pub(crate) use head::{GRPC_ACCEPT_ENCODING, judge};
+pub(crate) use status::code_of;

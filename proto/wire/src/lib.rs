@@ -4,6 +4,7 @@
 //! - [`messages`]: reads the messages of a body without copying them.
 //! - [`timeout`]: the header `grpc-timeout`.
 //! - [`code`]: the names of status codes.
+//! - [`host_port`]: hosts and ports as people write them, for both sides.
 //! - [`unindexed`]: keeps header values out of HPACK's table.
 //!
 //! ```
@@ -15,6 +16,7 @@
 
 pub mod code;
 pub mod framing;
+pub mod host_port;
 pub mod messages;
 pub mod timeout;
 

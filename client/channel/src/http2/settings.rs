@@ -39,9 +39,8 @@ pub(crate) struct Origin {
 
 impl Settings {
     /// The default settings for a target.
-    pub(crate) fn new(target: &Target, keepalive: ClientParameters) -> Self {
-        let origin =
-            Origin { scheme: target.scheme().clone(), authority: target.authority().clone() };
+    pub(crate) fn new(target: &Target, scheme: Scheme, keepalive: ClientParameters) -> Self {
+        let origin = Origin { scheme, authority: target.authority().clone() };
         Self { origin, stream_window: STREAM_WINDOW, keepalive }
     }
 

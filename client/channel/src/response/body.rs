@@ -12,7 +12,7 @@ use http_body::{Body, Frame};
 use quartet_wire::framing::Framing;
 use tonic::{Code, Status};
 
-use super::head::{code_of, drop_broken_details};
+use super::status::{code_of, drop_broken_details};
 use crate::{cause::Cause, http2::Incoming};
 
 /// The body of a gRPC response: whole messages, then trailers with a status.

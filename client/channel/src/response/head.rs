@@ -5,9 +5,11 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use http_body::Body as _;
-use tonic::{Code, Status, metadata::MetadataMap};
 
-use super::GrpcBody;
+use super::{
+    body::GrpcBody,
+    status::{DETAILS, code_of, drop_broken_details},
+};
 use crate::{cause::Cause, http2::Incoming};
 
 /// The encodings that a request offers to read.
@@ -16,7 +18,6 @@ pub(crate) const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grp
 const GRPC_ENCODING: &str = "grpc-encoding";
 /// The headers of a status, with its message and details.
 const STATUS: [&str; 3] = ["grpc-status", "grpc-message", DETAILS];
-const DETAILS: &str = "grpc-status-details-bin";
 
 /// Passes on the response of a gRPC server. A status in its head then ends the response.
 ///
@@ -24,12 +25,10 @@ const DETAILS: &str = "grpc-status-details-bin";
 ///
 /// # Errors
 /// - [`Cause::NotGrpc`] for an HTTP status other than 200 or a content type other than gRPC's,
-///   unless the head ends the response with a `grpc-status`
-///   ([http-grpc-status-mapping](https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md),
-///   [PROTOCOL-HTTP2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses)).
+///   unless the head ends the response with a `grpc-status` (gRPC's documents
+///   http-grpc-status-mapping and PROTOCOL-HTTP2).
 /// - [`Cause::NoStatus`] for a gRPC head that ends the response without one.
-/// - [`Cause::Compression`] for an encoding that was not offered
-///   ([compression](https://github.com/grpc/grpc/blob/master/doc/compression.md)).
+/// - [`Cause::Compression`] for an encoding that was not offered (document compression).
 pub(crate) fn judge(
     response: Response<Incoming>,
     offered: Option<&HeaderValue>,
@@ -52,25 +51,6 @@ pub(crate) fn judge(
     }
     let is_compressed = is_compressed(&head.headers, offered)?;
     Ok(Response::from_parts(head, GrpcBody::new(incoming, is_compressed)))
-}
-
-/// The `grpc-status` of a head or of trailers, if there is one.
-pub(crate) fn code_of(headers: &HeaderMap) -> Option<Code> {
-    headers.get(Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes()))
-}
-
-/// Removes details that are not base64: tonic panics when it reads them.
-pub(super) fn drop_broken_details(headers: &mut HeaderMap) {
-    if !headers.contains_key(DETAILS) {
-        return;
-    }
-    let metadata = MetadataMap::from_headers(std::mem::take(headers));
-    let is_broken = metadata.get_bin(DETAILS).is_some_and(|value| value.to_bytes().is_err());
-    *headers = metadata.into_headers();
-    if is_broken {
-        tracing::warn!("the details of a status are not base64; they are left out");
-        headers.remove(DETAILS);
-    }
 }
 
 /// Whether the content type is `application/grpc`, alone or with a `+` or `;` after it.

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use quartet_wire::host_port::Host;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite},
     time::timeout,
@@ -48,9 +49,10 @@ impl Tls {
     /// What is wrong with the name or with a file, as text for people.
     pub fn new(host: &str, settings: &TlsSettings) -> Result<Self, String> {
         let name = settings.server_name.as_deref().unwrap_or(host);
-        let bare = name.trim_start_matches('[').trim_end_matches(']');
-        let server_name = ServerName::try_from(bare.to_owned())
-            .map_err(|_| format!("{name:?} cannot be the name of a server"))?;
+        let host: Option<Host> = name.parse().ok();
+        let server_name = host.and_then(|host| ServerName::try_from(host.without_zone()).ok());
+        let server_name =
+            server_name.ok_or_else(|| format!("{name:?} cannot be the name of a server"))?;
         if settings.cert.is_some() != settings.key.is_some() {
             return Err("a certificate and its key go together".to_owned());
         }
@@ -237,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_server_name_may_be_an_ip_address_but_has_no_space() {
-        for name in ["localhost", "127.0.0.1", "[::1]", "greeter.example.org"] {
+        for name in ["localhost", "127.0.0.1", "[::1]", "[fe80::1%lo]", "greeter.example.org"] {
             assert!(Tls::new(name, &TlsSettings::default()).is_ok(), "{name}");
         }
         assert!(Tls::new("a b", &TlsSettings::default()).is_err());
