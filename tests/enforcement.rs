@@ -11,8 +11,8 @@ use crate::support::{
     TestServer, follow,
     http2::{
         ACK, CANCEL, CONTINUATION, DATA, END_STREAM, ENHANCE_YOUR_CALM, Frame, GOAWAY, HEADERS,
-        LIST, PAGE, PING, PRIORITY, RawClient, SETTINGS, UPLOAD, call, frame, message, ping, reset,
-        setting, window_update,
+        LIST, PAGE, PING, PRIORITY, RST_STREAM, RawClient, SETTINGS, UPLOAD, call, call_to, frame,
+        message, ping, reset, setting, window_update,
     },
     post, soon, upload,
 };
@@ -206,4 +206,19 @@ async fn clients_that_grant_window_for_every_failed_call_get_no_strikes() {
     }
     drop(client);
     server.stop().await;
+}
+
+/// RFC 9113, section 8.3.1: `:authority` must not include userinfo; section 8.1.1: a malformed
+/// request is a stream error of type PROTOCOL_ERROR.
+#[tokio::test(start_paused = true)]
+async fn an_authority_with_a_user_and_a_password_is_refused_and_the_connection_goes_on() {
+    const PROTOCOL_ERROR: u32 = 1;
+    let server = TestServer::in_memory().await;
+    let mut client = RawClient::open(&server).await;
+    client.send(call_to("kim:secret@test", 1, LIST, &[])).await;
+    let reset = client.next_of(RST_STREAM).await;
+    assert_eq!((reset.stream, reset.code()), (1, PROTOCOL_ERROR));
+    client.send(call(3, LIST, &[])).await;
+    client.send(message(3, &follow(), END_STREAM)).await;
+    assert_eq!(client.next_of(HEADERS).await.stream, 3);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use quartet_channel::{Channel, SetupError, TraceContext, service_config::ServiceConfig};
 use tokio::time::Instant;
 
-use super::channel_flags::{KeepaliveFlags, TlsFlags, TokenFlags, endpoint, service_config};
+use super::channel_flags::{Endpoint, KeepaliveFlags, TlsFlags, TokenFlags, service_config};
 use crate::{connect, error::Error};
 
 // A doc comment here would be the `about` of every command. The flags of the command come last,
@@ -32,7 +32,7 @@ pub struct CommonFlags {
         long,
         value_name = "TARGET",
         default_value = connect::DEFAULT_ENDPOINT,
-        value_parser = endpoint
+        value_parser = Endpoint
     )]
     pub endpoint: String,
     /// Give up after this time, including resumed calls (500ms, 30s, 5m)
