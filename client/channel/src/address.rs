@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
-use quartet_wire::host_port::{HostPort, InvalidHostPort, redacted};
+use quartet_wire::host_port::socket_address;
 
 /// The address of one server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -24,21 +24,7 @@ impl Address {
         if let Some(path) = text.strip_prefix("unix:") {
             return Ok(Self::Unix(path.into()));
         }
-        let problem = |problem| format!("{:?}: {problem}", redacted(text));
-        let server = text.parse().map_err(|error: InvalidHostPort| problem(error.to_string()))?;
-        Self::listed(&server).map_err(problem)
-    }
-
-    /// An IP address and a port, as lists of addresses have them.
-    ///
-    /// # Errors
-    /// What is missing, as text for people.
-    pub(crate) fn listed(server: &HostPort) -> Result<Self, String> {
-        let Some(port) = server.port else { return Err(format!("{} has no port", server.host)) };
-        match server.host.socket_address(port) {
-            Some(address) => Ok(Self::Tcp(address.map_err(|error| error.to_string())?)),
-            None => Err(format!("{} is not an IP address", server.host)),
-        }
+        socket_address(text).map(Self::Tcp)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use http::uri::Authority;
-use quartet_wire::host_port::{HostPort, InvalidHostPort, has_userinfo, redacted};
+use quartet_wire::host_port::{HostPort, InvalidHostPort, has_userinfo, redacted, socket_address};
 
 use crate::address::Address;
 
@@ -184,13 +184,13 @@ fn authority(server: &HostPort) -> Parsed<Authority> {
 }
 
 fn listed(text: &str, list: &str, is_right: impl Fn(&SocketAddr) -> bool) -> Parsed<Target> {
-    let servers: Vec<_> = list.split(',').map(host_port).collect::<Parsed<_>>()?;
-    let address = |server: &HostPort| match Address::listed(server)? {
-        Address::Tcp(address) if is_right(&address) => Ok(Address::Tcp(address)),
+    let address = |text: &str| match socket_address(text)? {
+        address if is_right(&address) => Ok(Address::Tcp(address)),
         address => refuse(format!("{address} is not an address of that family")),
     };
-    let addresses = servers.iter().map(address).collect::<Parsed<Vec<_>>>()?;
-    let authority = authority(&servers[0])?;
+    let addresses = list.split(',').map(address).collect::<Parsed<Vec<_>>>()?;
+    let first = list.split(',').next().unwrap_or_default();
+    let authority = authority(&host_port(first)?)?;
     let (source, encryption) = (AddressSource::Fixed(addresses), Encryption::IfSet);
     Ok(Target { text: text.into(), source, authority, encryption })
 }
@@ -341,7 +341,7 @@ mod tests {
             ("ipv4:greeter:1", "not an IP address"),
             ("ipv6:[fe80::1%nosuch0]:1", "no interface"),
             ("ipv4:[::1]:1", "not an address"),
-            ("ipv4:127.0.0.1:1,", "HOST:PORT"),
+            ("ipv4:127.0.0.1:1,", "IP:PORT"),
             ("unix:", "no path"),
             ("unix://run/s", "three slashes"),
         ] {

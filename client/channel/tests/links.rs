@@ -3,6 +3,7 @@
 
 use std::{
     future::{pending, poll_fn},
+    net::Ipv6Addr,
     time::Duration,
 };
 
@@ -11,8 +12,10 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 use h2::{Reason, RecvStream, server::SendResponse};
 use http::{Request, Response, uri::PathAndQuery};
 use quartet_channel::{Address, BoxedIo, CallError, Cause, Channel, keepalive::ClientParameters};
+use quartet_wire::host_port::socket_address;
 use tokio::{
     io::DuplexStream,
+    net::TcpListener,
     sync::mpsc,
     task::JoinSet,
     time::{Instant, timeout},
@@ -21,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming, client::Grpc};
 use tonic_prost::ProstCodec;
 
-use crate::world::{PATH, Text};
+use crate::world::{PATH, Text, unary};
 
 /// A server behind a link that a test can freeze: nothing passes any more, and nothing closes.
 struct Server {
@@ -211,4 +214,54 @@ async fn a_connection_closes_once_its_channel_and_its_streams_are_gone() {
     assert!(server.ended.recv().now_or_never().is_none(), "the channel keeps it");
     server.channel = None;
     timeout(Duration::from_secs(5), server.ended.recv()).await.expect("the connection closes");
+}
+
+/// A link-local address of this machine, and its interface.
+fn link_local() -> Option<(Ipv6Addr, String)> {
+    let interfaces = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
+    interfaces.lines().find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let address = Ipv6Addr::from(u128::from_str_radix(fields[0], 16).ok()?);
+        address.is_unicast_link_local().then(|| (address, fields[5].to_owned()))
+    })
+}
+
+/// RFC 6874, section 4: a zone has no meaning outside of its machine. A server would find no such
+/// host in `:authority`.
+#[tokio::test]
+async fn an_address_in_a_zone_is_reached_by_every_notation_and_the_zone_is_not_sent() {
+    let Some((address, zone)) = link_local() else {
+        return eprintln!("skipped: this machine has no link-local IPv6 address");
+    };
+    let listen = socket_address(&format!("[{address}%{zone}]:0")).unwrap();
+    let listener = TcpListener::bind(listen).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        loop {
+            let io = listener.accept().await.unwrap().0;
+            let mut connection = h2::server::handshake(io).await.unwrap();
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                let authority = request.uri().authority().unwrap().as_str();
+                let head = Response::builder()
+                    .header("content-type", "application/grpc")
+                    .header("grpc-status", "10")
+                    .header("grpc-message", authority);
+                respond.send_response(head.body(()).unwrap(), true).unwrap();
+            }
+        }
+    });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("[{address}%{zone}]:{port}\n")).unwrap();
+    for (target, authority) in [
+        (format!("http://[{address}%25{zone}]:{port}"), format!("[{address}]:{port}")),
+        (format!("http://[{address}%{zone}]:{port}"), format!("[{address}]:{port}")),
+        (format!("dns:///[{address}%{zone}]:{port}"), format!("[{address}]:{port}")),
+        (format!("ipv6:[{address}%25{zone}]:{port}"), format!("[{address}]:{port}")),
+        (format!("file:{}", file.path().display()), "localhost".to_owned()),
+    ] {
+        let channel = Channel::builder(target.parse().unwrap()).build();
+        let status = unary(&channel).await.unwrap_err();
+        assert_eq!((status.code(), status.message()), (Code::Aborted, &*authority), "{target}");
+    }
 }

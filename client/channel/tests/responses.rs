@@ -1,10 +1,8 @@
 //! What answers in place of a gRPC server, and responses that are cut off: which status the caller
 //! gets, whether it is retried, and that it is never taken for the server's word.
 //!
-//! The right values are those of gRPC's documents
-//! [http-grpc-status-mapping](https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md),
-//! [PROTOCOL-HTTP2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md) and
-//! [compression](https://github.com/grpc/grpc/blob/master/doc/compression.md).
+//! The right values are those of gRPC's [documents](https://github.com/grpc/grpc/tree/master/doc)
+//! http-grpc-status-mapping, PROTOCOL-HTTP2, compression and statuscodes.
 
 use std::time::Duration;
 

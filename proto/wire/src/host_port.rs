@@ -223,6 +223,20 @@ impl HostPort {
     }
 }
 
+/// An IP address with a port, as addresses to listen on and lists of addresses are written.
+///
+/// # Errors
+/// What is missing or wrong, as text for people. It never holds a user or a password.
+pub fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    let HostPort { host, port } = text.parse().map_err(|error: InvalidHostPort| {
+        format!("{:?} is not IP:PORT: {error}", redacted(text))
+    })?;
+    let port = port.ok_or_else(|| format!("{host} has no port"))?;
+    let address = host.socket_address(port);
+    let address = address.ok_or_else(|| format!("{host} is a name, and not an IP address"))?;
+    address.map_err(|error| error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

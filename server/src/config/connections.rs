@@ -4,6 +4,7 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr, time::D
 
 use clap::Args;
 use quartet_connection::keepalive::{EnforcementPolicy, ServerParameters};
+use quartet_wire::host_port::socket_address;
 
 use crate::layers::limits::CallLimits;
 
@@ -27,8 +28,11 @@ impl FromStr for Listen {
         match text.strip_prefix("unix:") {
             Some("") => Err("unix: needs a path".to_owned()),
             Some(path) => Ok(Listen::Unix(path.into())),
-            None => text.parse().map(Listen::Tcp).map_err(|_| {
-                "it must be an IP address and a port, such as 127.0.0.1:9001, or unix:PATH".into()
+            None => socket_address(text).map(Listen::Tcp).map_err(|problem| {
+                format!(
+                    "{problem}; it must be an IP address and a port, such as 127.0.0.1:9001, or \
+                     unix:PATH"
+                )
             }),
         }
     }

@@ -19,8 +19,8 @@ impl MessageSize {
     /// Passes over the next bytes.
     ///
     /// # Errors
-    /// [`Cause::TooLarge`], RESOURCE_EXHAUSTED as in grpc-go, if a message that begins in them is larger than the
-    /// limit.
+    /// [`Cause::TooLarge`], RESOURCE_EXHAUSTED as in grpc-go, if a message that begins in them is
+    /// larger than the limit.
     pub(crate) fn pass(&mut self, bytes: &[u8]) -> Result<(), Cause> {
         let (mut largest, limit) = (0, self.limit);
         self.framing.pass(bytes, |length| largest = largest.max(length));
