@@ -4,8 +4,11 @@
 
 use std::time::Duration;
 
+use quartet::post::v1::post_service_client::PostServiceClient;
+use quartet_channel::{CallError, keepalive::ClientParameters};
 use quartet_server::config::{Config, EnforcementFlags};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::support::{
     TestServer, follow,
@@ -221,4 +224,39 @@ async fn an_authority_with_a_user_and_a_password_is_refused_and_the_connection_g
     client.send(call(3, LIST, &[])).await;
     client.send(message(3, &follow(), END_STREAM)).await;
     assert_eq!(client.next_of(HEADERS).await.stream, 3);
+}
+
+/// gRFC A8: the client logs it at a level that is on by default, and doubles its keepalive time for
+/// new connections. Its error says what ended the stream, and not "broken pipe".
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_pings_are_refused_says_so_and_pings_half_as_often() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.reopen().unwrap()).with_ansi(false);
+    let subscriber = subscriber.with_max_level(tracing_subscriber::filter::LevelFilter::ERROR);
+    let _guard = subscriber.finish().set_default();
+
+    let server = TestServer::in_memory().await;
+    let time = Some(Duration::from_secs(1));
+    let channel = server.pinging_channel(ClientParameters { time, ..Default::default() });
+    let mut lifetimes = Vec::new();
+    for _ in 0..2 {
+        let begun = Instant::now();
+        let mut client = PostServiceClient::new(channel.clone());
+        let mut list = client.list_posts(follow()).await.unwrap().into_inner();
+        let ended = loop {
+            match list.message().await {
+                Ok(message) => assert!(message.is_some(), "the list follows"),
+                Err(status) => break CallError::from(status),
+            }
+        };
+        assert!(matches!(ended, CallError::Lost(_)), "{ended:?}");
+        let words = "the connection was lost: GOAWAY ENHANCE_YOUR_CALM (too_many_pings)";
+        assert_eq!(ended.to_string(), words);
+        lifetimes.push(begun.elapsed().as_secs());
+    }
+    assert_eq!(lifetimes, [4, 8], "four pings each, a second apart and then two");
+    let log = std::fs::read_to_string(log.path()).unwrap();
+    for expected in ["too_many_pings", "is now 2s", "is now 4s"] {
+        assert!(log.contains(expected), "{log}");
+    }
 }

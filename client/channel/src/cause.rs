@@ -133,18 +133,19 @@ impl fmt::Display for Broken<'_> {
         match self.0.reason() {
             Some(reason) if self.0.is_reset() => write!(f, "the stream was reset: {reason:?}"),
             Some(reason) if self.0.is_go_away() => {
-                write!(f, "the connection was lost: GOAWAY {reason:?}{}", debug_text(self.0))
+                write!(f, "the connection was lost: GOAWAY {reason:?}")?;
+                debug_text(self.0).map_or(Ok(()), |text| write!(f, " ({text})"))
             }
             _ => write!(f, "the connection was lost: {}", root(self.0)),
         }
     }
 }
 
-/// The debug data of a GOAWAY, in parentheses if there is any. h2 has it only in its `Display`.
-pub(crate) fn debug_text(goaway: &h2::Error) -> String {
+/// The debug data of a GOAWAY, if there is any. h2 has it only in its `Display`.
+pub(crate) fn debug_text(goaway: &h2::Error) -> Option<String> {
     let text = goaway.to_string();
-    let data = text.split_once(" (b\"").and_then(|(_, data)| data.strip_suffix("\")"));
-    data.map(|data| format!(" ({data})")).unwrap_or_default()
+    let (_, data) = text.split_once(" (b\"")?;
+    data.strip_suffix("\")").map(str::to_owned)
 }
 
 /// The innermost cause: "Connection refused" rather than "h2 protocol error".

@@ -48,19 +48,21 @@ where
     }
 }
 
-/// With `--explain`, prints what the channel does in plain lines; otherwise what RUST_LOG selects,
-/// with the time.
+/// Prints what RUST_LOG selects, with the time. Without it, or with `--explain`, prints plain lines:
+/// what the channel does, if that was asked for, and what users must see.
 fn log(explain: bool, stderr: &Stderr) {
-    if explain {
-        let only = Targets::new().with_target(EXPLAIN, LevelFilter::DEBUG);
-        let lines = fmt::layer().without_time().with_level(false).with_target(false);
-        tracing_subscriber::registry().with(lines.with_writer(io::stderr).with_filter(only)).init();
-        return;
-    }
-    let selected = rust_log::selected().unwrap_or_else(|problem| {
+    let selected = if explain { Ok(None) } else { rust_log::selected() };
+    let selected = selected.unwrap_or_else(|problem| {
         stderr.say(format_args!("{problem}"));
         None
     });
     let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
-    tracing_subscriber::registry().with(lines.with_filter(selected.unwrap_or_default())).init();
+    let Some(selected) = selected else {
+        // Errors of the channel are its user's to repair, as by gRFC A8.
+        let shown = Targets::new().with_target("quartet_channel", LevelFilter::ERROR);
+        let shown = if explain { shown.with_target(EXPLAIN, LevelFilter::DEBUG) } else { shown };
+        let lines = lines.without_time().with_level(false).with_target(false);
+        return tracing_subscriber::registry().with(lines.with_filter(shown)).init();
+    };
+    tracing_subscriber::registry().with(lines.with_filter(selected)).init();
 }

@@ -93,7 +93,8 @@ pub(crate) async fn connect(io: BoxedIo, settings: &Settings) -> io::Result<(Con
         vitals: vitals.clone(),
         probe: Arc::downgrade(&probe),
         handles,
-        keepalive: settings.keepalive,
+        parameters: settings.keepalive.parameters(),
+        keepalive: settings.keepalive.clone(),
     };
     // It ends with the last handle and stream of the connection.
     drop(TaskTracker::new().spawn(driver.run()));
@@ -135,7 +136,7 @@ impl Connection {
         let sending = Sending::start(body, stream);
         match response.await {
             Ok(response) => Ok(response.map(|body| Incoming::new(body, sending, open))),
-            Err(error) => Err(self.after_sending(error)),
+            Err(error) => Err(self.after_sending(error).await),
         }
     }
 
@@ -147,8 +148,8 @@ impl Connection {
         let turn = self.0.sender.lock().await;
         // A clone, so that a caller who gives up leaves no stream behind that waits to be opened.
         let mut sender = turn.clone();
-        let never_sent = |error| OpenError {
-            cause: self.0.vitals.explain(error),
+        let never_sent = |error: h2::Error| OpenError {
+            cause: self.0.vitals.end().cloned().unwrap_or_else(|| error.into()),
             delivery: Delivery::NeverSent,
         };
         let opened = sender.send_request(head, false).map_err(never_sent)?;
@@ -157,10 +158,10 @@ impl Connection {
         Ok(opened)
     }
 
-    fn after_sending(&self, error: h2::Error) -> OpenError {
+    async fn after_sending(&self, error: h2::Error) -> OpenError {
         let is_refused = error.is_remote()
             && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM));
         let delivery = if is_refused { Delivery::Refused } else { Delivery::Possible };
-        OpenError { cause: self.0.vitals.explain(error), delivery }
+        OpenError { cause: self.0.vitals.clone().explain(error).await, delivery }
     }
 }

@@ -12,8 +12,11 @@ use bytes::Bytes;
 use h2::client::{Connection, SendRequest};
 use tokio::sync::oneshot;
 
-use super::{keepalive, vitals::Vitals};
-use crate::{cause::Cause, keepalive::ClientParameters, transport::IoStream};
+use super::{
+    keepalive::{self, Keepalive},
+    vitals::Vitals,
+};
+use crate::{keepalive::ClientParameters, transport::IoStream};
 
 /// A handle that no request is sent with. It reports a GOAWAY as soon as h2 has read it.
 pub(super) type Probe = Mutex<SendRequest<Bytes>>;
@@ -25,57 +28,66 @@ pub(super) struct Driver<IO> {
     pub(super) probe: Weak<Probe>,
     /// Ends when the last handle of the connection is dropped.
     pub(super) handles: oneshot::Receiver<Infallible>,
-    pub(super) keepalive: ClientParameters,
+    /// How this connection pings.
+    pub(super) parameters: ClientParameters,
+    /// How the next ones will.
+    pub(super) keepalive: Keepalive,
 }
 
 impl<IO: IoStream> Driver<IO> {
     /// Drives the connection to its end: that of the server, of keepalive, or of its last handle
     /// and stream.
     pub(super) async fn run(mut self) {
-        let vitals = self.vitals.clone();
+        // Streams wait for this when their connection fails.
+        let _closed = self.vitals.closed.clone().drop_guard();
+        let (vitals, parameters) = (self.vitals.clone(), self.parameters);
         let pings = self.connection.ping_pong();
-        let dead = async {
+        let silence = async {
             match pings {
-                Some(pings) => keepalive::watch(self.keepalive, &vitals, pings).await,
+                Some(pings) => keepalive::watch(parameters, &vitals, pings).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
-            cause = dead => vitals.close(cause),
-            ended = poll_fn(|cx| poll(
-                &mut self.connection, &mut self.handles, &self.probe, &vitals, cx,
-            )) => {
+            cause = silence => vitals.close(cause),
+            ended = poll_fn(|cx| self.poll(cx)) => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "a connection ended");
-                    vitals.close(error.into());
+                    self.close(error);
                 }
             }
         }
-        vitals.closed.cancel();
     }
-}
 
-fn poll<IO: IoStream>(
-    connection: &mut Connection<IO, Bytes>,
-    handles: &mut oneshot::Receiver<Infallible>,
-    probe: &Weak<Probe>,
-    vitals: &Vitals,
-    cx: &mut Context<'_>,
-) -> Poll<Result<(), h2::Error>> {
-    // h2 closes a connection that nothing refers to, but only when it is polled: be woken.
-    if !handles.is_terminated() {
-        let _ = Pin::new(handles).poll(cx);
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        // h2 closes a connection that nothing refers to, but only when it is polled: be woken.
+        if !self.handles.is_terminated() {
+            let _ = Pin::new(&mut self.handles).poll(cx);
+        }
+        let ended = Pin::new(&mut self.connection).poll(cx);
+        if !self.vitals.closed.is_cancelled()
+            && let Some(error) = self.goaway()
+        {
+            self.close(error);
+        }
+        ended
     }
-    let ended = Pin::new(connection).poll(cx);
-    if !vitals.closed.is_cancelled()
-        && let Some(probe) = probe.upgrade()
-        && let Poll::Ready(Err(error)) = probe
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .poll_ready(&mut Context::from_waker(Waker::noop()))
-    {
-        vitals.close(Cause::from(error));
+
+    /// The error of a connection that accepts no more calls.
+    fn goaway(&self) -> Option<h2::Error> {
+        let probe = self.probe.upgrade()?;
+        let mut probe = probe.lock().unwrap_or_else(PoisonError::into_inner);
+        match probe.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(ready) => ready.err(),
+            Poll::Pending => None,
+        }
     }
-    ended
+
+    fn close(&self, error: h2::Error) {
+        if self.vitals.end().is_none() {
+            self.keepalive.note_end(&error, self.parameters.time);
+        }
+        self.vitals.close(error.into());
+    }
 }

@@ -3,6 +3,7 @@
 use h2::client;
 use http::uri::{Authority, Scheme};
 
+use super::keepalive::Keepalive;
 use crate::{keepalive::ClientParameters, target::Target};
 
 /// Flow-control window of a stream, in bytes: enough for 80 MB/s at a round trip of 100 ms.
@@ -27,7 +28,7 @@ pub(crate) struct Settings {
     pub(crate) origin: Origin,
     /// Flow-control window of a stream, in bytes.
     pub(crate) stream_window: u32,
-    pub(crate) keepalive: ClientParameters,
+    pub(super) keepalive: Keepalive,
 }
 
 /// The scheme and authority of every request.
@@ -41,7 +42,7 @@ impl Settings {
     /// The default settings for a target.
     pub(crate) fn new(target: &Target, scheme: Scheme, keepalive: ClientParameters) -> Self {
         let origin = Origin { scheme, authority: target.authority().clone() };
-        Self { origin, stream_window: STREAM_WINDOW, keepalive }
+        Self { origin, stream_window: STREAM_WINDOW, keepalive: Keepalive::new(keepalive) }
     }
 
     /// h2's builder with these settings.

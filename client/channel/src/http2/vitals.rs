@@ -68,13 +68,14 @@ impl Vitals {
         self.end.get()
     }
 
-    /// Why a stream failed: what is known of the end of its connection says more than "broken
-    /// pipe".
-    pub(super) fn explain(&self, error: h2::Error) -> Cause {
-        match self.end() {
-            Some(cause) if !error.is_reset() && !error.is_go_away() => cause.clone(),
-            _ => Cause::from(error),
+    /// Why a stream failed. What is known of the end of its connection says more than "broken
+    /// pipe": waits until that is known. Cancel-safe.
+    pub(super) async fn explain(self: Arc<Self>, error: h2::Error) -> Cause {
+        if error.is_reset() || error.is_go_away() {
+            return error.into();
         }
+        self.closed.cancelled().await;
+        self.end().cloned().unwrap_or_else(|| error.into())
     }
 }
 
