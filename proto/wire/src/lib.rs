@@ -5,6 +5,7 @@
 //! - [`timeout`]: the header `grpc-timeout`.
 //! - [`code`]: the names of status codes.
 //! - [`host_port`]: hosts and ports as people write them, for both sides.
+//! - [`pem`]: why a certificate or a key cannot be used, for both sides.
 //! - [`unindexed`]: keeps header values out of HPACK's table.
 //!
 //! ```
@@ -18,6 +19,7 @@ pub mod code;
 pub mod framing;
 pub mod host_port;
 pub mod messages;
+pub mod pem;
 pub mod timeout;
 
 use http::HeaderValue;
