@@ -48,8 +48,8 @@ where
     }
 }
 
-/// Prints what RUST_LOG selects, with the time. Without it, or with `--explain`, prints plain lines:
-/// what the channel does, if that was asked for, and what users must see.
+/// Prints what RUST_LOG selects, with the time. Without it, or with `--explain`, prints plain
+/// lines: what the channel does, if that was asked for, and what users must see.
 fn log(explain: bool, stderr: &Stderr) {
     let selected = if explain { Ok(None) } else { rust_log::selected() };
     let selected = selected.unwrap_or_else(|problem| {

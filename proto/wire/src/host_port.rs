@@ -6,7 +6,7 @@
 //! | `greeter.example:9001`, `greeter.example` | a name |
 //! | `127.0.0.1:9001` | an IPv4 address |
 //! | `[::1]:9001`, `[::1]`, `::1` | an IPv6 address |
-//! | `[fe80::1%lo]:9001`, `[fe80::1%25lo]:9001` | an IPv6 address in a zone: an interface of this machine |
+//! | `[fe80::1%lo]:9001`, `[fe80::1%25lo]:9001` | an IPv6 address in a zone: an interface |
 //!
 //! `%25` is how [RFC 6874](https://www.rfc-editor.org/rfc/rfc6874) writes the `%` in a URL. A zone
 //! means nothing to other machines, so it never leaves this one: [`HostPort::authority`] and

@@ -180,7 +180,7 @@ fn certified_key(
     key: &Path,
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, String> {
-    let (chain, private_key) = (certificates(cert)?, private_key(key)?);
+    let (private_key, chain) = (private_key(key)?, certificates(cert)?);
     let is_pkcs1 = matches!(private_key, PrivateKeyDer::Pkcs1(_));
     let why = why_unusable_key(private_key.secret_der(), is_pkcs1);
     let loaded = provider.key_provider.load_private_key(private_key);
@@ -223,39 +223,4 @@ fn problem(file: &Path, what: &str, error: impl fmt::Display) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_cannot_be_used_is_reported_before_the_first_connection() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let path = Some(file.path().to_owned());
-        let settings = TlsSettings { ca: path.clone(), ..TlsSettings::default() };
-        let problem = Tls::new("localhost", &settings).unwrap_err();
-        assert!(problem.ends_with("no certificate: it is empty"), "{problem}");
-        let settings = TlsSettings { cert: path.clone(), key: path, ..TlsSettings::default() };
-        let problem = Tls::new("localhost", &settings).unwrap_err();
-        assert!(problem.contains("no private key"), "{problem}");
-    }
-
-    #[test]
-    fn a_certificate_without_its_key_is_refused() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let path = Some(file.path().to_owned());
-        for settings in [
-            TlsSettings { cert: path.clone(), ..TlsSettings::default() },
-            TlsSettings { key: path.clone(), ..TlsSettings::default() },
-        ] {
-            let problem = Tls::new("localhost", &settings).unwrap_err();
-            assert!(problem.contains("go together"), "{problem}");
-        }
-    }
-
-    #[test]
-    fn a_server_name_may_be_an_ip_address_but_has_no_space() {
-        for name in ["localhost", "127.0.0.1", "[::1]", "[fe80::1%lo]", "greeter.example.org"] {
-            assert!(Tls::new(name, &TlsSettings::default()).is_ok(), "{name}");
-        }
-        assert!(Tls::new("a b", &TlsSettings::default()).is_err());
-    }
-}
+mod tests;

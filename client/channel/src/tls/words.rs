@@ -61,7 +61,7 @@ fn describe_certificate(error: &CertificateError) -> String {
             "is for another purpose: its extended key usage lacks serverAuth"
         }
         E::BadEncoding => "cannot be decoded",
-        E::BadSignature => "has a wrong signature",
+        E::BadSignature => "was signed by another CA of the same name (set `ca`)",
         E::Revoked => "was revoked",
         other => return format!("the server's certificate cannot be used: {other}"),
     };

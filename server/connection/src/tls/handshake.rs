@@ -7,14 +7,18 @@ use std::{
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use quartet_wire::pem::{Expected, why_not, why_unusable_key};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
+        self,
+        InconsistentKeys::KeyMismatch,
         RootCertStore, ServerConfig,
         crypto::{CryptoProvider, ring},
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
         server::{NoServerSessionStorage, WebPkiClientVerifier},
+        sign::{CertifiedKey, SingleCertAndKey},
     },
     server::TlsStream,
 };
@@ -159,8 +163,7 @@ fn from_contents(paths: &[PathBuf], contents: &[Vec<u8>]) -> Result<ServerConfig
 
 fn server_config(pem: TlsPem<'_>) -> Result<ServerConfig, PemError> {
     let chain = certificates(Part::Certificate, pem.certificate)?;
-    let private_key = PrivateKeyDer::from_pem_slice(pem.key)
-        .map_err(|error| Part::Key.problem(format!("no private key: {error}")))?;
+    let certified_key = certified_key(chain, pem.key)?;
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| Part::Certificate.problem(error))?;
@@ -173,21 +176,47 @@ fn server_config(pem: TlsPem<'_>) -> Result<ServerConfig, PemError> {
         }
         None => builder.with_no_client_auth(),
     };
-    let unfit = |error| Part::Key.problem(format!("does not fit the certificate: {error}"));
-    let mut config = builder.with_single_cert(chain, private_key).map_err(unfit)?;
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified_key)));
     config.alpn_protocols = vec![H2.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(config)
 }
 
 fn certificates(part: Part, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| part.problem(error))?;
-    if chain.is_empty() {
-        return Err(part.problem("no certificate"));
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match chain {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        _ => {
+            let why = why_not(Expected::Certificate, pem);
+            Err(part.problem(format!("no certificate: {why}")))
+        }
     }
-    Ok(chain)
+}
+
+/// A certificate with its key, if the two belong together.
+fn certified_key(
+    chain: Vec<CertificateDer<'static>>,
+    key: &[u8],
+) -> Result<CertifiedKey, PemError> {
+    let private_key = PrivateKeyDer::from_pem_slice(key).map_err(|_| {
+        Part::Key.problem(format!("no private key: {}", why_not(Expected::Key, key)))
+    })?;
+    let is_pkcs1 = matches!(private_key, PrivateKeyDer::Pkcs1(_));
+    let why = why_unusable_key(private_key.secret_der(), is_pkcs1);
+    let loaded = provider().key_provider.load_private_key(private_key);
+    let signing_key = loaded.map_err(|_| Part::Key.problem(why))?;
+    let fits = |chain| {
+        let pair = CertifiedKey::new(chain, signing_key.clone());
+        !matches!(pair.keys_match(), Err(rustls::Error::InconsistentKeys(KeyMismatch)))
+    };
+    if fits(chain.clone()) {
+        return Ok(CertifiedKey::new(chain, signing_key));
+    }
+    match chain.iter().skip(1).any(|other| fits(vec![other.clone()])) {
+        true => Err(Part::Certificate
+            .problem("wrong order: the certificate of the private key must come first")),
+        false => Err(Part::Key.problem("does not fit the certificate")),
+    }
 }
 
 fn roots(pem: &[u8]) -> Result<RootCertStore, PemError> {
@@ -209,21 +238,31 @@ mod tests {
 
     #[test]
     fn pem_in_memory_is_checked_part_by_part() {
-        let ((certificate, key), (_, other_key)) = (certificate(), certificate());
+        let ((certificate, key), (other_certificate, other_key)) = (certificate(), certificate());
         let good = TlsPem {
             certificate: certificate.as_bytes(),
             key: key.as_bytes(),
             client_ca: Some(certificate.as_bytes()),
         };
         assert!(Tls::from_pem(good).is_ok());
+        let reversed = other_certificate + &certificate;
         for (pem, problem) in [
-            (TlsPem { certificate: b"", ..good }, "the certificate: no certificate"),
+            (TlsPem { certificate: b"", ..good }, "the certificate: no certificate: it is empty"),
             (TlsPem { key: b"", ..good }, "the private key: no private key: "),
             (
                 TlsPem { key: other_key.as_bytes(), ..good },
-                "the private key: does not fit the certificate: ",
+                "the private key: does not fit the certificate",
             ),
             (TlsPem { client_ca: Some(b""), ..good }, "the client CA: no certificate"),
+            (
+                TlsPem { key: certificate.as_bytes(), ..good },
+                "the private key: no private key: it holds",
+            ),
+            (TlsPem { certificate: reversed.as_bytes(), ..good }, "the certificate: wrong order"),
+            (
+                TlsPem { key: b"-----BEGIN ENCRYPTED PRIVATE KEY-----", ..good },
+                "the private key: no private key: it is encrypted",
+            ),
         ] {
             let refused = Tls::from_pem(pem).unwrap_err().to_string();
             assert!(refused.starts_with(problem), "{refused}");
