@@ -27,6 +27,7 @@ use super::{
     peeked::Peeked,
     pem::{Part, PemError, TlsFiles, TlsPem},
     record::HANDSHAKE_RECORD,
+    trust::Trust,
 };
 use crate::reload::{FileError, Reloaded};
 
@@ -169,10 +170,11 @@ fn server_config(pem: TlsPem<'_>) -> Result<ServerConfig, PemError> {
         .map_err(|error| Part::Certificate.problem(error))?;
     let builder = match pem.client_ca {
         Some(ca) => {
-            let roots = Arc::new(roots(ca)?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
-            builder
-                .with_client_cert_verifier(verifier.map_err(|error| Part::ClientCa.problem(error))?)
+            let listed = certificates(Part::ClientCa, ca)?;
+            let roots = Arc::new(roots(&listed)?);
+            let webpki = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
+            let webpki = webpki.map_err(|error| Part::ClientCa.problem(error))?;
+            builder.with_client_cert_verifier(Arc::new(Trust { webpki, listed }))
         }
         None => builder.with_no_client_auth(),
     };
@@ -219,10 +221,10 @@ fn certified_key(
     }
 }
 
-fn roots(pem: &[u8]) -> Result<RootCertStore, PemError> {
+fn roots(listed: &[CertificateDer<'static>]) -> Result<RootCertStore, PemError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(Part::ClientCa, pem)? {
-        roots.add(certificate).map_err(|error| Part::ClientCa.problem(error))?;
+    for certificate in listed {
+        roots.add(certificate.clone()).map_err(|error| Part::ClientCa.problem(error))?;
     }
     Ok(roots)
 }
@@ -280,5 +282,50 @@ mod tests {
         let files =
             TlsFiles { certificate: certificate_file, key: key_file.clone(), client_ca: None };
         assert_eq!(Tls::from_files(files).unwrap_err().file, key_file);
+    }
+
+    /// The certificate that one line of openssl makes is its own CA, and says so.
+    #[tokio::test]
+    async fn a_clients_certificate_of_a_ca_is_trusted_if_that_very_certificate_is_listed() {
+        let of_a_ca = || {
+            let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            let key = rcgen::KeyPair::generate().unwrap();
+            let pem = params.self_signed(&key).unwrap().pem();
+            (pem, key.serialize_pem())
+        };
+        let (server, client, stranger) = (certificate(), of_a_ca(), of_a_ca());
+        let pem = TlsPem {
+            certificate: server.0.as_bytes(),
+            key: server.1.as_bytes(),
+            client_ca: Some(client.0.as_bytes()),
+        };
+        let tls = Tls::from_pem(pem).unwrap();
+        assert!(greet(&tls, &server.0, &client).await.is_ok());
+        let refused = greet(&tls, &server.0, &stranger).await.unwrap_err().to_string();
+        assert!(refused.contains("CaUsedAsEndEntity"), "{refused}");
+    }
+
+    /// The server's end of a handshake with a client that shows this certificate.
+    async fn greet(tls: &Tls, ca: &str, client: &(String, String)) -> io::Result<()> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap()).unwrap();
+        let chain = vec![CertificateDer::from_pem_slice(client.0.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(client.1.as_bytes()).unwrap();
+        let mut config = rustls::ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .unwrap();
+        config.alpn_protocols = vec![H2.to_vec()];
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let greeting = async {
+            let _client = connector.connect("localhost".try_into().unwrap(), near).await;
+            // It hangs up, so that a server that refuses it does not wait.
+        };
+        let (accepted, ()) = tokio::join!(tls.accept(far), greeting);
+        accepted.map(drop)
     }
 }
