@@ -64,9 +64,8 @@ impl fmt::Display for InvalidHostPort {
 impl std::error::Error for InvalidHostPort {}
 
 /// Whether a URL or an authority contains a user or a password: `user:password@host`. They are
-/// deprecated in URLs
-/// ([RFC 3986, section 3.2.1](https://www.rfc-editor.org/rfc/rfc3986#section-3.2.1)) and forbidden
-/// in `:authority` ([RFC 9113, section 8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)).
+/// deprecated in URLs (RFC 3986, section 3.2.1) and forbidden in `:authority` ([RFC 9113, section
+/// 8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)).
 pub fn has_userinfo(text: &str) -> bool {
     authority_of(text).contains('@')
 }

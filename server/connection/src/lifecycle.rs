@@ -195,7 +195,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Lifecycle<IO> {
         if self.refusing {
             return respond.send_reset(Reason::REFUSED_STREAM);
         }
-        // RFC 9113, section 8.3.1: an authority has no user or password. Such a request is malformed.
+        // RFC 9113, section 8.3.1: a request whose authority has a user or password is malformed.
         if request.uri().authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return respond.send_reset(Reason::PROTOCOL_ERROR);
         }
