@@ -765,6 +765,21 @@ async fn a_feed_that_is_interrupted_while_it_waits_for_a_line_exits_0() {
 }
 
 #[tokio::test]
+async fn an_endpoint_with_a_password_is_refused_and_the_password_not_printed() {
+    for binary in ALL {
+        for endpoint in ["http://kim:c2VjcmV0@127.0.0.1:1", "dns:///kim:c2VjcmV0@localhost:1"] {
+            let mut command = Command::new(binary);
+            command.args(["--endpoint", endpoint]).stdin(Stdio::null());
+            let refused = command.output().unwrap();
+            let stderr = String::from_utf8_lossy(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(2), "{binary}: {stderr}");
+            assert!(stderr.contains("a user or a password"), "{binary}: {stderr}");
+            assert!(!stderr.contains("c2VjcmV0") && !stderr.contains("kim"), "{binary}: {stderr}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_token_is_never_printed_and_goes_over_plaintext_only_with_insecure_token() {
     const SECRET: &str = "eyJzdWIiOiIxIn0";
     let server = Fake::start().await;

@@ -43,12 +43,15 @@ where
     }
 }
 
-/// With `--explain`, prints what the channel does in plain lines; otherwise what RUST_LOG selects,
-/// with the time.
+/// Prints what RUST_LOG selects, with the time. Without it, or with `--explain`, prints plain
+/// lines: what the channel does, if that was asked for, and what users must see.
 fn log(explain: bool) {
+    // Errors of the channel are its user's to repair, as by gRFC A8.
+    let mut shown = Targets::new().with_target("quartet_channel", LevelFilter::ERROR);
     if explain {
-        let only = Targets::new().with_target(EXPLAIN, LevelFilter::DEBUG);
-        return tracing_subscriber::registry().with(rust_log::plain(only)).init();
+        shown = shown.with_target(EXPLAIN, LevelFilter::DEBUG);
+    } else if rust_log::selected_or_told().is_some() {
+        return rust_log::init(Targets::default());
     }
-    rust_log::init(Targets::default());
+    tracing_subscriber::registry().with(rust_log::plain(shown)).init();
 }

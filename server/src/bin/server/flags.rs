@@ -192,7 +192,12 @@ pub(crate) struct Flags {
 
     /// Serve metrics for Prometheus at `GET /metrics` on this address; port 0 picks a free port.
     /// Default: no metrics.
-    #[arg(long, value_name = "ADDRESS", help_heading = OBSERVED)]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        help_heading = OBSERVED,
+        value_parser = quartet_wire::host_port::socket_address
+    )]
     pub(crate) metrics: Option<SocketAddr>,
 
     /// Export traces to this collector, by OTLP over gRPC (http://127.0.0.1:4317). Default: no

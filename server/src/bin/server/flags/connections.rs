@@ -5,6 +5,7 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr, time::D
 use clap::Args;
 use quartet_connection::keepalive::{EnforcementPolicy, ServerParameters};
 use quartet_server::layers::limits::CallLimits;
+use quartet_wire::host_port::socket_address;
 
 use super::at_least_one::at_least_one;
 
@@ -28,20 +29,24 @@ impl FromStr for Listen {
         match text.strip_prefix("unix:") {
             Some("") => Err("unix: needs a path".to_owned()),
             Some(path) => Ok(Listen::Unix(path.into())),
-            None => text.parse().map(Listen::Tcp).map_err(|_| not_an_address(text)),
+            None => socket_address(text)
+                .map(Listen::Tcp)
+                .map_err(|problem| not_an_address(text, &problem.to_string())),
         }
     }
 }
 
 /// What to write instead. A name is not resolved: it may have several addresses, or one that the
 /// whole network can reach.
-fn not_an_address(text: &str) -> String {
+fn not_an_address(text: &str, problem: &str) -> String {
     let port = text.strip_prefix("localhost:").filter(|port| port.parse::<u16>().is_ok());
     match port {
         Some(port) => {
             format!("it must be an IP address: localhost is 127.0.0.1:{port} or [::1]:{port}")
         }
-        None => "it must be an IP address and a port, such as 127.0.0.1:9001, or unix:PATH".into(),
+        None => format!(
+            "{problem}; it must be an IP address and a port, such as 127.0.0.1:9001, or unix:PATH"
+        ),
     }
 }
 
