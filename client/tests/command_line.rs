@@ -148,8 +148,14 @@ async fn a_wrong_command_line_exits_2() {
             assert_eq!(code(&output), 2, "{binary} {args:?}: {}", text(&output.stderr));
         }
     }
-    let output = Process::start(SERVER_STREAMING, &["--limit", "0"]).end().await;
-    assert_eq!(code(&output), 2);
+    for (binary, args) in
+        [(SERVER_STREAMING, &["--limit", "0"][..]), (UNARY, &["--user-id", "1", "--count", "0"])]
+    {
+        let output = Process::start(binary, args).end().await;
+        assert_eq!(code(&output), 2);
+        let problem = text(&output.stderr);
+        assert!(problem.contains("it must be a whole number, at least 1"), "{problem}");
+    }
     for binary in [UNARY, SERVER_STREAMING, BIDIRECTIONAL] {
         for position in ["x", "-1"] {
             let output = Process::start(binary, &["--after", position]).end().await;

@@ -109,3 +109,12 @@ pub struct AfterFlag {
     )]
     pub after: Option<LogPosition>,
 }
+
+/// Parses a number of which there must be some.
+///
+/// # Errors
+/// It is 0 or not a number.
+pub(super) fn at_least_one(text: &str) -> Result<u64, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "it must be a whole number, at least 1".to_owned())
+}

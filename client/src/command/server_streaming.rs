@@ -10,7 +10,7 @@ use quartet::post::v1::{Bookmark, ListPostsRequest, ListPostsResponse, LogPositi
 use super::{
     console::Console,
     failure::Failure,
-    flags::{AfterFlag, CommandLine},
+    flags::{AfterFlag, CommandLine, at_least_one},
     frame::Frame,
     io::Io,
     tag,
@@ -43,7 +43,7 @@ pub struct Flags {
     #[command(flatten)]
     pub start: AfterFlag,
     /// Stop after N posts
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub limit: Option<u64>,
 }
 

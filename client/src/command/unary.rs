@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::{
     console::Console,
     failure::Failure,
-    flags::{AfterFlag, CommandLine},
+    flags::{AfterFlag, CommandLine, at_least_one},
     frame::Frame,
     io::Io,
 };
@@ -40,7 +40,7 @@ pub struct Flags {
     #[command(flatten)]
     pub start: AfterFlag,
     /// Repeat the call for the first page N times, and count the responses of each server
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub count: Option<u64>,
     /// With --count: the pause between two calls
     #[arg(
