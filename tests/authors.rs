@@ -1,21 +1,35 @@
 //! Authors: the Post service calls the User service seldom, and survives its absence.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::future::join_all;
 use quartet::{
     post::v1::{ListPostsRequest, PostMessage, tag_feed_response::Payload},
     reason,
+    user::v1::{
+        GetUserRequest, GetUserResponse, ListUsersRequest, ListUsersResponse, UserMessage,
+        user_service_server::UserServiceServer,
+    },
+    v1::user::user_server::{User, UserServer},
 };
+use quartet_connection::HttpService;
 use quartet_log::{MemoryLog, NewPost, PostLog};
 use tokio::{task::JoinHandle, time::Instant};
-use tonic::{Code, Status};
+use tonic::{Code, Request, Response, Status, service::Routes};
 use tonic_types::StatusExt as _;
 
 use crate::support::{
     Feed, TestServer, assert_refused,
     fakes::{CountingUsers, Mood},
-    list, listed, next, page, post, upload,
+    list, listed, next, page, post,
+    server::serve_routes,
+    upload,
 };
 
 /// A Post service whose log has one post of each of these users, stored while User was up.
@@ -258,4 +272,55 @@ async fn an_open_stream_shows_a_new_name_once_the_old_one_is_60_s_old() {
     }
     drop(feed);
     setup.server.stop().await;
+}
+
+/// The User service of the blog: its answer for an unknown user has no user.
+#[derive(Clone, Default)]
+struct BlogsUsers(Arc<AtomicUsize>);
+
+impl User for BlogsUsers {
+    async fn get_user(
+        &self,
+        request: Request<GetUserRequest>,
+    ) -> Result<Response<GetUserResponse>, Status> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        let user_id = request.into_inner().user_id;
+        let name = format!("the blog's {user_id}");
+        let user = UserMessage { user_id, name, ..UserMessage::default() };
+        let user_message = (user.user_id != "nobody").then_some(user);
+        Ok(Response::new(GetUserResponse { user_message }))
+    }
+
+    async fn list_users(
+        &self,
+        _: Request<ListUsersRequest>,
+    ) -> Result<Response<ListUsersResponse>, Status> {
+        Ok(Response::new(ListUsersResponse::default()))
+    }
+}
+
+/// The blog's Go server answers under `/v1.user.User`; `/user.v1.UserService` is UNIMPLEMENTED.
+#[tokio::test(start_paused = true)]
+async fn a_user_service_under_the_blogs_name_is_found_and_remembered() {
+    let (suites, blogs) = (CountingUsers::default(), BlogsUsers::default());
+    suites.set(Mood::Refuses(Status::unimplemented("unknown service user.v1.UserService")));
+    let routes = Routes::new(UserServiceServer::new(suites.clone()))
+        .add_service(UserServer::new(blogs.clone()));
+    let (channel, _serving) = serve_routes(HttpService::new(routes.prepare()));
+    let server = TestServer::of_parts(Arc::new(MemoryLog::new()), channel);
+    let mut client = server.posts();
+    let by = |user_id: &str| PostMessage { user_id: user_id.to_owned(), ..post(user_id, &["a"]) };
+    for user_id in ["6", "7"] {
+        upload(&mut client, [by(user_id)]).await.unwrap();
+    }
+    let answer = listed(&mut client, ListPostsRequest::default()).await.unwrap();
+    let posts = answer.into_iter().flat_map(|message| message.post_messages);
+    let authors: Vec<_> = posts.map(|post| post.author).collect();
+    assert_eq!(authors, ["the blog's 6", "the blog's 7"]);
+    let asked = |user_id| (suites.calls(user_id), blogs.0.load(Ordering::Relaxed));
+    assert_eq!(asked("6"), (1, 2));
+    assert_eq!(asked("7"), (0, 2));
+
+    let summary = upload(&mut client, [by("nobody")]).await.unwrap();
+    assert_eq!(summary.reject_count, 1, "{summary:?}");
 }

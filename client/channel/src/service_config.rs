@@ -7,8 +7,9 @@
 
 mod config;
 mod decode;
+mod invalid;
 
 pub use config::{
     Balancing, CallPolicy, HedgingPolicy, MethodConfig, RetryPolicy, RetryThrottling, ServiceConfig,
 };
-pub use decode::InvalidConfig;
+pub use invalid::InvalidConfig;

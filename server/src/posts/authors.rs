@@ -7,11 +7,18 @@
 //!
 //! While User is down or slow, known names stay in use. A call that needs an unknown name fails,
 //! and its caller retries.
+//!
+//! User servers of the Go blog series have the service under the blog's name only. A name that is
+//! UNIMPLEMENTED is followed by the other one, and the name that answered is asked first from then
+//! on, until it is UNIMPLEMENTED in turn.
 
 use std::{
     collections::{BTreeMap, HashMap},
     panic::AssertUnwindSafe,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,7 +32,8 @@ use quartet::{
     limits::AUTHOR_CHARS,
     page::OutgoingPosts,
     reason,
-    user::v1::{GetUserRequest, user_service_client::UserServiceClient},
+    user::v1::{GetUserRequest, GetUserResponse, user_service_client::UserServiceClient},
+    v1::user::user_client::UserClient,
 };
 use quartet_channel::Channel;
 use quartet_log::Record;
@@ -75,6 +83,9 @@ pub struct Authors(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     users: UserServiceClient<Channel>,
+    blogs_users: UserClient<Channel>,
+    /// Whether the blog's name of the service answered last, and so is asked first.
+    ask_blogs_first: AtomicBool,
     names: RwLock<Names>,
     /// Calls in flight. They run as tasks, so that a cancelled reader does not cancel the call for
     /// others.
@@ -103,8 +114,11 @@ struct Known {
 impl Authors {
     /// Requests names from the User service behind this channel.
     pub fn new(users: impl Into<Channel>) -> Self {
+        let users = users.into();
         Self(Arc::new(Inner {
-            users: UserServiceClient::new(users.into()),
+            users: UserServiceClient::new(users.clone()),
+            blogs_users: UserClient::new(users),
+            ask_blogs_first: AtomicBool::new(false),
             names: RwLock::default(),
             calls: Mutex::default(),
             tasks: TaskTracker::new(),
@@ -197,16 +211,13 @@ impl Authors {
     }
 
     async fn ask(&self, user_id: &str) -> Result<Author, UserServiceUnavailable> {
-        let mut users = self.0.users.clone();
-        let mut request = Request::new(GetUserRequest { user_id: user_id.to_owned() });
-        traces::inject(request.metadata_mut());
         // A status of the User service is mapped, never forwarded: its text and metadata are not
         // for our callers.
-        let author = match timeout(CALL_TIMEOUT, users.get_user(request)).await {
-            Ok(Ok(response)) => {
-                let user = response.into_inner().user_message.unwrap_or_default();
-                Ok(Some(codec::truncate(&user.name, AUTHOR_CHARS).into()))
-            }
+        let author = match timeout(CALL_TIMEOUT, self.get_user(user_id)).await {
+            // The blog's server answers for an unknown user without a user.
+            Ok(Ok(response)) => Ok(response
+                .user_message
+                .map(|user| codec::truncate(&user.name, AUTHOR_CHARS).into())),
             Ok(Err(status)) if status.code() == Code::NotFound => Ok(None),
             Ok(Err(status)) => Err(format!("{:?}: {}", status.code(), status.message())),
             Err(_) => Err(format!("no answer within {CALL_TIMEOUT:?}")),
@@ -219,6 +230,34 @@ impl Authors {
                 Err(UserServiceUnavailable)
             }
         }
+    }
+
+    /// Asks under the name that answered last, and under the other one if that is UNIMPLEMENTED.
+    async fn get_user(&self, user_id: &str) -> Result<GetUserResponse, Status> {
+        let blogs_first = self.0.ask_blogs_first.load(Ordering::Relaxed);
+        let answer = self.get_user_under(blogs_first, user_id).await;
+        if !answer.as_ref().is_err_and(|status| status.code() == Code::Unimplemented) {
+            return answer;
+        }
+        let other = self.get_user_under(!blogs_first, user_id).await;
+        let has_answered = match &other {
+            Ok(_) => true,
+            Err(status) => status.code() == Code::NotFound,
+        };
+        if has_answered {
+            self.0.ask_blogs_first.store(!blogs_first, Ordering::Relaxed);
+        }
+        other
+    }
+
+    async fn get_user_under(&self, blogs: bool, user_id: &str) -> Result<GetUserResponse, Status> {
+        let mut request = Request::new(GetUserRequest { user_id: user_id.to_owned() });
+        traces::inject(request.metadata_mut());
+        let response = match blogs {
+            false => self.0.users.clone().get_user(request).await,
+            true => self.0.blogs_users.clone().get_user(request).await,
+        };
+        response.map(tonic::Response::into_inner)
     }
 
     fn keep(&self, user_id: String, author: Author) -> Author {

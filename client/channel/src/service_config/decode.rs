@@ -12,28 +12,17 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 use tonic::Code;
 
-use super::config::{
-    Balancing, CallPolicy, HedgingPolicy, MethodConfig, RetryPolicy, RetryThrottling, ServiceConfig,
+use super::{
+    config::{
+        Balancing, CallPolicy, HedgingPolicy, MethodConfig, RetryPolicy, RetryThrottling,
+        ServiceConfig,
+    },
+    invalid::{InvalidConfig, refuse},
 };
 use crate::backoff::Exponential;
 
 /// Larger values of `maxAttempts` are reduced to this, as every gRPC library does.
 const MAX_ATTEMPTS: u32 = 5;
-
-/// Why a service config is refused. It is refused as a whole, because half of one may be worse than
-/// none.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {problem}")]
-pub struct InvalidConfig {
-    /// Where the error is: `methodConfig[0].retryPolicy.maxAttempts`.
-    pub path: String,
-    /// What is wrong.
-    pub problem: String,
-}
-
-fn refuse<T>(path: impl Into<String>, problem: impl Into<String>) -> Result<T, InvalidConfig> {
-    Err(InvalidConfig { path: path.into(), problem: problem.into() })
-}
 
 impl FromStr for ServiceConfig {
     type Err = InvalidConfig;
@@ -45,6 +34,7 @@ impl FromStr for ServiceConfig {
             Err(error) => return refuse("service config", error.to_string()),
         };
         normalize_keys(&mut value);
+        shape::check(&value)?;
         let mut ignored = Vec::new();
         let mut note =
             |path: serde_ignored::Path<'_>| ignored.push(path.to_string().replace(".?", ""));
@@ -163,13 +153,6 @@ struct RawHealthCheck {
     service_name: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawPickFirst {
-    #[serde(default)]
-    shuffle_address_list: bool,
-}
-
 impl Raw {
     fn check(self, ignored: Vec<String>) -> Result<ServiceConfig, InvalidConfig> {
         let mut methods = HashMap::new();
@@ -201,7 +184,10 @@ fn balancing(
             return refuse(path, "it must have exactly one key, the name of a policy");
         };
         match name.as_str() {
-            "round_robin" => return Ok(Balancing::RoundRobin),
+            "round_robin" => {
+                shape::check_policy(&config, &format!("{path}.{name}"))?;
+                return Ok(Balancing::RoundRobin);
+            }
             "pick_first" => return pick_first(config, &format!("{path}.{name}")),
             _ => {}
         }
@@ -210,10 +196,9 @@ fn balancing(
 }
 
 fn pick_first(config: Value, path: &str) -> Result<Balancing, InvalidConfig> {
-    match serde_path_to_error::deserialize::<_, RawPickFirst>(config) {
-        Ok(RawPickFirst { shuffle_address_list: shuffle }) => Ok(Balancing::PickFirst { shuffle }),
-        Err(error) => refuse(format!("{path}.{}", error.path()), error.inner().to_string()),
-    }
+    shape::check_policy(&config, path)?;
+    let shuffle = config.get("shuffleAddressList").and_then(Value::as_bool);
+    Ok(Balancing::PickFirst { shuffle: shuffle.unwrap_or_default() })
 }
 
 /// The deprecated way to name a policy. As in grpc-go, an unknown name means the default.
@@ -386,6 +371,8 @@ impl<'de> Deserialize<'de> for JsonCode {
         code.map(Self).ok_or_else(|| de::Error::custom(format!("{value} is not a status code")))
     }
 }
+
+mod shape;
 
 #[cfg(test)]
 mod tests;

@@ -173,6 +173,75 @@ fn any_other_invalid_value_is_refused_with_its_path() {
     }
 }
 
+/// serde takes `[10, 0.1]` for a struct of two numbers, and its messages name types of Rust.
+#[test]
+fn an_array_is_no_object_anywhere_and_messages_name_no_type_of_rust() {
+    let (field, object) = ("it must be an object, and is a list", "it must be an object, and is");
+    for (text, path, problem) in [
+        (r#"{"retryThrottling": [10, 0.1]}"#, "retryThrottling", field),
+        (r#"{"healthCheckConfig": [""]}"#, "healthCheckConfig", field),
+        (r#"{"methodConfig": [[[{}], true]]}"#, "methodConfig[0]", field),
+        (r#"{"methodConfig": [{"name": [["s", "m"]]}]}"#, "methodConfig[0].name[0]", field),
+        (
+            r#"{"methodConfig": [{"retryPolicy": [2, "1s", "1s", 1, [14]]}]}"#,
+            "methodConfig[0].retryPolicy",
+            field,
+        ),
+        (r#"{"methodConfig": [{"hedgingPolicy": [2]}]}"#, "methodConfig[0].hedgingPolicy", field),
+        (
+            r#"{"loadBalancingConfig": [{"pick_first": [true]}]}"#,
+            "loadBalancingConfig[0].pick_first",
+            field,
+        ),
+        (
+            r#"{"loadBalancingConfig": [{"round_robin": [true]}]}"#,
+            "loadBalancingConfig[0].round_robin",
+            field,
+        ),
+        (r#"{"methodConfig": [null]}"#, "methodConfig[0]", &format!("{object} null")),
+        (r#"{"retryThrottling": {"maxTokens": 1}}"#, "retryThrottling.tokenRatio", "it is missing"),
+        (
+            r#"{"methodConfig": [{"hedgingPolicy": {"maxAttempts": null}}]}"#,
+            "methodConfig[0].hedgingPolicy.maxAttempts",
+            "it is missing",
+        ),
+        (
+            r#"{"methodConfig": [{"hedgingPolicy": {"maxAttempts": -1}}]}"#,
+            "methodConfig[0].hedgingPolicy.maxAttempts",
+            "it must be a whole number from 0 to 4294967295, and is -1",
+        ),
+        (
+            r#"{"methodConfig": [{"waitForReady": "yes"}]}"#,
+            "methodConfig[0].waitForReady",
+            "it must be true or false, and is a string",
+        ),
+    ] {
+        let error = text.parse::<ServiceConfig>().expect_err(text);
+        assert_eq!((error.path.as_str(), error.problem.as_str()), (path, problem), "{text}");
+    }
+}
+
+/// protobuf's JSON mapping: `null` is accepted for every field, as its default.
+#[test]
+fn null_is_an_absent_field() {
+    let nulls = r#"{"loadBalancingConfig": null, "loadBalancingPolicy": null,
+        "methodConfig": [{"name": [{"service": null, "method": null}], "waitForReady": null,
+            "timeout": null, "maxRequestMessageBytes": null, "maxResponseMessageBytes": null,
+            "retryPolicy": null,
+            "hedgingPolicy": {"maxAttempts": 2, "hedgingDelay": null,
+                "nonFatalStatusCodes": null}}],
+        "retryThrottling": null, "healthCheckConfig": {"serviceName": null}}"#;
+    let absent = r#"{"methodConfig": [{"name": [{}], "hedgingPolicy": {"maxAttempts": 2}}]}"#;
+    assert_eq!(read(nulls), read(absent));
+    for text in [
+        r#"{"loadBalancingConfig": [{"pick_first": {"shuffleAddressList": null}}]}"#,
+        r#"{"loadBalancingConfig": [{"pick_first": null}], "methodConfig": null}"#,
+        r#"{"healthCheckConfig": null}"#,
+    ] {
+        assert_eq!(read(text), ServiceConfig::default(), "{text}");
+    }
+}
+
 #[test]
 fn durations_parse_as_in_grpc_go() {
     for (text, nanos) in
