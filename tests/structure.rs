@@ -37,8 +37,13 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("quartet-tour", &["quartet-client", "quartet-server"]),
 ];
 /// Crates that test the others. They may depend on any crate, and no other crate on them.
-const TEST_CRATES: &[&str] =
-    &["quartet-bench", "quartet-check", "quartet-robustness", "quartet-structure"];
+const TEST_CRATES: &[&str] = &[
+    "quartet-bench",
+    "quartet-check",
+    "quartet-lessons",
+    "quartet-robustness",
+    "quartet-structure",
+];
 /// Crates without a library.
 const ONLY_BINARIES: &[&str] = &["quartet-tour"];
 
