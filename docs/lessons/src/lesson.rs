@@ -13,6 +13,14 @@ const FOLDERS: &[&str] = &[
     "04-resume-after-a-position",
     "05-save-a-bookmark-last",
     "06-a-queue-has-a-bound",
+    "07-select-drops-the-loser",
+    "08-a-deadline-is-for-the-call",
+    "09-a-retry-keeps-its-id",
+    "10-a-cancelled-upload-is-no-end",
+    "11-a-slow-reader-misses-nothing",
+    "12-pings-have-a-limit",
+    "13-no-lock-across-a-call",
+    "14-a-test-waits-for-events",
 ];
 
 /// A lesson and its files.

@@ -37,6 +37,14 @@ macro_rules! check_with {
                 4 => run(checks::resume::check($programs::e04::read_all)),
                 5 => run(checks::bookmark::check($programs::e05::consume)),
                 6 => run(checks::queue::check($programs::e06::relay)),
+                7 => run(checks::drops::check($programs::e07::follow)),
+                8 => run(checks::deadline::check($programs::e08::follow)),
+                9 => run(checks::retry::check($programs::e09::publish)),
+                10 => run(checks::cancel::check($programs::e10::receive)),
+                11 => run(checks::broadcast::check($programs::e11::deliver)),
+                12 => run(checks::pings::check($programs::e12::keepalive)),
+                13 => run(checks::lock::check($programs::e13::author)),
+                14 => run(checks::waiting::check($programs::e14::a_post_reaches_its_reader)),
                 _ => return None,
             })
         }

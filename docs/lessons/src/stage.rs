@@ -5,9 +5,12 @@
 
 use std::{future::Future, time::Duration};
 
-use quartet::post::v1::{
-    ListPostsRequest, PostMessage, UploadFinish, UploadPostsRequest,
-    post_service_client::PostServiceClient, upload_posts_request::Payload,
+use quartet::{
+    post::v1::{
+        ListPostsRequest, PostMessage, UploadFinish, UploadPostsRequest,
+        post_service_client::PostServiceClient, upload_posts_request::Payload,
+    },
+    user::v1::user_service_client::UserServiceClient,
 };
 use quartet_channel::{Address, BoxedIo, Builder, Channel};
 use quartet_connection::listener::memory::{self, Connector};
@@ -22,6 +25,9 @@ pub type Client = PostServiceClient<Channel>;
 /// Longer than any correct program needs, in paused time.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// When a check gives up, in paused time.
+const LIMIT: Duration = Duration::from_secs(24 * 3600);
+
 /// Runs a check on one thread with paused time.
 ///
 /// # Panics
@@ -31,7 +37,7 @@ pub fn run(check: impl Future<Output = Verdict>) -> Verdict {
     let runtime = runtime.enable_all().start_paused(true).build();
     runtime.expect("an event queue").block_on(async {
         let stuck = |_| Err("The program waits for something that never happens.".to_owned());
-        tokio::time::timeout(10 * PATIENCE, check).await.unwrap_or_else(stuck)
+        tokio::time::timeout(LIMIT, check).await.unwrap_or_else(stuck)
     })
 }
 
@@ -68,6 +74,15 @@ impl Stage {
 
     /// The same, with settings of its channel.
     pub fn client_with(&self, tune: impl FnOnce(Builder) -> Builder) -> Client {
+        PostServiceClient::new(self.channel_with(tune))
+    }
+
+    /// A client of the User service for the program under test.
+    pub fn users(&self) -> UserServiceClient<Channel> {
+        UserServiceClient::new(self.channel_with(|builder| builder))
+    }
+
+    fn channel_with(&self, tune: impl FnOnce(Builder) -> Builder) -> Channel {
         let (connector, wire, tasks) =
             (self.connector.clone(), self.wire.clone(), self.tasks.clone());
         let dial = move |_: Address| {
@@ -78,7 +93,7 @@ impl Stage {
                 Ok(Box::new(client) as BoxedIo)
             }
         };
-        PostServiceClient::new(tune(in_memory().dialer(dial)).build())
+        tune(in_memory().dialer(dial)).build()
     }
 
     /// A client of the check itself: no fault touches it.
@@ -105,6 +120,18 @@ impl Stage {
         let answer = self.checker().upload_posts(tokio_stream::iter(messages)).await;
         let stored = answer.map_err(|status| status.to_string())?.into_inner().created_count;
         if stored == count { Ok(()) } else { Err(format!("stored {stored} of {count} posts")) }
+    }
+
+    /// Stores posts one by one, each after a pause.
+    ///
+    /// # Errors
+    /// The server does not store one of them.
+    pub async fn write_slowly(&self, posts: Vec<PostMessage>, pause: Duration) -> Verdict {
+        for post in posts {
+            tokio::time::sleep(pause).await;
+            self.write(vec![post]).await?;
+        }
+        Ok(())
     }
 
     /// The whole log.

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, split};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, split},
+    sync::watch,
+};
 
 /// The bytes with which a client opens HTTP/2 (RFC 9113, section 3.4).
 const PREFACE: usize = 24;
@@ -57,7 +60,11 @@ enum Fault {
 
 /// All connections of the program under test. Clones are the same.
 #[derive(Debug, Clone, Default)]
-pub struct Wire(Arc<Mutex<State>>);
+pub struct Wire {
+    state: Arc<Mutex<State>>,
+    /// Whether bytes of the server wait.
+    held: watch::Sender<bool>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -76,6 +83,11 @@ impl Wire {
     /// Cuts the connection when the server answers, before its answer passes, once.
     pub fn lose_answer(&self) {
         self.state().fault = Some(Fault::LoseAnswer);
+    }
+
+    /// Holds back all bytes of the server, or lets them pass again.
+    pub fn hold(&self, held: bool) {
+        self.held.send_replace(held);
     }
 
     /// Whether the planned fault has happened.
@@ -113,6 +125,9 @@ impl Wire {
     ) {
         let (mut parser, mut chunk) = (Parser { skip, pending: Vec::new() }, vec![0; 16 * 1024]);
         while let Ok(length @ 1..) = input.read(&mut chunk).await {
+            if from == From::Server && self.held.subscribe().wait_for(|held| !held).await.is_err() {
+                return;
+            }
             let frames = parser.frames(from, &chunk[..length]);
             if self.passes(from, length, frames)
                 || output.write_all(&chunk[..length]).await.is_err()
@@ -142,7 +157,7 @@ impl Wire {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -84,7 +84,7 @@ fn list(progress: &Progress) {
 fn hint(lesson: &Lesson, progress: &mut Progress) -> io::Result<()> {
     let (hints, seen) = (lesson.hints()?, progress.hints(lesson));
     for (number, hint) in (1..=seen + 1).zip(&hints) {
-        println!("Hint {number} of {}: {hint}\n", hints.len());
+        println!("Hint {number} of {}:\n{hint}\n", hints.len());
     }
     if seen >= hints.len() {
         println!("That was the last. `lessons {} --reveal` shows a solution.", lesson.number);
