@@ -82,7 +82,8 @@ impl Stage {
         UserServiceClient::new(self.channel_with(|builder| builder))
     }
 
-    fn channel_with(&self, tune: impl FnOnce(Builder) -> Builder) -> Channel {
+    /// A channel for any service, for the program under test.
+    pub fn channel_with(&self, tune: impl FnOnce(Builder) -> Builder) -> Channel {
         let (connector, wire, tasks) =
             (self.connector.clone(), self.wire.clone(), self.tasks.clone());
         let dial = move |_: Address| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quartet::post::v1::ListPostsRequest;
+use quartet::health::v1::{HealthCheckRequest, health_client::HealthClient};
 use quartet_channel::keepalive::ClientParameters;
 use tokio::time::timeout;
 
@@ -12,17 +12,18 @@ use crate::{
     wire::{From, Kind},
 };
 
-/// The program configures the pings of a client. The client then follows a silent log for an hour.
+/// The program configures the pings of a client. The client then watches the server's
+/// health for an hour.
 ///
 /// # Errors
 /// The server ends the connection, or the client would not notice a dead one.
 pub async fn check(program: impl Fn() -> ClientParameters) -> Verdict {
     let stage = Stage::open().await?;
-    let mut client = stage.client_with(|builder| builder.keepalive(program()));
-    let follow = ListPostsRequest { follow: true, ..Default::default() };
-    let list = client.list_posts(follow).await.map_err(|status| status.to_string())?;
-    let mut batches = list.into_inner();
-    let read = async { while let Ok(Some(_)) = batches.message().await {} };
+    // After its first message, this stream is silent. A list would get bookmarks meanwhile.
+    let mut client = HealthClient::new(stage.channel_with(|builder| builder.keepalive(program())));
+    let watch = client.watch(HealthCheckRequest::default()).await;
+    let mut health = watch.map_err(|status| status.to_string())?.into_inner();
+    let read = async { while let Ok(Some(_)) = health.message().await {} };
     let ended = timeout(Duration::from_secs(3600), read).await.is_ok();
     let pings = stage.wire().count(From::Client, Kind::Ping);
     if ended || stage.wire().count(From::Server, Kind::GoAway) > 0 {
