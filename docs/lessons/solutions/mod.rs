@@ -26,5 +26,9 @@ pub mod e11;
 pub mod e12;
 #[path = "13-no-lock-across-a-call.rs"]
 pub mod e13;
-#[path = "14-a-test-waits-for-events.rs"]
+#[path = "14-an-interceptor-sees-streams.rs"]
 pub mod e14;
+#[path = "15-a-token-expires-in-mid-stream.rs"]
+pub mod e15;
+#[path = "16-a-test-waits-for-events.rs"]
+pub mod e16;

@@ -20,7 +20,9 @@ const FOLDERS: &[&str] = &[
     "11-a-slow-reader-misses-nothing",
     "12-pings-have-a-limit",
     "13-no-lock-across-a-call",
-    "14-a-test-waits-for-events",
+    "14-an-interceptor-sees-streams",
+    "15-a-token-expires-in-mid-stream",
+    "16-a-test-waits-for-events",
 ];
 
 /// A lesson and its files.

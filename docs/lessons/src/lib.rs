@@ -44,7 +44,9 @@ macro_rules! check_with {
                 11 => run(checks::broadcast::check($programs::e11::deliver)),
                 12 => run(checks::pings::check($programs::e12::keepalive)),
                 13 => run(checks::lock::check($programs::e13::author)),
-                14 => run(checks::waiting::check($programs::e14::a_post_reaches_its_reader)),
+                14 => run(checks::interceptor::check($programs::e14::observe)),
+                15 => run(checks::token::check($programs::e15::follow)),
+                16 => run(checks::waiting::check($programs::e16::a_post_reaches_its_reader)),
                 _ => return None,
             })
         }

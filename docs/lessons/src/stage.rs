@@ -12,10 +12,10 @@ use quartet::{
     },
     user::v1::user_service_client::UserServiceClient,
 };
-use quartet_channel::{Address, BoxedIo, Builder, Channel};
+use quartet_channel::{Address, BoxedIo, Builder, Channel, Credentials};
 use quartet_connection::listener::memory::{self, Connector};
-use quartet_server::{server::Server, settings::Settings};
-use tokio_util::task::TaskTracker;
+use quartet_server::{auth::AuthSettings, server::Server, settings::Settings};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{Verdict, wire::Wire};
 
@@ -47,6 +47,9 @@ pub struct Stage {
     connector: Connector,
     wire: Wire,
     tasks: TaskTracker,
+    stop: CancellationToken,
+    /// What the check itself shows to a server that requires tokens.
+    credentials: Option<Credentials>,
 }
 
 impl Stage {
@@ -55,11 +58,28 @@ impl Stage {
     /// # Errors
     /// The server does not start.
     pub async fn open() -> Result<Self, String> {
+        Self::open_with(AuthSettings::default(), None).await
+    }
+
+    /// The same, with authentication. The check itself has these credentials.
+    ///
+    /// # Errors
+    /// The server does not start.
+    pub async fn open_with(
+        auth: AuthSettings,
+        credentials: Option<Credentials>,
+    ) -> Result<Self, String> {
         let (connector, listener) = memory::listen();
-        let server = Server::open(Settings::default()).await.map_err(|error| error.to_string())?;
-        let tasks = TaskTracker::new();
-        tasks.spawn(server.serve(listener, std::future::pending()));
-        Ok(Self { connector, wire: Wire::default(), tasks })
+        let settings = Settings { auth, ..Settings::default() };
+        let server = Server::open(settings).await.map_err(|error| error.to_string())?;
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(server.serve(listener, stop.clone().cancelled_owned()));
+        Ok(Self { connector, wire: Wire::default(), tasks, stop, credentials })
+    }
+
+    /// Begins to stop the server, as a signal would: streams end with UNAVAILABLE.
+    pub fn stop(&self) {
+        self.stop.cancel();
     }
 
     /// The connections of [`client`](Self::client): what passed, and faults.
@@ -104,7 +124,12 @@ impl Stage {
             let connector = connector.clone();
             async move { Ok(Box::new(connector.connect().await?) as BoxedIo) }
         };
-        PostServiceClient::new(in_memory().dialer(dial).build())
+        let channel = in_memory().dialer(dial).build();
+        let credentials = self.credentials.clone().map(Credentials::over_plaintext);
+        PostServiceClient::new(match credentials {
+            Some(credentials) => channel.with_credentials(credentials).expect("over plaintext"),
+            None => channel,
+        })
     }
 
     /// Stores posts.

@@ -1,4 +1,4 @@
-//! Lesson 14: a test waits for events.
+//! Lesson 16: a test waits for events.
 
 use std::time::Duration;
 
