@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use quartet::post::v1::{ListPostsRequest, ListPostsResponse};
 use quartet_lessons::{reader::Reader, stage::Client};
-use tokio::time::interval;
+use tokio::time::{Instant, interval_at};
 use tonic::{Status, Streaming};
 
 pub async fn follow(mut client: Client, reader: &mut Reader, count: usize) -> Result<(), Status> {
     let request = ListPostsRequest { follow: true, ..Default::default() };
     let mut batches = client.list_posts(request).await?.into_inner();
-    let mut clock = interval(Duration::from_secs(1));
+    let second = Duration::from_secs(1);
+    let mut clock = interval_at(Instant::now() + second, second);
     while reader.count() < count {
         tokio::select! {
             pair = two(&mut batches) => pair?.into_iter().for_each(|batch| reader.handle(batch)),

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The program follows the log, two batches at a time, until it has handled this many posts. One
-/// post comes every 700 ms.
+/// post comes every 730 ms.
 ///
 /// # Errors
 /// The reader sees a gap.
@@ -20,7 +20,7 @@ pub async fn check(
     program: impl AsyncFn(Client, &mut Reader, usize) -> Result<(), Status>,
 ) -> Verdict {
     let (stage, mut reader) = (Stage::open().await?, Reader::default());
-    let write = stage.write_slowly(posts(20, 10), Duration::from_millis(700));
+    let write = stage.write_slowly(posts(20, 10), Duration::from_millis(730));
     let follow = timeout(PATIENCE, program(stage.client(), &mut reader, 20));
     let (written, followed) = tokio::join!(write, follow);
     written?;
