@@ -7,7 +7,7 @@ use quartet_check::{
     record,
 };
 
-use crate::{Verdict, reader::Reader};
+use crate::{reader::Reader, verdict::Verdict};
 
 /// Whether a reader handled the log in order, with no gap and no duplicate.
 ///

@@ -1,9 +1,9 @@
 //! Lessons that check themselves.
 //!
 //! A lesson is a folder beside this crate's manifest: a page, hints, and `exercise.rs`, a small
-//! program with one fault. `checks` has one function for each lesson: it runs a program against
-//! the real server over a connection that it can read and break, and returns a [`Verdict`]. It
-//! never reads the source of the program.
+//! program with one fault. [`checks`] has one function for each lesson: it runs a program against
+//! the real server over a connection that it can read and break, and returns a
+//! [`Verdict`](verdict::Verdict). It never reads the source of the program.
 //!
 //! Exercises and solutions are outside of this library: the binary `check-lesson` compiles the
 //! exercises, and the test compiles both. So an exercise that does not compile stops only its
@@ -17,10 +17,8 @@ pub mod lesson;
 pub mod progress;
 pub mod reader;
 pub mod stage;
+pub mod verdict;
 pub mod wire;
-
-/// What a check found: nothing, or what the program does wrong.
-pub type Verdict = Result<(), String>;
 
 /// The function that runs lesson `$lesson` with the programs of the module `$programs`.
 ///
@@ -28,7 +26,7 @@ pub type Verdict = Result<(), String>;
 #[macro_export]
 macro_rules! check_with {
     ($programs:ident) => {
-        |lesson: usize| -> Option<$crate::Verdict> {
+        |lesson: usize| -> Option<$crate::verdict::Verdict> {
             use $crate::{checks, stage::run};
             Some(match lesson {
                 1 => run(checks::laziness::check($programs::e01::count)),

@@ -17,7 +17,7 @@ use quartet_connection::listener::memory::{self, Connector};
 use quartet_server::{auth::AuthSettings, server::Server, settings::Settings};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Verdict, wire::Wire};
+use crate::{verdict::Verdict, wire::Wire};
 
 /// A client of the Post service, as the generator makes it.
 pub type Client = PostServiceClient<Channel>;

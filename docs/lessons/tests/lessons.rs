@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use quartet_lessons::lesson::Lesson;
+use quartet_lessons::{lesson::Lesson, progress::Progress};
 
 #[path = "../exercises.rs"]
 #[allow(clippy::all, clippy::disallowed_methods, clippy::await_holding_lock)] // faults on purpose
@@ -35,4 +35,27 @@ fn every_solution_passes() {
 fn a_number_without_a_lesson_has_no_verdict() {
     let check = quartet_lessons::check_with!(solutions);
     assert_eq!((check(0), check(Lesson::all().len() + 1)), (None, None));
+}
+
+#[test]
+fn every_lesson_has_hints_that_name_no_solution_file() {
+    for lesson in Lesson::all() {
+        let hints = lesson.hints().unwrap();
+        assert!(hints.len() >= 3, "{}", lesson.name);
+        assert!(hints.iter().all(|hint| !hint.is_empty() && !hint.contains("solutions/")));
+    }
+}
+
+#[test]
+fn progress_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, lessons) = (folder.path().join("progress"), Lesson::all());
+    let mut progress = Progress::load_from(file.clone());
+    progress.pass(&lessons[0]).unwrap();
+    progress.show_hint(&lessons[1]).unwrap();
+    progress.show_hint(&lessons[1]).unwrap();
+
+    let kept = Progress::load_from(file);
+    assert_eq!((kept.has_passed(&lessons[0]), kept.has_passed(&lessons[1])), (true, false));
+    assert_eq!((kept.hints(&lessons[0]), kept.hints(&lessons[1])), (0, 2));
 }

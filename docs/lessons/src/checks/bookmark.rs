@@ -3,9 +3,10 @@
 use tonic::Status;
 
 use crate::{
-    Verdict, judge,
+    judge,
     reader::Desk,
     stage::{Client, Stage, posts},
+    verdict::Verdict,
 };
 
 /// The program handles the log at a desk. It is killed once, and started again.

@@ -7,9 +7,10 @@ use tokio::sync::broadcast;
 use tonic::Status;
 
 use crate::{
-    Verdict, judge,
+    judge,
     reader::Reader,
     stage::{Client, Stage, posts},
+    verdict::Verdict,
 };
 
 /// Batches for all readers.

@@ -6,7 +6,7 @@ use quartet::post::v1::{
 };
 use tonic::Status;
 
-use crate::{Verdict, stage::posts};
+use crate::{stage::posts, verdict::Verdict};
 
 /// The messages of an upload, as a handler receives them.
 pub type Upload = BoxStream<'static, Result<UploadPostsRequest, Status>>;

@@ -6,8 +6,8 @@ use tokio::time::{Instant, timeout};
 use tonic::{Code, Status};
 
 use crate::{
-    Verdict,
     stage::{Client, PATIENCE, Stage, posts},
+    verdict::Verdict,
 };
 
 /// The program may follow the log for 5 s. One post comes every 2 s.

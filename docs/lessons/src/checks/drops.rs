@@ -6,9 +6,10 @@ use tokio::time::timeout;
 use tonic::Status;
 
 use crate::{
-    Verdict, judge,
+    judge,
     reader::Reader,
     stage::{Client, PATIENCE, Stage, posts},
+    verdict::Verdict,
 };
 
 /// The program follows the log, two batches at a time, until it has handled this many posts. One

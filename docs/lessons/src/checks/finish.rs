@@ -4,8 +4,8 @@ use quartet::post::v1::{PostMessage, UploadPostsResponse};
 use tonic::Status;
 
 use crate::{
-    Verdict,
     stage::{Client, Stage, posts},
+    verdict::Verdict,
 };
 
 /// The program uploads posts and returns the answer.

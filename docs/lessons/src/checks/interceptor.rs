@@ -18,8 +18,8 @@ use tonic::{Status, body::Body};
 use tower::Service;
 
 use crate::{
-    Verdict,
     stage::{Stage, posts},
+    verdict::Verdict,
 };
 
 /// An access log: a line for each call that has ended, with its status as a number.

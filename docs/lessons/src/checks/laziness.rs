@@ -3,8 +3,8 @@
 use tonic::Status;
 
 use crate::{
-    Verdict,
     stage::{Client, Stage, posts},
+    verdict::Verdict,
     wire::{From, Kind},
 };
 

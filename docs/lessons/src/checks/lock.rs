@@ -9,8 +9,8 @@ use tokio::sync::Mutex;
 use tonic::Status;
 
 use crate::{
-    Verdict,
     stage::Stage,
+    verdict::Verdict,
     wire::{From, Kind},
 };
 

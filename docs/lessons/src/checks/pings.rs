@@ -7,8 +7,8 @@ use quartet_channel::keepalive::ClientParameters;
 use tokio::time::timeout;
 
 use crate::{
-    Verdict,
     stage::Stage,
+    verdict::Verdict,
     wire::{From, Kind},
 };
 

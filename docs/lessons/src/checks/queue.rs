@@ -4,9 +4,9 @@ use tokio::time::timeout;
 use tonic::Status;
 
 use crate::{
-    Verdict,
     reader::SlowReader,
     stage::{Client, PATIENCE, Stage, posts},
+    verdict::Verdict,
 };
 
 /// The stream's flow-control window: what the server may send before the program reads.

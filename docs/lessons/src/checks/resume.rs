@@ -3,9 +3,10 @@
 use tonic::Status;
 
 use crate::{
-    Verdict, judge,
+    judge,
     reader::Reader,
     stage::{Client, Stage, posts},
+    verdict::Verdict,
 };
 
 /// The program reads the whole log through a cut.

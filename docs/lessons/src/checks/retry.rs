@@ -4,8 +4,8 @@ use quartet::post::v1::PostMessage;
 use tonic::Status;
 
 use crate::{
-    Verdict,
     stage::{Client, Stage, posts},
+    verdict::Verdict,
 };
 
 /// Makes ids that are never the same.

@@ -4,8 +4,8 @@ use quartet::post::v1::PostMessage;
 use tonic::Status;
 
 use crate::{
-    Verdict,
     stage::{Client, Stage, posts},
+    verdict::Verdict,
 };
 
 /// The program returns all posts or an error. It runs once undisturbed and once with a cut.

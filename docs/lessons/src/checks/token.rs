@@ -16,9 +16,10 @@ use tokio::time::timeout;
 use tonic::Status;
 
 use crate::{
-    Verdict, judge,
+    judge,
     reader::Reader,
     stage::{Client, PATIENCE, Stage, posts},
+    verdict::Verdict,
 };
 
 /// An issuer of tokens that are valid for 5 s.

@@ -6,8 +6,8 @@ use futures::{FutureExt as _, future::BoxFuture};
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    Verdict,
     stage::{Client, PATIENCE, Stage, posts},
+    verdict::Verdict,
 };
 
 /// Publishes the post of the test.
