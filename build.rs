@@ -156,7 +156,7 @@ pub mod {module} {{
         fn call(&mut self, request: http::Request<B>) -> crate::serve::ResponseFuture {{
             let handlers = self.0.clone();
             match request.uri().path() {{
-{arms}                _ => crate::serve::unimplemented(),
+{arms}                path => crate::serve::unimplemented(path),
             }}
         }}
     }}

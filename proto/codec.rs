@@ -13,6 +13,8 @@ use crate::{limits::REQUEST_BYTES, reason};
 
 /// Characters of an encoding's name in a status: callers choose it.
 const ENCODING_CHARS: usize = 64;
+/// Characters of a path in a status: callers choose it.
+const PATH_CHARS: usize = 256;
 
 /// A message that a server can send.
 pub trait Encode {
@@ -88,6 +90,12 @@ pub(crate) fn unreadable(error: Status) -> Status {
 pub(crate) fn request_count(came: &str) -> Status {
     let message = format!("this method takes one request message; {came} came");
     status(Code::Unimplemented, reason::REQUEST_COUNT, message)
+}
+
+/// The status of a call of a method that a server does not have: UNIMPLEMENTED.
+pub fn unknown_method(path: &str) -> Status {
+    let message = format!("this server has no method {}", truncate(path, PATH_CHARS));
+    status(Code::Unimplemented, reason::UNKNOWN_METHOD, message)
 }
 
 /// The status of a call with compressed messages.

@@ -6,8 +6,12 @@
 
 include!(concat!(env!("OUT_DIR"), "/methods.rs"));
 
-/// Server reflection, which tonic-reflection implements.
+/// Server reflection, whose messages tonic-reflection has.
 pub mod grpc_reflection {
+    /// The service.
+    pub const SERVICE_V1: &str = "grpc.reflection.v1.ServerReflection";
+    /// The service under its first name.
+    pub const SERVICE_V1ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
     /// `grpc.reflection.v1.ServerReflection/ServerReflectionInfo`.
     pub const V1: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
     /// `grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo`.

@@ -122,9 +122,9 @@ where
     })
 }
 
-/// The response for an unknown method, as tonic's servers give it.
-pub fn unimplemented() -> ResponseFuture {
-    Box::pin(ready(Ok(Status::unimplemented("").into_http())))
+/// The response to a call of a method that is not there: UNIMPLEMENTED, UNKNOWN_METHOD.
+pub fn unimplemented(path: &str) -> ResponseFuture {
+    Box::pin(ready(Ok(codec::unknown_method(path).into_http())))
 }
 
 async fn one_request<Q: Decode>(

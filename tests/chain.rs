@@ -1,9 +1,18 @@
 //! The chain: every call has an id and ends once in the access log, however it ends, and no user
 //! can use up what all users share.
 
-use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    future::{Ready, ready},
+    num::NonZeroU32,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderValue};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use prost::Message as _;
 use quartet::{
     health::v1::{HealthCheckRequest, health_client::HealthClient},
@@ -13,7 +22,7 @@ use quartet::{
     },
     reason,
 };
-use quartet_connection::{HttpService, RequestBody};
+use quartet_connection::{HttpService, RequestBody, Routes};
 use quartet_server::{
     auth::Caller,
     chain::Chain,
@@ -26,7 +35,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Status, body::Body, server::NamedService};
 use tonic_types::StatusExt as _;
 use tower::service_fn;
 use tracing_subscriber::filter::LevelFilter;
@@ -123,6 +132,58 @@ async fn every_message_of_a_feed_is_counted_whichever_way_it_was_sent() {
     assert_eq!((feed.field("status"), feed.number("received")), ("OK", 1));
     assert_eq!((feed.number("sent"), feed.number("sent_bytes")), (messages, bytes as u64));
     server.stop().await;
+}
+
+/// A service that ends every call with a status: in the response headers, or in trailers.
+#[derive(Clone)]
+struct Says {
+    status: Status,
+    in_trailers: bool,
+}
+
+impl NamedService for Says {
+    const NAME: &'static str = "some.Service";
+}
+
+impl tower::Service<http::Request<RequestBody>> for Says {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<http::Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Request<RequestBody>) -> Self::Future {
+        let mut trailers = HeaderMap::new();
+        self.status.add_header(&mut trailers).unwrap();
+        let trailers = futures::stream::iter([Ok::<_, Status>(Frame::trailers(trailers))]);
+        ready(Ok(match self.in_trailers {
+            true => http::Response::new(Body::new(StreamBody::new(trailers))),
+            false => self.status.clone().into_http(),
+        }))
+    }
+}
+
+/// A status belongs to the handler that made it, also if a server of this suite would use another
+/// or add details.
+#[tokio::test]
+async fn the_chain_passes_on_what_a_handler_says() {
+    for code in (1..17).map(Code::from_i32) {
+        for message in ["", "the handler's own words"] {
+            for in_trailers in [false, true] {
+                let mut status = Status::new(code, message);
+                status.metadata_mut().insert("left", "3".parse().unwrap());
+                let service = Says { status, in_trailers };
+                let (channel, _served) =
+                    serve_routes(Chain::default().around(Routes::new(service)));
+                let seen = raw::status_of(&channel, "/some.Service/Method", vec![]).await;
+                assert_eq!((seen.code(), seen.message()), (code, message));
+                assert_eq!(seen.metadata().get("left").unwrap(), "3", "{seen:?}");
+                assert_eq!(seen.details(), b"", "{seen:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -4,16 +4,19 @@
 
 use std::time::Duration;
 
+use quartet::post::v1::post_service_client::PostServiceClient;
+use quartet_channel::{CallError, keepalive::ClientParameters};
 use quartet_connection::keepalive::EnforcementPolicy;
 use quartet_server::settings::Settings;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::support::{
     TestServer, follow,
     http2::{
         ACK, CANCEL, CONTINUATION, DATA, END_STREAM, ENHANCE_YOUR_CALM, Frame, GOAWAY, HEADERS,
-        LIST, PAGE, PING, PRIORITY, RawClient, SETTINGS, UPLOAD, call, frame, message, ping, reset,
-        setting, window_update,
+        LIST, PAGE, PING, PRIORITY, RST_STREAM, RawClient, SETTINGS, UPLOAD, call, call_to, frame,
+        message, ping, reset, setting, window_update,
     },
     post, soon, upload,
 };
@@ -212,4 +215,54 @@ async fn clients_that_grant_window_for_every_failed_call_get_no_strikes() {
     }
     drop(client);
     server.stop().await;
+}
+
+/// RFC 9113, section 8.3.1: `:authority` must not include userinfo; section 8.1.1: a malformed
+/// request is a stream error of type PROTOCOL_ERROR.
+#[tokio::test(start_paused = true)]
+async fn an_authority_with_a_user_and_a_password_is_refused_and_the_connection_goes_on() {
+    const PROTOCOL_ERROR: u32 = 1;
+    let server = TestServer::in_memory().await;
+    let mut client = RawClient::open(&server).await;
+    client.send(call_to("kim:secret@test", 1, LIST, &[])).await;
+    let reset = client.next_of(RST_STREAM).await;
+    assert_eq!((reset.stream, reset.code()), (1, PROTOCOL_ERROR));
+    client.send(call(3, LIST, &[])).await;
+    client.send(message(3, &follow(), END_STREAM)).await;
+    assert_eq!(client.next_of(HEADERS).await.stream, 3);
+}
+
+/// gRFC A8: the client logs it at a level that is on by default, and doubles its keepalive time for
+/// new connections. Its error says what ended the stream, and not "broken pipe".
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_pings_are_refused_says_so_and_pings_half_as_often() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.reopen().unwrap()).with_ansi(false);
+    let subscriber = subscriber.with_max_level(tracing_subscriber::filter::LevelFilter::ERROR);
+    let _guard = subscriber.finish().set_default();
+
+    let server = TestServer::in_memory().await;
+    let time = Some(Duration::from_secs(1));
+    let channel = server.pinging_channel(ClientParameters { time, ..Default::default() });
+    let mut lifetimes = Vec::new();
+    for _ in 0..2 {
+        let begun = Instant::now();
+        let mut client = PostServiceClient::new(channel.clone());
+        let mut list = client.list_posts(follow()).await.unwrap().into_inner();
+        let ended = loop {
+            match list.message().await {
+                Ok(message) => assert!(message.is_some(), "the list follows"),
+                Err(status) => break CallError::from(status),
+            }
+        };
+        assert!(matches!(ended, CallError::Lost(_)), "{ended:?}");
+        let words = "the connection was lost: GOAWAY ENHANCE_YOUR_CALM (too_many_pings)";
+        assert_eq!(ended.to_string(), words);
+        lifetimes.push(begun.elapsed().as_secs());
+    }
+    assert_eq!(lifetimes, [4, 8], "four pings each, a second apart and then two");
+    let log = std::fs::read_to_string(log.path()).unwrap();
+    for expected in ["too_many_pings", "is now 2s", "is now 4s"] {
+        assert!(log.contains(expected), "{log}");
+    }
 }

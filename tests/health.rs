@@ -22,7 +22,7 @@ use tokio::{
 };
 use tonic::{Code, Streaming};
 use tonic_reflection::pb::v1::{
-    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    ExtensionRequest, ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
 
@@ -164,15 +164,51 @@ async fn reflection_describes_the_services_of_the_contract_but_not_those_of_the_
     names.sort_unstable();
     let reflection =
         ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
-    names.retain(|name| !reflection.contains(&name.as_str()));
-    assert_eq!(names, ["grpc.health.v1.Health", POST, USER]);
-    for symbol in ["post.v1.PostService", "post.v1.PostMessage", "google.protobuf.Timestamp"] {
-        sender.send(ask(MessageRequest::FileContainingSymbol(symbol.to_owned()))).await.unwrap();
-        let described = answer().await;
-        assert!(
-            matches!(described, Some(MessageResponse::FileDescriptorResponse(_))),
-            "{symbol}: {described:?}"
-        );
+    assert_eq!(names, [&["grpc.health.v1.Health"], &reflection[..], &[POST, USER]].concat());
+    for symbol in [
+        "post.v1.PostService",
+        "post.v1.PostService.TagFeed",
+        "post.v1.PostMessage",
+        "post.v1.PostMessage.title",
+        "google.protobuf.Timestamp",
+        // What the details of a status can be.
+        "google.rpc.Status",
+        "google.rpc.ErrorInfo",
+        "google.rpc.BadRequest",
+        "google.rpc.RetryInfo",
+        "google.rpc.RetryInfo.retry_delay",
+        // A value of an enum stands beside the enum.
+        "grpc.health.v1.HealthCheckResponse.SERVING",
+        reflection[0],
+        reflection[1],
+    ] {
+        // An unknown name in between does not end the stream.
+        for (name, is_known) in [(symbol.to_owned(), true), (format!("{symbol}X"), false)] {
+            sender.send(ask(MessageRequest::FileContainingSymbol(name.clone()))).await.unwrap();
+            match answer().await {
+                Some(MessageResponse::FileDescriptorResponse(_)) => assert!(is_known, "{name}"),
+                Some(MessageResponse::ErrorResponse(error)) => {
+                    assert!(!is_known, "{name}");
+                    assert_eq!(error.error_code, Code::NotFound as i32, "{name}: {error:?}");
+                }
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+    }
+    let unanswerable = [
+        MessageRequest::FileByFilename("no.proto".to_owned()),
+        MessageRequest::AllExtensionNumbersOfType("no.Message".to_owned()),
+        MessageRequest::FileContainingExtension(ExtensionRequest {
+            containing_type: "post.v1.PostMessage".to_owned(),
+            extension_number: -1,
+        }),
+    ];
+    for question in unanswerable {
+        sender.send(ask(question.clone())).await.unwrap();
+        let Some(MessageResponse::ErrorResponse(error)) = answer().await else {
+            panic!("{question:?}")
+        };
+        assert_eq!(error.error_code, Code::NotFound as i32, "{error:?}");
     }
     // An open reflection stream of a tool does not delay a server that stops.
     let served = server.begin_stop();

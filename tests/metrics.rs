@@ -8,6 +8,7 @@ use std::{
 
 use quartet::post::v1::ListPostsRequest;
 use quartet_server::{
+    error::chain,
     server::Server,
     settings::{ObservabilitySettings, Settings},
 };
@@ -182,6 +183,7 @@ async fn an_unavailable_metrics_address_is_an_error_at_the_start() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap();
     let opened = Server::open(with_metrics(address, Settings::default())).await;
-    let error = opened.unwrap_err().to_string();
-    assert_eq!(error, format!("cannot listen on {address} for metrics"));
+    let error = chain(&opened.unwrap_err());
+    let problem = format!("metrics: cannot listen on {address}: another process does");
+    assert!(error.starts_with(&problem), "{error}");
 }

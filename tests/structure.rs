@@ -172,6 +172,35 @@ fn command_line_flags_live_with_the_binaries() {
     assert_none(found);
 }
 
+/// Programs that log nothing and print no colours.
+const WITHOUT_LOG: &[&str] = &["quartet-channel-examples", "quartet-check", "quartet-structure"];
+
+#[test]
+fn every_program_reads_rust_log_and_the_colours_of_its_terminal_in_the_same_place() {
+    let mut found = Vec::new();
+    for package in workspace().packages {
+        for target in package.targets.iter().filter(|target| target.is("bin") || target.is("lib")) {
+            let folder = target.src_path.parent().unwrap();
+            let main = fs::read_to_string(&target.src_path).unwrap();
+            let reads = main.contains("rust_log::") || main.contains("    start(");
+            if target.is("bin") && !reads && !WITHOUT_LOG.contains(&package.name.as_str()) {
+                found.push(format!("{} does not begin with rust_log", target.name));
+            }
+            for file in imports(&target.src_path).unwrap().nodes() {
+                let path = folder.join(format!("{file}.rs"));
+                let of_itself = fs::read_to_string(path).unwrap_or_default();
+                let is_the_place = file == "command/rust_log" || file == "command/terminal";
+                if !is_the_place
+                    && (of_itself.contains("with_ansi(") || of_itself.contains("\"NO_COLOR\""))
+                {
+                    found.push(format!("{}: {file}.rs decides on colours", package.name));
+                }
+            }
+        }
+    }
+    assert_none(found);
+}
+
 #[test]
 fn every_crate_forbids_unsafe_code() {
     let manifest = |path: &Path| fs::read_to_string(path).unwrap();

@@ -15,7 +15,7 @@ use quartet_client::Error;
 use quartet_server::settings::Settings;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     task::JoinSet,
 };
 use tokio_rustls::{
@@ -83,6 +83,43 @@ async fn plaintext_on_a_tls_port_and_tls_on_a_plaintext_port_are_refused_with_an
     let plaintext = TestServer::start().await;
     let words = refused(plaintext.tls_channel(&authority.client())).await;
     assert_eq!(words, "cannot connect: the server does not speak TLS on this port: use http://");
+}
+
+/// PROTOCOL-HTTP2: `:scheme` is that of the transport. `dns:` and `ipv4:` say nothing about it.
+#[tokio::test]
+async fn the_scheme_of_a_request_is_https_over_tls_however_the_target_is_written() {
+    let authority = Authority::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let acceptor = authority.acceptor();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        loop {
+            let tcp = listener.accept().await.unwrap().0;
+            let tls = acceptor.accept(tcp).await.unwrap();
+            let mut connection = h2::server::handshake(tls).await.unwrap();
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                let scheme = request.uri().scheme_str().unwrap_or_default().to_owned();
+                let head = http::Response::builder()
+                    .header("content-type", "application/grpc")
+                    .header("grpc-status", "10")
+                    .header("grpc-message", scheme);
+                respond.send_response(head.body(()).unwrap(), true).unwrap();
+            }
+        }
+    });
+    for target in [
+        format!("https://localhost:{port}"),
+        format!("HTTPS://localhost:{port}"),
+        format!("dns:///localhost:{port}"),
+        format!("ipv4:127.0.0.1:{port}"),
+        format!("localhost:{port}"),
+    ] {
+        let channel = Channel::builder(target.parse().unwrap());
+        let channel = channel.tls(&authority.client()).unwrap().build();
+        let error = call(channel).await.unwrap_err();
+        assert_eq!(error.to_string(), "ABORTED: https", "{target}");
+    }
 }
 
 #[tokio::test]
@@ -228,6 +265,7 @@ async fn unusable_files_are_named_and_no_server_starts() {
     let authority = Authority::new();
     std::fs::copy(authority.file("client.key"), authority.file("server.key")).unwrap();
     let config = Settings { tls: authority.tls(), ..Settings::default() };
-    let error = quartet_server::server::Server::open(config).await.unwrap_err().to_string();
+    let error = quartet_server::server::Server::open(config).await.unwrap_err();
+    let error = quartet_server::error::chain(&error);
     assert!(error.contains("server.key: does not fit the certificate"), "{error}");
 }

@@ -11,7 +11,9 @@
 //! - `flags.rs`: the shared flags; `channel_flags.rs`: those that describe the channel.
 //! - `frame.rs`: the run of a call, from its connection to Ctrl-C, `--timeout` and a closed output.
 //! - `console.rs`: data on stdout, messages on stderr.
-//! - `start.rs`: the process, from its arguments to its exit code; [`rust_log`]: what it logs.
+//! - `typing_line.rs`: a line that is typed while others are printed.
+//! - `start.rs`: the process, from its arguments to its exit code; [`rust_log`]: what it logs;
+//!   [`terminal`]: colours and progress.
 //!
 //! Output is written in place and may block: a command has nothing else to do, and a slow reader of
 //! its output is meant to slow it down.
@@ -20,6 +22,7 @@ pub mod bidirectional;
 pub mod client_streaming;
 pub mod rust_log;
 pub mod server_streaming;
+pub mod terminal;
 pub mod unary;
 
 mod channel_flags;
@@ -29,6 +32,8 @@ mod flags;
 mod frame;
 mod io;
 mod start;
+mod tag;
+mod typing_line;
 
 pub use self::{
     channel_flags::{KeepaliveFlags, TlsFlags, TokenFlags, at_least_a_second},

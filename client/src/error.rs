@@ -13,7 +13,7 @@ pub enum Error {
     /// The channel cannot be created.
     #[error(transparent)]
     Setup(#[from] SetupError),
-    /// The call ended with an error status from the server, or its connection broke.
+    /// The call ended with an error status from the server, or failed at this end.
     #[error(transparent)]
     Call(#[from] CallError),
     /// The server ended the stream with OK before it was complete.
@@ -33,14 +33,16 @@ impl Error {
     pub fn is_resumable(&self) -> bool {
         match self {
             Error::Call(CallError::Connect(_) | CallError::Lost(_)) | Error::Truncated => true,
-            Error::Call(CallError::Status(status)) => match status.code() {
-                Code::Unavailable => true,
-                // A rate limit passes, and the server sends a delay. A full disk does not.
-                Code::ResourceExhausted => self.retry_delay().is_some(),
-                // The credentials may have a new token at the next attempt.
-                Code::Unauthenticated => self.is_token_expired(),
-                _ => false,
-            },
+            Error::Call(CallError::Local(status) | CallError::Status(status)) => {
+                match status.code() {
+                    Code::Unavailable => true,
+                    // A rate limit passes, and the server sends a delay. A full disk does not.
+                    Code::ResourceExhausted => self.retry_delay().is_some(),
+                    // The credentials may have a new token at the next attempt.
+                    Code::Unauthenticated => self.is_token_expired(),
+                    _ => false,
+                }
+            }
             Error::Setup(_) | Error::Protocol(_) | Error::Source(_) => false,
         }
     }
@@ -67,7 +69,12 @@ impl Error {
     }
 
     fn has_code(&self, code: Code) -> bool {
-        self.sent_status().is_some_and(|status| status.code() == code)
+        match self {
+            Error::Call(CallError::Local(status) | CallError::Status(status)) => {
+                status.code() == code
+            }
+            _ => false,
+        }
     }
 
     fn sent_status(&self) -> Option<&Status> {

@@ -12,11 +12,8 @@ use http::{
 };
 use http_body_util::Full;
 use quartet::codec::{self, Decode, Encode};
-use quartet_channel::Channel;
-use quartet_wire::{
-    code,
-    messages::{MessageReader, Part},
-};
+use quartet_channel::{Cause, Channel};
+use quartet_wire::messages::{MessageReader, Part};
 use tonic::{Code, Status, body::Body, metadata::GRPC_CONTENT_TYPE};
 use tower::ServiceExt as _;
 
@@ -45,14 +42,7 @@ pub(crate) async fn server_streaming<M: Decode>(
     let ended_ok = match Status::from_header_map(&head.headers) {
         Some(status) if status.code() != Code::Ok => return Err(status),
         Some(_) => true,
-        None => {
-            if let Some(code) = code::from_http(head.status) {
-                // A proxy answered.
-                let message = format!("the response is not gRPC: HTTP status {}", head.status);
-                return Err(Status::new(code, message));
-            }
-            false
-        }
+        None => false,
     };
     let body = ResponseBody { messages: MessageReader::new(body, MESSAGE_BYTES), ended_ok };
     Ok(try_unfold(body, async |mut body| Ok(body.next().await?.map(|message| (message, body)))))
@@ -76,7 +66,7 @@ impl ResponseBody {
         };
         match trailers.as_ref().and_then(Status::from_header_map) {
             Some(status) if status.code() != Code::Ok => Err(status),
-            None if !self.ended_ok => Err(Status::unknown("the response ended without a status")),
+            None if !self.ended_ok => Err(Cause::NoStatus.into()),
             _ => self.messages.check_end().map(|()| None),
         }
     }

@@ -381,6 +381,11 @@ impl Printer {
         self.closed
     }
 
+    /// Prints no more, because the reader of the output has closed it.
+    pub fn close(&mut self) {
+        self.closed = true;
+    }
+
     /// Prints an event that was received.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! A file of posts to upload. Each line is one JSON object,
-//! `{"post_id"?, "user_id", "title", "body"?, "tags"?}`.
+//! `{"post_id"?, "user_id", "title", "body"?, "tags"?}`. What a reader prints with `--json` is such
+//! a file too: its posts have fields that the server sets, which are left out, and its other events
+//! are passed over.
 //!
 //! Posts are read as they are sent. A missing `post_id` is derived from the content of the post and
 //! the number of equal posts before it in the file. So uploading a file twice stores it once, and
@@ -21,7 +23,7 @@ use std::{
 };
 
 use quartet::{codec::Encode as _, limits, post::v1::PostMessage};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::lines::{Line, lines};
@@ -139,7 +141,11 @@ fn entries(input: impl io::BufRead) -> impl Iterator<Item = io::Result<Entry>> {
     let numbered = (1..).zip(lines(input, LINE_BYTES));
     numbered.filter_map(move |(line, content)| match content {
         Ok(Line::Whole(bytes)) if bytes.trim_ascii().is_empty() => None,
-        Ok(Line::Whole(bytes)) => Some(Ok(Entry { line, post: parse(&bytes, &mut occurrences) })),
+        Ok(Line::Whole(bytes)) => {
+            let post = parse(&bytes, &mut occurrences);
+            let is_post = post.is_ok() || !is_other_event(&bytes);
+            is_post.then_some(Ok(Entry { line, post }))
+        }
         Ok(Line::TooLong) => {
             Some(Ok(Entry { line, post: Err(format!("it is longer than {LINE_BYTES} bytes")) }))
         }
@@ -148,21 +154,65 @@ fn entries(input: impl io::BufRead) -> impl Iterator<Item = io::Result<Entry>> {
 }
 
 /// A line as JSON. An unknown field is refused, because it is a typo and posts cannot be changed.
+/// `null` means that a field is absent.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct JsonPost {
     post_id: Option<String>,
     user_id: String,
     title: String,
-    #[serde(default)]
-    body: String,
-    #[serde(default)]
-    tags: Vec<String>,
+    body: Option<String>,
+    tags: Option<Vec<String>>,
+    /// `post` in the output of a reader.
+    event: Option<String>,
+    /// Set by the server.
+    sequence: Option<IgnoredAny>,
+    /// Set by the server.
+    author: Option<IgnoredAny>,
+}
+
+impl JsonPost {
+    /// Refuses what only a server can say, unless it is a server's.
+    fn check(&self) -> Result<(), String> {
+        let by_server = [("sequence", self.sequence.is_some()), ("author", self.author.is_some())];
+        match self.event.as_deref() {
+            Some("post") => Ok(()),
+            Some(event) => Err(format!("a post's event is \"post\", not {event:?}")),
+            None => by_server.iter().find(|(_, given)| *given).map_or(Ok(()), |(name, _)| {
+                Err(format!("the server sets `{name}`: leave it out, or add \"event\": \"post\""))
+            }),
+        }
+    }
+}
+
+/// The events that readers print beside posts.
+const OTHER_EVENTS: [&str; 8] = [
+    "bookmark",
+    "joined",
+    "left",
+    "receipt",
+    "reconnected",
+    "served_by",
+    "snapshot_complete",
+    "uploaded",
+];
+
+/// Whether a line is something else that a reader has printed.
+fn is_other_event(bytes: &[u8]) -> bool {
+    let object: Option<serde_json::Value> = serde_json::from_slice(bytes).ok();
+    let event = object.as_ref().and_then(|object| object["event"].as_str());
+    event.is_some_and(|event| OTHER_EVENTS.contains(&event))
 }
 
 fn parse(bytes: &[u8], occurrences: &mut Occurrences) -> Result<PostMessage, String> {
-    let JsonPost { post_id, user_id, title, body, tags } =
-        serde_json::from_slice(bytes).map_err(|error| describe(&error))?;
+    // serde would take an array for the fields in their order.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(r#"it must be a JSON object: {"user_id": "1", "title": "Hello"}"#.to_owned());
+    }
+    let json: JsonPost = serde_json::from_slice(bytes).map_err(|error| describe(&error))?;
+    json.check()?;
+    let JsonPost { post_id, user_id, title, body, tags, .. } = json;
+    let (body, tags) = (body.unwrap_or_default(), tags.unwrap_or_default());
     let mut post = PostMessage { user_id, title, body, tags, ..Default::default() };
     post.post_id = post_id.unwrap_or_else(|| occurrences.derive_id(&post));
     match post.encoded_len() {
@@ -171,9 +221,10 @@ fn parse(bytes: &[u8], occurrences: &mut Occurrences) -> Result<PostMessage, Str
     }
 }
 
-/// Removes serde_json's line number, which is always 1 here: [`Entry`] has the number.
+/// Removes serde_json's line number, which is always 1 here: [`Entry`] has the number. JSON has
+/// arrays, not sequences.
 fn describe(error: &serde_json::Error) -> String {
-    let message = error.to_string();
+    let message = error.to_string().replace("a sequence", "an array");
     let place = format!(" at line {} column {}", error.line(), error.column());
     match message.strip_suffix(&place) {
         Some(problem) => format!("{problem} at column {}", error.column()),
@@ -248,6 +299,55 @@ mod tests {
         assert!(problems[1].is_none(), "{problems:?}");
         assert!(problems[2].is_some_and(|p| p.contains("unknown field `titel`")), "{problems:?}");
         assert!(problems[3].is_some_and(|p| !p.contains("line")), "{problems:?}");
+    }
+
+    #[test]
+    fn a_line_is_an_object_and_the_message_says_so_in_words_of_json() {
+        for (line, problem) in [
+            (r#"[null,"1","t","b",["x"]]"#, "it must be a JSON object"),
+            (r#""a""#, "it must be a JSON object"),
+            ("null", "it must be a JSON object"),
+            (r#"{"user_id":1,"title":"t"}"#, "expected a string at column 12"),
+            (r#"{"user_id":"1","title":"t","tags":"x"}"#, "expected an array"),
+            (r#"{"user_id":"1","title":"t","author":"A"}"#, "the server sets `author`"),
+            (r#"{"event":"pots","user_id":"1","title":"t"}"#, "a post's event is \"post\""),
+        ] {
+            let found = read(line)[0].post.clone().unwrap_err();
+            assert!(found.contains(problem), "{line}: {found}");
+            for name in ["struct", "JsonPost", "Vec", "Option", "sequence"] {
+                assert!(!found.contains(name), "{line}: {found}");
+            }
+        }
+    }
+
+    #[test]
+    fn null_is_an_absent_field() {
+        let null = r#"{"post_id":null,"user_id":"1","title":"hello","body":null,"tags":null}"#;
+        assert_eq!(ids(null), ids(HELLO));
+    }
+
+    #[test]
+    fn what_a_reader_prints_as_json_can_be_uploaded() {
+        use crate::output::{Event, Position, Printer};
+        let mut post = PostMessage {
+            post_id: "p".into(),
+            user_id: "1".into(),
+            author: "Henry".into(),
+            title: "t".into(),
+            body: "b".into(),
+            tags: vec!["x".into()],
+            sequence: 7,
+            ..Default::default()
+        };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut printer = Printer::new(Box::new(file.reopen().unwrap()), true, false);
+        printer.received(&Event::from(&post)).unwrap();
+        let position = Default::default();
+        printer.received(&Event::SnapshotComplete { position: Position(&position) }).unwrap();
+        let entries: Vec<_> = PostFile::open(file.path()).unwrap().entries().collect();
+        (post.author, post.sequence) = Default::default();
+        assert_eq!(entries.len(), 1, "only the post: {entries:?}");
+        assert_eq!(entries[0].as_ref().unwrap().post, Ok(post));
     }
 
     #[test]

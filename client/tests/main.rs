@@ -13,6 +13,7 @@ mod fake;
 mod bidirectional;
 mod client_streaming;
 mod command_line;
+mod cuts;
 mod examples;
 mod server_streaming;
 mod unary;

@@ -68,9 +68,12 @@ pub enum CertsError {
     /// The files exist already.
     #[error("{} is there already; --renew makes new certificates of its CA", .0.display())]
     Exists(PathBuf),
-    /// A file cannot be written or read.
-    #[error("{}", .0.display())]
+    /// A file or directory cannot be written or read.
+    #[error("cannot use {}", .0.display())]
     File(PathBuf, #[source] io::Error),
+    /// A file is not a private key.
+    #[error("{} is not a private key in PEM, as `server certs` makes", .0.display())]
+    Key(PathBuf, #[source] rcgen::Error),
     /// A certificate cannot be made.
     #[error("cannot make a certificate")]
     Certificate(#[from] rcgen::Error),
@@ -140,8 +143,7 @@ impl Certs {
 
     fn read_ca(&self) -> Result<Issuer<'static, KeyPair>, CertsError> {
         let file = self.dir.join("ca.key");
-        let pem = fs::read_to_string(&file).map_err(|error| CertsError::File(file, error))?;
-        let key = KeyPair::from_pem(&pem)?;
+        let key = read_key(&file)?;
         Ok(Issuer::new(ca_params(&key), key))
     }
 
@@ -204,10 +206,14 @@ impl Mint {
 /// [`CertsError`].
 pub fn sign(file: &Path, claims: &impl Serialize) -> Result<String, CertsError> {
     crypto::install();
-    let pem = fs::read_to_string(file).map_err(|error| CertsError::File(file.to_owned(), error))?;
-    let key = KeyPair::from_pem(&pem)?;
+    let key = read_key(file)?;
     let header = Header { kid: Some(key_id(&key)), ..Header::new(Algorithm::EdDSA) };
     Ok(encode(&header, claims, &EncodingKey::from_ed_der(key.serialized_der()))?)
+}
+
+fn read_key(file: &Path) -> Result<KeyPair, CertsError> {
+    let pem = fs::read_to_string(file).map_err(|error| CertsError::File(file.to_owned(), error))?;
+    KeyPair::from_pem(&pem).map_err(|error| CertsError::Key(file.to_owned(), error))
 }
 
 fn check_user(user_id: &str) -> Result<(), CertsError> {

@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use quartet::codec;
 use quartet_connection::{HttpService, Routes, deadline, layer::Inner};
 use tower::ServiceBuilder;
 
@@ -17,7 +18,6 @@ use crate::{
     layers::{
         authentication, authorization,
         limits::{self, Limits},
-        reasons,
         record::{self, Observers},
         recover, request_id,
     },
@@ -40,9 +40,10 @@ impl Chain {
     /// Puts the chain around these routes.
     // ANCHOR: chain
     pub fn around(&self, routes: Routes) -> HttpService {
+        let routes = routes.with_unknown(codec::unknown_method);
         let statuses = Arc::new(error::statuses());
         if self.bare {
-            let guarded = authorization::around(reasons::around(routes), self.auth.is_some());
+            let guarded = authorization::around(routes, self.auth.is_some());
             let guarded = authentication::around(guarded, self.auth.clone());
             return service(recover::around(deadline::around(guarded, statuses)));
         }
@@ -65,8 +66,7 @@ impl Chain {
             .layer_fn(|service| authorization::around(service, self.auth.is_some()))
             // Inside the checks, so that refused calls do not count against the user.
             .layer_fn(|service| limits::around(service, self.limits.clone()));
-        // Innermost, so that all other layers see reasons on tonic's own statuses.
-        service(chain.service(reasons::around(routes)))
+        service(chain.service(routes))
     }
     // ANCHOR_END: chain
 }

@@ -7,7 +7,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use quartet::{
-    codec, limits,
+    codec,
     reason::{self, DOMAIN},
 };
 use quartet_connection::Statuses;
@@ -19,8 +19,6 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _, pb};
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Violations that a status lists. Keeps trailers under 8 KiB, which peers accept.
 const LISTED_VIOLATIONS: usize = 16;
-/// Characters of a method's name in a status: callers choose it, and statuses must stay small.
-const METHOD_CHARS: usize = 256;
 
 /// A status with a reason.
 pub fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
@@ -69,27 +67,6 @@ pub fn at_message(index: i64, status: Status) -> Status {
     match status.get_details_error_info() {
         Some(info) => at_index(status.code(), &info.reason, index, status.message()),
         None => status,
-    }
-}
-
-/// The status of a failed request stream, with a reason if it is the caller's mistake.
-pub fn of_request_message(status: &Status) -> Status {
-    match status.code() {
-        // tonic's code for a message over the limit; other gRPC servers use RESOURCE_EXHAUSTED.
-        Code::OutOfRange | Code::ResourceExhausted => self::status(
-            Code::ResourceExhausted,
-            reason::REQUEST_TOO_LARGE,
-            format!("a request message is over {} bytes", limits::REQUEST_BYTES),
-        ),
-        // Broken framing and unsupported compression: keeps gRPC's code, and the metadata with the
-        // accepted encodings.
-        Code::Internal | Code::Unimplemented => {
-            let mut named =
-                self::status(status.code(), reason::UNDECODABLE_MESSAGE, status.message());
-            named.metadata_mut().clone_from(status.metadata());
-            named
-        }
-        _ => status.clone(),
     }
 }
 
@@ -173,12 +150,6 @@ pub fn scope_missing(scope: &str) -> Status {
 pub fn other_user() -> Status {
     let message = "user_id: is not the caller; leave it empty to write as who you are";
     status(Code::PermissionDenied, reason::OTHER_USER, message)
-}
-
-/// A method that this server does not have, or that is denied to everyone.
-pub fn unknown_method(method: &str) -> Status {
-    let message = format!("this server has no method {}", codec::truncate(method, METHOD_CHARS));
-    status(Code::Unimplemented, reason::UNKNOWN_METHOD, message)
 }
 
 /// A bug. The cause is only logged.

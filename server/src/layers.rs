@@ -6,7 +6,6 @@
 //! - [`authentication`]: identifies the caller; `expiry` ends the call when its token expires.
 //! - [`authorization`]: checks that the caller has the scopes of the method.
 //! - [`limits`]: limits the calls of each user.
-//! - `reasons`: adds reasons to the statuses that tonic makes.
 //!
 //! A layer sees the responses of the layers inside it, and the extensions of the request:
 //! `RequestId`, `Caller`, `Peer`, `Stop`. Layers know no other layer, with one exception:
@@ -16,7 +15,6 @@ pub mod authentication;
 pub mod authorization;
 mod expiry;
 pub mod limits;
-pub(crate) mod reasons;
 pub mod record;
 pub mod recover;
 pub mod request_id;

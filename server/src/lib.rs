@@ -3,7 +3,7 @@
 //! Its modules, from the process to the posts:
 //!
 //! - [`settings`]: what a server is given; the flags of the binary are turned into them.
-//! - [`server`]: assembles a server, serves, and shuts it down.
+//! - [`server`]: assembles a server, serves, and shuts it down; [`listen`]: binds its addresses.
 //! - [`chain`]: the order of the layers that every call passes; [`layers`]: one file for each;
 //!   [`call`]: the record of one call.
 //! - [`auth`]: authentication, and the scopes of callers; [`certs`]: certificates, keys and tokens
@@ -60,6 +60,7 @@ pub mod certs;
 pub mod chain;
 pub mod error;
 pub mod layers;
+pub mod listen;
 pub mod methods;
 pub mod observe;
 pub mod posts;

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     io,
     net::SocketAddr,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -36,6 +37,7 @@ use crate::{
     chain::Chain,
     error,
     layers::{limits::Limits, record::Observers},
+    listen::ListenError,
     observe::metrics::{CallMetrics, Metrics, endpoint::MetricsEndpoint, log::LogInstruments},
     posts::{
         authors::Authors,
@@ -44,7 +46,7 @@ use crate::{
     },
     rpc::{
         health::Health,
-        reflection,
+        reflection::{self, ReflectionError},
         users::{Users, UsersError},
     },
     seed,
@@ -61,20 +63,25 @@ pub enum ServerError {
     #[error(transparent)]
     Users(#[from] UsersError),
     /// The address of `--metrics` cannot be bound.
-    #[error("cannot listen on {address} for metrics")]
-    Metrics {
-        /// The address.
-        address: SocketAddr,
-        /// The cause.
-        #[source]
-        error: io::Error,
-    },
+    #[error("metrics")]
+    Metrics(#[from] ListenError),
     /// A file for TLS or tokens cannot be used.
-    #[error(transparent)]
+    #[error("cannot use a file for TLS or tokens")]
     File(#[from] FileError),
+    /// The directory of the log is a file.
+    #[error("cannot keep a post log in {}: it is not a directory", .0.display())]
+    NotADirectory(PathBuf),
+    /// The directory of the log, or a file in it, cannot be used.
+    #[error("cannot open the post log in {}: {error}", .directory.display())]
+    Directory {
+        /// The directory.
+        directory: PathBuf,
+        /// The cause, which names the file. Not a source: the message includes it.
+        error: Arc<io::Error>,
+    },
     /// The log cannot be opened.
     #[error("cannot open the post log")]
-    Open(#[from] OpenError),
+    Open(#[source] OpenError),
     /// The log failed while the server started or stopped.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -84,9 +91,9 @@ pub enum ServerError {
     /// The Post service has no address of a User service.
     #[error("--serve post needs --user-endpoint, or --serve user,post")]
     NoUserService,
-    /// The descriptors cannot be read: a bug.
-    #[error("cannot describe the services")]
-    Reflection(#[from] tonic_reflection::server::Error),
+    /// The services cannot be described: a bug.
+    #[error(transparent)]
+    Reflection(#[from] ReflectionError),
     /// A dispatcher, which all streams need, ended: a bug.
     #[error("the dispatcher ended")]
     Dispatcher,
@@ -391,19 +398,34 @@ fn posts(
 async fn metrics_endpoint(settings: &Settings) -> Result<Option<MetricsEndpoint>, ServerError> {
     let Some(address) = settings.observability.metrics else { return Ok(None) };
     let bound = MetricsEndpoint::bind(address).await;
-    bound.map(Some).map_err(|error| ServerError::Metrics { address, error })
+    Ok(Some(bound?))
 }
 
 async fn open_log(
     storage: &Storage,
     metrics: LogInstruments,
-) -> Result<Arc<dyn PostLog>, OpenError> {
+) -> Result<Arc<dyn PostLog>, ServerError> {
     let Storage::Directory { path, access } = storage else {
         return Ok(Arc::new(MemoryLog::new()));
     };
     let options =
         LogOptions { access: *access, metrics: Arc::new(metrics), ..LogOptions::default() };
-    Ok(Arc::new(EmbeddedLog::open_directory(path, options).await?))
+    let opened = EmbeddedLog::open_directory(path, options).await;
+    Ok(Arc::new(opened.map_err(|error| cannot_open(path, error))?))
+}
+
+/// Says which file or directory is to blame, where the log only knows that its disk failed.
+fn cannot_open(directory: &Path, error: OpenError) -> ServerError {
+    let is_file = |path: &&Path| path.exists() && !path.is_dir();
+    match (directory.ancestors().find(is_file), error) {
+        (Some(file), OpenError::Log(LogError::Failed(_))) => {
+            ServerError::NotADirectory(file.to_owned())
+        }
+        (None, OpenError::Log(LogError::Failed(error))) => {
+            ServerError::Directory { directory: directory.to_owned(), error }
+        }
+        (_, error) => ServerError::Open(error),
+    }
 }
 
 /// The same settings for connections that are not the server's own: in plaintext, on the calling

@@ -55,6 +55,11 @@ impl Settings {
         self.serve.contains(&role)
     }
 
+    /// Whether there are files that are reloaded: of TLS and of tokens.
+    pub fn has_files(&self) -> bool {
+        self.tls.is_some() || self.auth.issuer.is_some()
+    }
+
     /// Whether an empty log gets the sample posts. Only with the sample users: another User service
     /// does not know their writers.
     pub fn seeds(&self) -> bool {

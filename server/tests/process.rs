@@ -5,6 +5,7 @@
 use std::{
     collections::HashMap,
     io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::Arc,
@@ -19,6 +20,10 @@ use quartet_client::{
     Error, FeedEvent, FeedRequest, FeedStart, ListEvent, UploadEvent, connect, list_posts,
     tag_feed, upload_posts,
 };
+use rustix::{
+    fs::{Mode, OFlags},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -32,7 +37,7 @@ const SOON: Duration = Duration::from_secs(60);
 struct Server {
     child: Child,
     endpoint: String,
-    _stdout: BufReader<ChildStdout>,
+    _stdout: Option<BufReader<ChildStdout>>,
 }
 
 impl Server {
@@ -42,13 +47,19 @@ impl Server {
 
     /// Starts a server whose log goes to `log`.
     fn start_logging(args: &[&str], log: Stdio) -> Self {
-        let mut child = command(args).stderr(log).spawn().unwrap();
+        let mut command = command(args);
+        command.stderr(log);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         let endpoint = line.trim().strip_prefix("listening on ");
         let endpoint = endpoint.unwrap_or_else(|| panic!("no server: {line:?}")).to_owned();
-        Self { child, endpoint, _stdout: stdout }
+        Self { child, endpoint, _stdout: Some(stdout) }
     }
 
     fn on(data: &Path, address: &str) -> Self {
@@ -102,6 +113,89 @@ fn a_signal_ends_the_server_with_exit_code_0() {
     }
 }
 
+/// A terminal with a server that was started from it.
+struct Terminal {
+    /// The end of the terminal's window. The terminal is closed when it is dropped.
+    _window: std::os::fd::OwnedFd,
+    server: Server,
+}
+
+impl Terminal {
+    /// Runs the words in a session of its own, as a shell in a new window would.
+    fn run(words: &[&str]) -> Self {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let window = openpt(flags | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&window).unwrap();
+        unlockpt(&window).unwrap();
+        let name = ptsname(&window, Vec::new()).unwrap();
+        // Opening it does not make it the terminal of the test.
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let stdin = rustix::fs::open(name, flags, Mode::empty()).unwrap();
+        let stderr = stdin.try_clone().unwrap();
+        let mut command = Command::new("setsid");
+        command.arg("--ctty").args(words).stdin(stdin).stdout(Stdio::piped()).stderr(stderr);
+        Self { _window: window, server: Server::spawn(command) }
+    }
+}
+
+const SERVER: &str = env!("CARGO_BIN_EXE_server");
+const FOR_A_TEST: [&str; 3] = ["--ephemeral", "--listen", "127.0.0.1:0"];
+
+/// POSIX: a program is sent SIGHUP when its terminal is closed, and ends.
+#[test]
+fn closing_the_terminal_drains_the_server_with_or_without_files_to_reload() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let made = command(&["certs", folder.path().to_str().unwrap()]).status().unwrap();
+    assert!(made.success());
+    let (certificate, key) = (file("server.pem"), file("server.key"));
+    let tls = ["--tls-cert", &certificate, "--tls-key", &key];
+    for more in [&[][..], &tls] {
+        let words = [&[SERVER][..], &FOR_A_TEST, more].concat();
+        let Terminal { _window: window, server } = Terminal::run(&words);
+        drop(window);
+        assert!(server.wait().success(), "{more:?}");
+    }
+}
+
+/// GNU nohup: "run a command immune to hangups".
+#[test]
+fn nohup_keeps_a_server_when_its_terminal_is_closed() {
+    let words = [&["nohup", SERVER][..], &FOR_A_TEST].concat();
+    let Terminal { _window: window, server } = Terminal::run(&words);
+    let ignored = std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+    assert!(ignored.lines().any(|line| line.starts_with("SigIgn:") && line.ends_with('1')));
+    drop(window);
+    server.signal("-HUP");
+    let health = command(&["health", "--endpoint", &server.endpoint]).status().unwrap();
+    assert!(health.success(), "it still serves");
+    server.signal("-TERM");
+    assert!(server.wait().success());
+}
+
+/// The default action of SIGHUP. With files it reloads them: `security.rs` tests that.
+#[test]
+fn sighup_ends_a_server_that_has_nothing_to_reload() {
+    let server = Server::start(&FOR_A_TEST);
+    server.signal("-HUP");
+    assert!(server.wait().success());
+}
+
+#[test]
+fn a_server_starts_although_nobody_reads_its_stdout() {
+    let (reader, unread) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut child = command(&FOR_A_TEST).stdout(unread).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let line = log.find(|line| line.contains("listening on http://")).expect("the log says it");
+    let endpoint = line.split_once("listening on ").unwrap().1.split(' ').next().unwrap();
+    let health = command(&["health", "--endpoint", endpoint]).status().unwrap();
+    let server = Server { child, endpoint: endpoint.to_owned(), _stdout: None };
+    assert!(health.success());
+    server.signal("-TERM");
+    assert!(server.wait().success());
+}
+
 #[test]
 fn a_second_signal_ends_the_server_at_once_with_an_error() {
     let args = ["--ephemeral", "--listen", "127.0.0.1:0", "--frames", "--drain-timeout", "10m"];
@@ -136,6 +230,10 @@ fn a_usage_error_exits_with_2_and_names_the_flag() {
         (vec!["--lisen", "127.0.0.1:0"], "--listen"),
         (vec!["--listen", "127.0.0.1:0", "--serve", "post", "--ephemeral"], "--user-endpoint"),
         (vec!["--ephemeral", "--read-only"], "--read-only"),
+        (vec!["--threads", "0"], "it must be a whole number, at least 1"),
+        (vec!["--max-connections", "0"], "it must be a whole number, at least 1"),
+        (vec!["--max-open-calls", "0"], "it must be a whole number, at least 1"),
+        (vec!["--listen", "localhost:9005"], "localhost is 127.0.0.1:9005 or [::1]:9005"),
     ] {
         let (code, stderr) = refused(&args);
         assert_eq!(code, 2, "{stderr}");
@@ -160,7 +258,35 @@ fn an_unusable_file_or_address_exits_with_1_and_names_it() {
     let server = Server::start(&["--ephemeral", "--listen", "127.0.0.1:0"]);
     let (code, stderr) = refused(&["--ephemeral", "--listen", &server.address()]);
     assert_eq!(code, 1);
-    assert!(stderr.contains("cannot listen on"), "{stderr}");
+    let problem = format!("cannot listen on {}: another process does; `", server.address());
+    assert!(stderr.contains(&problem), "{stderr}");
+
+    let file = users.to_str().unwrap();
+    for (args, problem) in [
+        (["--data", file], format!("cannot keep a post log in {file}: it is not a directory")),
+        (["--data", &format!("{file}/x")], format!("in {file}: it is not a directory")),
+        (["--data", "/proc/x"], "cannot open the post log in /proc/x".to_owned()),
+    ] {
+        let (code, stderr) = refused(&[&args[..], &["--listen", "127.0.0.1:0"]].concat());
+        assert_eq!(code, 1);
+        assert!(stderr.contains(&problem), "{stderr}");
+    }
+    let (_, stderr) = refused(&["token", "--sub", "1", "--key", file]);
+    assert!(stderr.contains(&format!("{file} is not a private key")), "{stderr}");
+}
+
+#[test]
+fn only_its_owner_can_read_a_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("parent/data");
+    drop(Server::start(&["--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()]));
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&data), 0o700);
+    let files: Vec<_> = data.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() >= 2, "the lock and a segment: {files:?}");
+    for file in files {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
 }
 
 #[test]

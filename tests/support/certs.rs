@@ -1,6 +1,9 @@
 //! Certificates, keys and tokens, and servers and clients that use them.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use quartet_channel::{Channel, Credentials, TlsSettings as ClientTls, TokenSource};
 use quartet_connection::tls::TlsFiles;
@@ -11,6 +14,14 @@ use quartet_server::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    },
+};
 
 use super::TestServer;
 
@@ -66,6 +77,18 @@ impl Authority {
     /// A server in plaintext that requires tokens.
     pub fn token_config(&self) -> Settings {
         Settings { auth: self.auth(), ..Settings::default() }
+    }
+
+    /// The server side of handshakes, for a server that a test makes itself.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let certificate = CertificateDer::from_pem_file(self.file("server.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(self.file("server.key")).unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider);
+        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let mut config = config.with_single_cert(vec![certificate], key).unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        TlsAcceptor::from(Arc::new(config))
     }
 
     /// A client that trusts this CA and shows no certificate.

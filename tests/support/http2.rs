@@ -92,12 +92,17 @@ pub fn setting(id: u16, value: u32) -> Frame {
 
 /// The headers of a gRPC call, each a literal without indexing (RFC 7541, section 6.2.2).
 pub fn call(stream: u32, path: &str, more: &[(&str, &str)]) -> Frame {
+    call_to("test", stream, path, more)
+}
+
+/// The same with this `:authority`.
+pub fn call_to(authority: &str, stream: u32, path: &str, more: &[(&str, &str)]) -> Frame {
     let mut block = BytesMut::new();
     let headers = [
         (":method", "POST"),
         (":scheme", "http"),
         (":path", path),
-        (":authority", "test"),
+        (":authority", authority),
         ("content-type", "application/grpc"),
         ("te", "trailers"),
     ];

@@ -117,6 +117,11 @@ impl TestServer {
         self.channel_through(|builder| builder.stream_window(4096))
     }
 
+    /// A new connection with this keepalive.
+    pub fn pinging_channel(&self, keepalive: ClientParameters) -> Channel {
+        self.channel_through(|builder| builder.keepalive(keepalive))
+    }
+
     fn channel_through(&self, tune: impl FnOnce(Builder) -> Builder) -> Channel {
         let builder = match &self.reach {
             Reach::Tcp(address) => Channel::builder(target(*address)),

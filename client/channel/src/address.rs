@@ -2,6 +2,8 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
+use quartet_wire::host_port::socket_address;
+
 /// The address of one server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
@@ -14,12 +16,15 @@ pub enum Address {
 }
 
 impl Address {
-    /// Parses a line of an address file: `IP:PORT` or `unix:PATH`. `None` for anything else.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        match text.strip_prefix("unix:") {
-            Some(path) => Some(Self::Unix(path.into())),
-            None => text.parse().ok().map(Self::Tcp),
+    /// Parses a line of an address file: `IP:PORT` or `unix:PATH`.
+    ///
+    /// # Errors
+    /// What is wrong with the line, as text for people.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return Ok(Self::Unix(path.into()));
         }
+        socket_address(text).map(Self::Tcp)
     }
 }
 

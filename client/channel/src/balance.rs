@@ -29,5 +29,5 @@ mod round_robin;
 mod subchannel;
 
 pub(crate) use balancer::Balancer;
-pub(crate) use connection::{Delivery, SendError, status_of};
+pub(crate) use connection::SendError;
 pub(crate) use subchannel::SubchannelConfig;

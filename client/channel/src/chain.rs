@@ -6,7 +6,7 @@ use std::fmt::Display;
 use http::{Request, Response};
 use quartet_wire::timeout;
 use tokio::time::Instant;
-use tonic::body::Body;
+use tonic::{Status, body::Body};
 use tower::{Service, ServiceBuilder, util::BoxCloneSyncService};
 
 use crate::credentials::Credentials;
@@ -40,7 +40,7 @@ pub(crate) fn around<S>(inner: S, context: CallContext) -> Layered<S::Error>
 where
     S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
-    S::Error: Send + Display + 'static,
+    S::Error: From<Status> + Send + Display + 'static,
 {
     let CallContext { deadline, trace, credentials } = context;
     let layers = ServiceBuilder::new()

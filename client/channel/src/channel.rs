@@ -1,12 +1,13 @@
 //! The channel and its builder.
 
 use std::{
+    collections::HashSet,
     fmt, io,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use http::{Request, Response};
+use http::{Request, Response, uri::Scheme};
 use tokio::time::Instant;
 use tonic::{Status, body::Body};
 use tower::Service;
@@ -23,7 +24,7 @@ use crate::{
     keepalive::ClientParameters,
     retry::{ChannelCore, DEFAULT_BUFFER_BYTES, RetryService},
     service_config::{Balancing, MethodConfig, ServiceConfig},
-    target::Target,
+    target::{Encryption, Target},
     tls::{Tls, TlsSettings},
     transport::{BoxedIo, Dial},
 };
@@ -67,6 +68,7 @@ impl Channel {
             connect_backoff: Exponential::connection(),
             buffer_bytes: DEFAULT_BUFFER_BYTES,
             stream_window: None,
+            single_responses: HashSet::new(),
         }
     }
 
@@ -141,6 +143,7 @@ pub struct Builder {
     connect_backoff: Exponential,
     buffer_bytes: usize,
     stream_window: Option<u32>,
+    single_responses: HashSet<String>,
 }
 
 /// How connections are opened.
@@ -179,19 +182,24 @@ impl Builder {
     }
 
     /// Sets how TLS is used. An `https://` target needs a call of this, if only with the default
-    /// settings; for other targets, which do not use TLS, only those are allowed.
+    /// settings. Targets in gRPC's notation (`dns:`, `ipv4:`, `ipv6:`, `file:` and `HOST:PORT`) do
+    /// not say whether connections are encrypted: they are if any setting differs from the default.
     ///
     /// # Errors
-    /// [`SetupError::Tls`] if a file or name cannot be used, or the target is not `https://`.
+    /// [`SetupError::Tls`] if a file or name cannot be used, or the target is `http://` or a unix
+    /// socket, which are never encrypted.
     pub fn tls(self, settings: &TlsSettings) -> Result<Self, SetupError> {
-        if self.target.is_https() {
-            let tls = Tls::new(self.target.authority().host(), settings);
-            return Ok(Self { transport: Transport::Tls(tls.map_err(SetupError::Tls)?), ..self });
+        match self.target.encryption() {
+            Encryption::Never if settings.is_any_set() => {
+                Err(SetupError::Tls("TLS settings need an https:// target".to_owned()))
+            }
+            Encryption::Never => Ok(self),
+            Encryption::IfSet if !settings.is_any_set() => Ok(self),
+            Encryption::Always | Encryption::IfSet => {
+                let tls = Tls::new(self.target.authority().host(), settings);
+                Ok(Self { transport: Transport::Tls(tls.map_err(SetupError::Tls)?), ..self })
+            }
         }
-        if settings.is_any_set() {
-            return Err(SetupError::Tls("TLS settings need an https:// target".to_owned()));
-        }
-        Ok(self)
     }
 
     /// Sets the delays between attempts to connect to one address. Default: gRPC's, from 1 s to
@@ -215,12 +223,22 @@ impl Builder {
         Self { stream_window: Some(bytes), ..self }
     }
 
+    /// Names the methods that answer with one message, the unary and client-streaming ones, by the
+    /// paths of their calls: `/package.Service/Method`. A response with another number of messages
+    /// is then UNIMPLEMENTED, as gRPC's status codes say. Without it, tonic takes the first message
+    /// and ignores the others.
+    #[must_use]
+    pub fn single_responses<P: Into<String>>(self, paths: impl IntoIterator<Item = P>) -> Self {
+        Self { single_responses: paths.into_iter().map(Into::into).collect(), ..self }
+    }
+
     /// Builds the channel. Call it within a tokio runtime, which runs the channel's tasks.
     pub fn build(self) -> Channel {
         for key in &self.config.ignored {
             tracing::warn!(key, "unknown key in the service config");
         }
-        let mut settings = Settings::new(&self.target, self.keepalive);
+        let scheme = self.transport.scheme(&self.target);
+        let mut settings = Settings::new(&self.target, scheme, self.keepalive);
         settings.stream_window = self.stream_window.unwrap_or(settings.stream_window);
         let config = SubchannelConfig {
             dialer: self.transport.dialer(&self.target),
@@ -234,7 +252,8 @@ impl Builder {
         };
         let source = self.target.source().clone();
         let balancer = Balancer::start(source, self.config.balancing, config);
-        let core = ChannelCore::new(balancer, self.config, self.buffer_bytes);
+        let core =
+            ChannelCore::new(balancer, self.config, self.buffer_bytes, self.single_responses);
         let (inner, context) = (RetryService(Arc::new(core)), CallContext::default());
         let layered = chain::around(inner.clone(), context.clone());
         Channel { inner, context, layered, is_private: self.transport.is_private(&self.target) }
@@ -249,6 +268,15 @@ impl Transport {
             // Never fall back to plaintext where encryption was asked for.
             Self::Plaintext if target.is_https() => Arc::new(no_tls),
             Self::Plaintext => Arc::new(Dialer::default()),
+        }
+    }
+
+    /// The `:scheme` of requests: that of their connections, by gRPC's PROTOCOL-HTTP2.
+    fn scheme(&self, target: &Target) -> Scheme {
+        match self {
+            Self::Tls(_) => Scheme::HTTPS,
+            Self::Plaintext | Self::Custom(_) if target.is_https() => Scheme::HTTPS,
+            Self::Plaintext | Self::Custom(_) => Scheme::HTTP,
         }
     }
 

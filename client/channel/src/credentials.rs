@@ -24,6 +24,8 @@ use quartet_wire::unindexed;
 use tokio::{process::Command, time::timeout};
 use tonic::Status;
 
+use crate::cause::Cause;
+
 /// How long a command may take to print a token.
 const COMMAND: Duration = Duration::from_secs(30);
 
@@ -119,7 +121,7 @@ impl Credentials {
         let refused = self.refused().clone();
         match &self.cache.source {
             TokenSource::Fixed(token) if refused.as_ref() == Some(token) => {
-                Err(Status::unauthenticated("the token was refused, and there is no other"))
+                Err(Cause::TokenRefused.into())
             }
             TokenSource::Fixed(token) => Ok(token.clone()),
             TokenSource::File(file) => {
@@ -143,7 +145,7 @@ impl Credentials {
 }
 
 fn no_token(problem: String) -> Status {
-    Status::unavailable(format!("no token: {problem}"))
+    Cause::NoToken(problem).into()
 }
 
 /// Runs a command and returns the token that it prints. Its stderr is that of this process.

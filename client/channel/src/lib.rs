@@ -38,7 +38,8 @@
 //! - [`service_config`]: balancing, retries, hedging, timeouts, limits and health checking.
 //! - [`keepalive`] detects dead connections, [`backoff`] spaces attempts.
 //! - [`TlsSettings`] and [`Credentials`]: who the server is, and who the caller is.
-//! - [`CallError`]: whether a call failed in the network or at the server.
+//! - [`CallError`]: whether a call failed at this end, in the network or at the server. [`Cause`]:
+//!   why, if no server said so.
 //! - [`ServedBy`]: an extension of every response that names the server.
 //!
 //! Every call gets an `x-request-id` and a `traceparent`, unless it has one.
@@ -60,6 +61,9 @@ mod http2;
 pub mod keepalive;
 mod tls;
 
+mod cause;
+mod response;
+
 mod balance;
 
 pub mod backoff;
@@ -74,6 +78,7 @@ mod error;
 mod explain;
 
 pub use address::{Address, ServedBy};
+pub use cause::Cause;
 pub use chain::{InvalidTraceparent, TraceContext};
 pub use channel::{Builder, Channel, connect};
 pub use credentials::{Credentials, Token, TokenSource};

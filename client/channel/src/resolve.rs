@@ -82,8 +82,7 @@ async fn watch(path: &Path, resolved: &mpsc::Sender<Resolved>) {
 fn addresses(text: &str) -> Resolved {
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     let parse = |line: &str| {
-        let problem = || format!("{line:?} is not IP:PORT or unix:PATH");
-        Address::parse(line).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, problem()))
+        Address::parse(line).map_err(|problem| io::Error::new(io::ErrorKind::InvalidData, problem))
     };
     lines.filter(|line| !line.is_empty()).map(parse).collect()
 }

@@ -29,6 +29,7 @@ mod message_size;
 mod response;
 mod sequential;
 mod service;
+mod single_message;
 mod throttle;
 
 pub(crate) use buffer::DEFAULT_BUFFER_BYTES;

@@ -3,10 +3,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
-use http::{
-    Uri,
-    uri::{Authority, Scheme},
-};
+use http::uri::Authority;
+use quartet_wire::host_port::{HostPort, InvalidHostPort, has_userinfo, redacted, socket_address};
 
 use crate::address::Address;
 
@@ -24,13 +22,27 @@ const DEFAULT_PORT: u16 = 443;
 /// | `file:PATH` | those in the file, one a line, read again when it changes; not part of gRPC |
 /// | `passthrough:///TEXT` | the text, left to the dialer |
 ///
-/// Only `https://` asks for TLS. Without a port, `http://` means port 80 and every other form 443.
+/// Only `https://` asks for TLS; `http://` and `unix:` rule it out, and the other forms leave it to
+/// [`Builder::tls`](crate::Builder::tls). Without a port, `http://` means port 80 and every other
+/// form 443. The host may be an IPv6 address with a zone, `[fe80::1%eth0]`, which is never sent.
+/// Schemes have no case. A user and a password are refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     text: String,
     source: AddressSource,
     authority: Authority,
-    scheme: Scheme,
+    encryption: Encryption,
+}
+
+/// What a target says about TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encryption {
+    /// It was written as `https://`.
+    Always,
+    /// It was written in gRPC's notation, which leaves it open.
+    IfSet,
+    /// It was written as `http://`, or is a unix socket or left to the dialer.
+    Never,
 }
 
 /// Where the addresses of a target come from.
@@ -48,7 +60,7 @@ pub(crate) enum AddressSource {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{target:?} is not an endpoint: {problem}")]
 pub struct InvalidTarget {
-    /// The text.
+    /// The text, without a user and password if it had any.
     pub target: String,
     /// What is wrong with it.
     pub problem: String,
@@ -60,14 +72,15 @@ impl Target {
         &self.text
     }
 
-    /// The `:authority` of requests: the name in the target, whatever address it resolves to.
+    /// The `:authority` of requests: the host in the target, whatever address it resolves to,
+    /// without its zone.
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
 
     /// Whether the target asks for TLS: it was written as `https://`.
     pub fn is_https(&self) -> bool {
-        self.scheme == Scheme::HTTPS
+        self.encryption == Encryption::Always
     }
 
     /// Whether all its addresses are unix sockets, which only this machine can read.
@@ -76,8 +89,8 @@ impl Target {
         matches!(&self.source, AddressSource::Fixed(addresses) if addresses.iter().all(local))
     }
 
-    pub(crate) fn scheme(&self) -> &Scheme {
-        &self.scheme
+    pub(crate) fn encryption(&self) -> Encryption {
+        self.encryption
     }
 
     pub(crate) fn source(&self) -> &AddressSource {
@@ -89,7 +102,7 @@ impl FromStr for Target {
     type Err = InvalidTarget;
 
     fn from_str(text: &str) -> Result<Self, InvalidTarget> {
-        parse(text).map_err(|problem| InvalidTarget { target: text.into(), problem })
+        parse(text).map_err(|problem| InvalidTarget { target: redacted(text), problem })
     }
 }
 
@@ -105,14 +118,18 @@ fn parse(text: &str) -> Parsed<Target> {
         return refuse("it is not a URL or target");
     }
     let (scheme, rest) = text.split_once(':').unwrap_or(("", text));
-    match scheme {
-        "http" => url(text, Scheme::HTTP),
-        "https" => url(text, Scheme::HTTPS),
+    // Schemes have no case (RFC 3986, section 3.1).
+    match scheme.to_ascii_lowercase().as_str() {
+        "http" => url(text, rest, Encryption::Never),
+        "https" => url(text, rest, Encryption::Always),
         "dns" => dns(text, endpoint(rest)?),
         "ipv4" => listed(text, rest, SocketAddr::is_ipv4),
         "ipv6" => listed(text, rest, SocketAddr::is_ipv6),
-        "unix" => local(text, AddressSource::Fixed(vec![Address::Unix(path(rest)?)])),
-        "file" => local(text, AddressSource::File(path(rest)?)),
+        "unix" => {
+            let source = AddressSource::Fixed(vec![Address::Unix(path(rest)?)]);
+            local(text, source, Encryption::Never)
+        }
+        "file" => local(text, AddressSource::File(path(rest)?), Encryption::IfSet),
         "passthrough" => passthrough(text, endpoint(rest)?),
         _ if text.contains("://") => refuse(
             "it must start with http://, https://, dns:, ipv4:, ipv6:, unix: or file:, or be \
@@ -133,51 +150,49 @@ fn endpoint(rest: &str) -> Parsed<&str> {
     }
 }
 
-fn url(text: &str, scheme: Scheme) -> Parsed<Target> {
-    let Some(uri) = text.parse::<Uri>().ok().filter(|uri| matches!(uri.path(), "" | "/")) else {
+fn url(text: &str, rest: &str, encryption: Encryption) -> Parsed<Target> {
+    let server = rest.strip_prefix("//").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    let Some(server) = server.filter(|server| !server.is_empty() && !server.contains('/')) else {
         return refuse("it is not a URL of a server");
     };
-    let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
-        return refuse("it is not a URL of a server");
-    };
-    let usual = if scheme == Scheme::HTTPS { DEFAULT_PORT } else { 80 };
-    let source =
-        AddressSource::Dns { host: bare(authority.host()), port: uri.port_u16().unwrap_or(usual) };
-    Ok(Target { text: text.into(), source, authority: authority.clone(), scheme })
+    let usual = if encryption == Encryption::Always { DEFAULT_PORT } else { 80 };
+    named(text, server, usual, encryption)
 }
 
 fn dns(text: &str, name: &str) -> Parsed<Target> {
-    match name.parse::<Authority>() {
-        Ok(authority) if !authority.host().is_empty() && !name.contains('@') => {
-            let (host, port) = (bare(authority.host()), authority.port_u16());
-            let source = AddressSource::Dns { host, port: port.unwrap_or(DEFAULT_PORT) };
-            Ok(Target { text: text.into(), source, authority, scheme: Scheme::HTTP })
-        }
-        _ => refuse(format!("{name:?} is not HOST:PORT")),
-    }
+    named(text, name, DEFAULT_PORT, Encryption::IfSet)
 }
 
-/// An IPv6 address without the brackets that it has in a URL.
-fn bare(host: &str) -> String {
-    host.trim_start_matches('[').trim_end_matches(']').into()
+/// A target with a host, which is looked up.
+fn named(text: &str, server: &str, usual_port: u16, encryption: Encryption) -> Parsed<Target> {
+    let server = host_port(server)?;
+    let (host, port) = (server.host.to_string(), server.port.unwrap_or(usual_port));
+    let source = AddressSource::Dns { host, port };
+    Ok(Target { text: text.into(), source, authority: authority(&server)?, encryption })
+}
+
+fn host_port(text: &str) -> Parsed<HostPort> {
+    let problem = |problem| match problem {
+        InvalidHostPort::Userinfo => problem.to_string(),
+        _ => format!("{text:?} is not HOST:PORT: {problem}"),
+    };
+    text.parse().map_err(problem)
+}
+
+fn authority(server: &HostPort) -> Parsed<Authority> {
+    server.authority().parse().map_err(|_| "its host cannot be an authority".to_owned())
 }
 
 fn listed(text: &str, list: &str, is_right: impl Fn(&SocketAddr) -> bool) -> Parsed<Target> {
-    let address = |text: &str| match text.parse() {
-        Ok(address) if is_right(&address) => Ok(Address::Tcp(address)),
-        _ => refuse(format!("{text:?} is not an address of that family with a port")),
+    let address = |text: &str| match socket_address(text)? {
+        address if is_right(&address) => Ok(Address::Tcp(address)),
+        address => refuse(format!("{address} is not an address of that family")),
     };
-    let addresses = list.split(',').map(address).collect::<Result<Vec<_>, _>>()?;
-    let authority = addresses[0].to_string();
-    let Ok(authority) = authority.parse() else {
-        return refuse("its first address cannot be an authority");
-    };
-    Ok(Target {
-        text: text.into(),
-        source: AddressSource::Fixed(addresses),
-        authority,
-        scheme: Scheme::HTTP,
-    })
+    let addresses = list.split(',').map(address).collect::<Parsed<Vec<_>>>()?;
+    let first = list.split(',').next().unwrap_or_default();
+    let authority = authority(&host_port(first)?)?;
+    let (source, encryption) = (AddressSource::Fixed(addresses), Encryption::IfSet);
+    Ok(Target { text: text.into(), source, authority, encryption })
 }
 
 fn path(rest: &str) -> Parsed<PathBuf> {
@@ -191,15 +206,19 @@ fn path(rest: &str) -> Parsed<PathBuf> {
     }
 }
 
-fn local(text: &str, source: AddressSource) -> Parsed<Target> {
+fn local(text: &str, source: AddressSource, encryption: Encryption) -> Parsed<Target> {
     let authority = Authority::from_static("localhost");
-    Ok(Target { text: text.into(), source, authority, scheme: Scheme::HTTP })
+    Ok(Target { text: text.into(), source, authority, encryption })
 }
 
 fn passthrough(text: &str, name: &str) -> Parsed<Target> {
-    let Ok(authority) = name.parse() else { return refuse(format!("{name:?} is not a host name")) };
+    if has_userinfo(name) {
+        return refuse(InvalidHostPort::Userinfo.to_string());
+    }
+    // The dialer reads the name, which may be no host: only a zone is known not to travel.
+    let authority = name.parse().or_else(|_| authority(&host_port(name)?))?;
     let source = AddressSource::Fixed(vec![Address::Name(name.into())]);
-    Ok(Target { text: text.into(), source, authority, scheme: Scheme::HTTP })
+    Ok(Target { text: text.into(), source, authority, encryption: Encryption::Never })
 }
 
 #[cfg(test)]
@@ -223,6 +242,8 @@ mod tests {
             "dns:///greeter.test:9001",
             "dns:greeter.test:9001",
             "greeter.test:9001",
+            "HTTP://greeter.test:9001",
+            "Dns:///greeter.test:9001",
         ] {
             assert_eq!(source(text), expected, "{text}");
             assert_eq!(text.parse::<Target>().unwrap().authority(), "greeter.test:9001");
@@ -265,18 +286,62 @@ mod tests {
         assert!("https://[::1]:9001".parse::<Target>().unwrap().is_https());
     }
 
+    /// RFC 6874: `%25` in a URL. The zone is for this machine alone.
+    #[test]
+    fn a_zone_is_dialed_and_never_in_the_authority() {
+        for text in [
+            "http://[fe80::1%lo]:9001",
+            "https://[fe80::1%25lo]:9001/",
+            "dns:///[fe80::1%lo]:9001",
+            "[fe80::1%25lo]:9001",
+        ] {
+            let expected = AddressSource::Dns { host: "fe80::1%lo".into(), port: 9001 };
+            assert_eq!(source(text), expected, "{text}");
+            assert_eq!(text.parse::<Target>().unwrap().authority(), "[fe80::1]:9001", "{text}");
+        }
+        for text in ["ipv6:[fe80::1%lo]:9001", "ipv6:[fe80::1%25lo]:9001"] {
+            let AddressSource::Fixed(addresses) = source(text) else { panic!("{text}") };
+            let Address::Tcp(SocketAddr::V6(address)) = addresses[0] else { panic!("{text}") };
+            assert!(address.scope_id() > 0, "{text}");
+            assert_eq!(text.parse::<Target>().unwrap().authority(), "[fe80::1]:9001", "{text}");
+        }
+    }
+
+    /// RFC 9113, section 8.3.1, forbids userinfo in `:authority`, and a password does not belong
+    /// into messages.
+    #[test]
+    fn a_user_and_a_password_are_refused_and_not_repeated() {
+        for text in [
+            "http://kim:c2VjcmV0@greeter:1",
+            "HTTPS://kim:c2VjcmV0@greeter:1/",
+            "dns:///kim:c2VjcmV0@greeter:1",
+            "kim:c2VjcmV0@greeter:1",
+            "passthrough:///kim:c2VjcmV0@greeter",
+        ] {
+            let error = text.parse::<Target>().expect_err(text);
+            assert!(error.to_string().contains("a user or a password"), "{error}");
+            for shown in [error.to_string(), format!("{error:?}")] {
+                assert!(!shown.contains("c2VjcmV0") && !shown.contains("kim"), "{shown}");
+            }
+        }
+    }
+
     #[test]
     fn any_other_text_is_refused_with_a_reason() {
         for (text, reason) in [
             ("", "not a URL"),
             ("http://", "not a URL"),
             ("http://a:1/path", "not a URL"),
+            ("http:a:1", "not a URL"),
+            ("http://a:1?x", "HOST:PORT"),
             ("ftp://a", "must start with"),
             ("dns://1.1.1.1/a:1", "cannot be chosen"),
             ("dns:///", "is not HOST:PORT"),
-            ("ipv4:127.0.0.1", "not an address"),
+            ("ipv4:127.0.0.1", "has no port"),
+            ("ipv4:greeter:1", "not an IP address"),
+            ("ipv6:[fe80::1%nosuch0]:1", "no interface"),
             ("ipv4:[::1]:1", "not an address"),
-            ("ipv4:127.0.0.1:1,", "not an address"),
+            ("ipv4:127.0.0.1:1,", "IP:PORT"),
             ("unix:", "no path"),
             ("unix://run/s", "three slashes"),
         ] {

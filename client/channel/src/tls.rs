@@ -9,6 +9,10 @@ mod settings;
 #[cfg(feature = "tls")]
 mod handshake;
 #[cfg(feature = "tls")]
+mod trust;
+#[cfg(feature = "tls")]
+mod words;
+#[cfg(feature = "tls")]
 pub(crate) use handshake::Encrypted;
 #[cfg(feature = "tls")]
 pub use handshake::Tls;

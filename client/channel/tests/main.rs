@@ -12,5 +12,7 @@ mod world;
 
 mod balancing;
 mod hedging;
+mod links;
 mod resets;
+mod responses;
 mod retry;

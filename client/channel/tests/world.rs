@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use futures::{Stream, StreamExt as _, stream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use h2::{Reason, RecvStream, server::SendResponse};
 use http::{HeaderMap, Request, Response, uri::PathAndQuery};
 use quartet_channel::{Address, BoxedIo, Builder, Channel, ServedBy};
@@ -45,12 +45,28 @@ pub enum Answer {
     Reset(Reason),
     /// Begins its response with a message, then resets the stream with this code.
     ResetLate(Reason),
+    /// Answers as a proxy or a web server does: an HTTP status, a content type and a body.
+    Page { status: u16, content_type: Option<&'static str>, body: &'static str },
+    /// Begins its response with these headers besides the usual ones, then goes on as [`Self::Ok`].
+    HeadWith(&'static [(&'static str, &'static str)]),
+    /// Begins its response with a message, sends these bytes, then these trailers or, without any,
+    /// an empty DATA frame with END_STREAM.
+    End(&'static [u8], &'static [(&'static str, &'static str)]),
+    /// Waits, then resets the stream with CANCEL: before the response begins, or after.
+    CancelAfter(Duration, CancelAt),
     /// Begins its response, then sends nothing more.
     Stall,
     /// Sends nothing.
     Hang,
     /// Closes the connection.
     HangUp,
+}
+
+/// When a server cancels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum CancelAt {
+    Head,
+    Body,
 }
 
 /// The health that a server reports.
@@ -271,6 +287,46 @@ async fn answer(
             stream.send_reset(reason);
             None
         }
+        Answer::Page { status, content_type, body } => {
+            let mut head = Response::builder().status(status);
+            if let Some(content_type) = content_type {
+                head = head.header("content-type", content_type);
+            }
+            let head = head.body(()).unwrap();
+            let mut stream = respond.send_response(head, body.is_empty()).ok()?;
+            if !body.is_empty() {
+                stream.send_data(body.into(), true).ok()?;
+            }
+            Some(())
+        }
+        Answer::HeadWith(headers) => {
+            let mut head = head(None);
+            head.headers_mut().extend(header_map(headers));
+            let mut stream = respond.send_response(head, false).ok()?;
+            stream.send_data(framed(&server.to_string()), false).ok()?;
+            stream.send_trailers(trailers(Code::Ok)).ok()
+        }
+        Answer::End(bytes, trailers) => {
+            let mut stream = respond.send_response(head(None), false).ok()?;
+            stream.send_data(framed(&server.to_string()), false).ok()?;
+            stream.send_data(bytes.into(), false).ok()?;
+            match trailers {
+                [] => stream.send_data(Bytes::new(), true).ok(),
+                trailers => stream.send_trailers(header_map(trailers)).ok(),
+            }
+        }
+        Answer::CancelAfter(time, at) => {
+            let stream = match at {
+                CancelAt::Head => None,
+                CancelAt::Body => Some(respond.send_response(head(None), false).ok()?),
+            };
+            tokio::time::sleep(time).await;
+            match stream {
+                None => respond.send_reset(Reason::CANCEL),
+                Some(mut stream) => stream.send_reset(Reason::CANCEL),
+            }
+            None
+        }
         Answer::Stall => {
             let _stream = respond.send_response(head(None), false).ok()?;
             pending().await
@@ -313,6 +369,13 @@ fn head(status: Option<Code>) -> Response<()> {
         response.headers_mut().extend(trailers(status));
     }
     response
+}
+
+fn header_map(headers: &[(&'static str, &'static str)]) -> HeaderMap {
+    let header = |&(name, value)| {
+        (http::HeaderName::from_static(name), http::HeaderValue::from_static(value))
+    };
+    headers.iter().map(header).collect()
 }
 
 fn trailers(code: Code) -> HeaderMap {
@@ -388,18 +451,22 @@ pub async fn stream_request(
     answers.into_iter().map(|answer| answer.map(|answer| answer.text)).collect()
 }
 
-/// Makes a call of each of the four kinds, and returns their results.
+/// Makes a call of each of the four kinds, one after another, reads each to its end, and returns
+/// their results.
 pub async fn all_kinds(channel: &Channel) -> Vec<Result<(), Status>> {
     let path = || PathAndQuery::from_static(PATH);
     let requests = || tonic::Request::new(stream::iter(["a", "b"]).map(text));
-    let list = client(channel)
-        .await
-        .server_streaming(tonic::Request::new(text("a")), path(), codec())
-        .await;
-    vec![
-        unary(channel).await.map(drop),
-        list.map(drop),
-        client(channel).await.client_streaming(requests(), path(), codec()).await.map(drop),
-        client(channel).await.streaming(requests(), path(), codec()).await.map(drop),
-    ]
+    let list = async {
+        let request = tonic::Request::new(text("a"));
+        let response = client(channel).await.server_streaming(request, path(), codec()).await?;
+        response.into_inner().try_collect::<Vec<_>>().await.map(drop)
+    };
+    let upload = async {
+        client(channel).await.client_streaming(requests(), path(), codec()).await.map(drop)
+    };
+    let feed = async {
+        let response = client(channel).await.streaming(requests(), path(), codec()).await?;
+        response.into_inner().try_collect::<Vec<_>>().await.map(drop)
+    };
+    vec![unary(channel).await.map(drop), list.await, upload.await, feed.await]
 }

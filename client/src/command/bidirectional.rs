@@ -1,6 +1,6 @@
 //! `bidirectional`: both sides send at any time, on one call.
 
-use std::ops::ControlFlow;
+use std::{io, ops::ControlFlow};
 
 use self::{typist::Typist, view::View};
 use super::{
@@ -8,6 +8,8 @@ use super::{
     flags::{AfterFlag, CommandLine, CommonFlags},
     frame::Frame,
     io::Io,
+    tag,
+    typing_line::below,
 };
 use crate::{
     feed::{FeedStart, tag_feed},
@@ -35,7 +37,7 @@ const RPC: &str = "TagFeed";
 )]
 pub struct Flags {
     /// Join this tag (may be repeated)
-    #[arg(long = "tag", value_name = "T", value_parser = typist::tag)]
+    #[arg(long = "tag", value_name = "T", value_parser = tag::check)]
     pub tags: Vec<String>,
     /// Follow every post, tagged or not
     #[arg(long)]
@@ -73,15 +75,21 @@ const LINE_BYTES: usize = 64 * 1024;
 /// # Errors
 /// [`Failure`]. A post that has a receipt is stored.
 pub async fn run(Args { own: flags, common }: Args, io: Io) -> Result<(), Failure> {
+    let (io, _keys) = match io.dialog && !common.json {
+        true => below(io).map(|(io, keys)| (io, Some(keys))).map_err(of_terminal)?,
+        false => (io, None),
+    };
     let (mut frame, input) = Frame::reader(RPC, common, io);
     frame.console.show_call(RPC)?;
     let lines = read_in_background(input.bytes, LINE_BYTES)
         .map_err(|error| Failure::Input("stdin".into(), error))?;
 
     let start = flags.start();
+    let stderr = frame.console.stderr.clone();
+    let without_hashes = flags.tags.into_iter().map(|text| tag::without_hash(text, &stderr));
     let typist = Typist {
         user_id: flags.user_id.unwrap_or_else(|| default_user_id(&frame.flags)),
-        tags: flags.tags.into_iter().collect(),
+        tags: without_hashes.collect(),
         all_tags: flags.all_tags,
         stderr: frame.console.stderr.clone(),
     };
@@ -98,6 +106,10 @@ pub async fn run(Args { own: flags, common }: Args, io: Io) -> Result<(), Failur
         0 => ended,
         posts => ended.and(Err(Failure::Partial(format!("{} refused", counted(posts, "post"))))),
     }
+}
+
+fn of_terminal(error: io::Error) -> Failure {
+    Failure::Input("the terminal".into(), error)
 }
 
 impl Flags {

@@ -1,13 +1,14 @@
 //! The flags that describe a channel, and their conversion to settings of [`quartet_channel`].
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsStr, path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, builder::TypedValueParser, error::ErrorKind};
 use quartet_channel::{
-    Credentials, Target, TlsSettings, Token, TokenSource,
+    Credentials, InvalidTarget, Target, TlsSettings, Token, TokenSource,
     keepalive::ClientParameters,
     service_config::{InvalidConfig, ServiceConfig},
 };
+use quartet_wire::host_port::{has_userinfo, redacted};
 
 /// Keepalive: how dead connections are detected.
 #[derive(Debug, Clone, Copy, Args)]
@@ -133,11 +134,38 @@ pub(super) fn service_config(text: &str) -> Result<ServiceConfig, String> {
     json.parse().map_err(|error: InvalidConfig| error.to_string())
 }
 
-/// Checks an endpoint, and keeps its text for messages.
+/// Checks an endpoint, and keeps its text for messages. Unlike clap's own parsers, it does not
+/// repeat a value that contains a password.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Endpoint;
+
+impl TypedValueParser for Endpoint {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        let text = value.to_string_lossy();
+        match text.parse::<Target>() {
+            Err(InvalidTarget { problem, .. }) if has_userinfo(&text) => {
+                let shown = redacted(&text);
+                let arg = arg.map(ToString::to_string).unwrap_or_default();
+                let message = format!("invalid value '{shown}' for '{arg}': {problem}\n");
+                Err(clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command))
+            }
+            _ => TypedValueParser::parse_ref(&(endpoint as fn(&str) -> _), command, arg, value),
+        }
+    }
+}
+
+/// Checks an endpoint.
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn endpoint(text: &str) -> Result<String, quartet_channel::InvalidTarget> {
+fn endpoint(text: &str) -> Result<String, InvalidTarget> {
     text.parse::<Target>().map(|_| text.to_owned())
 }
 

@@ -35,12 +35,18 @@ impl Console {
         self.stderr.say(format_args!("{cause}; trying again in {delay:.0?}"));
     }
 
-    /// Says at the end how many posts came and how to continue after them. Without a position, the
-    /// server has answered nothing.
+    /// Says at the end how many posts were printed and how to continue after them. Without a
+    /// position, the server has answered nothing.
     pub(super) fn say_total(&self, posts: u64, position: Option<&LogPosition>) {
-        if let Some(position) = position {
-            let posts = counted(posts, "post");
-            self.stderr.say(format_args!("{posts}; {}", continue_after(position)));
+        let Some(position) = position else { return };
+        let (posts, next) = (counted(posts, "post"), continue_after(position));
+        if self.printer.is_closed() {
+            // What a pipe has taken, its reader may have left unread: `head` does.
+            let after = format_args!("the output was closed after {posts}; {next}");
+            self.stderr
+                .say(format_args!("{after}, or with the number of the last post that you saw"));
+        } else {
+            self.stderr.say(format_args!("{posts}; {next}"));
         }
     }
 }

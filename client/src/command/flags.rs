@@ -6,7 +6,7 @@ use quartet::post::v1::LogPosition;
 use quartet_channel::{Channel, SetupError, TraceContext, service_config::ServiceConfig};
 use tokio::time::Instant;
 
-use super::channel_flags::{KeepaliveFlags, TlsFlags, TokenFlags, endpoint, service_config};
+use super::channel_flags::{Endpoint, KeepaliveFlags, TlsFlags, TokenFlags, service_config};
 use crate::{connect, error::Error, position};
 
 // A doc comment here would be the `about` of every command. The flags of the command come last,
@@ -33,7 +33,7 @@ pub struct CommonFlags {
         long,
         value_name = "TARGET",
         default_value = connect::DEFAULT_ENDPOINT,
-        value_parser = endpoint
+        value_parser = Endpoint
     )]
     pub endpoint: String,
     /// Give up after this time, including resumed calls (500ms, 30s, 5m)
@@ -82,6 +82,7 @@ impl CommonFlags {
             .tls(&self.tls.settings())?
             .keepalive(self.keepalive.parameters())
             .service_config(config)
+            .single_responses(connect::SINGLE_RESPONSES)
             .build();
         if let Some(credentials) = self.token.credentials() {
             channel = channel.with_credentials(credentials)?;

@@ -87,7 +87,10 @@ impl Frame {
                 biased; // events that never pause must not outrun the timeout or Ctrl-C
                 failure = &mut time_up => return Err(failure),
                 () = &mut self.interrupt => return Ok(()),
-                () = &mut self.unread, if self.ends_unread => return Ok(()),
+                () = &mut self.unread, if self.ends_unread => {
+                    self.console.printer.close();
+                    return Ok(());
+                }
                 event = events.next() => event,
             };
             let Some(event) = event else { return Ok(()) };

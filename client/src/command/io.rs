@@ -7,12 +7,13 @@ use std::{
     thread,
 };
 
-use anstream::{AutoStream, ColorChoice};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::retry_on_intr,
 };
 use tokio::sync::oneshot;
+
+use super::terminal;
 
 /// Something that happens at most once, such as Ctrl-C.
 pub(super) type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -34,6 +35,9 @@ pub struct Io {
     pub color: bool,
     /// Whether `input` is a terminal, which has shown what was typed.
     pub echo: bool,
+    /// Whether `input` and `out` are the terminal of this process, on which a line can be typed
+    /// below the output.
+    pub dialog: bool,
     /// Whether `err` is a terminal, on which a progress bar can move.
     pub progress: bool,
 }
@@ -59,6 +63,7 @@ impl Io {
             unread: Box::pin(future::pending()),
             color: false,
             echo: false,
+            dialog: false,
             progress: false,
         }
     }
@@ -68,9 +73,10 @@ impl Io {
         Self {
             interrupt: Box::pin(ctrl_c()),
             unread: Box::pin(stdout_unread()),
-            color: AutoStream::choice(&io::stdout()) != ColorChoice::Never,
+            color: terminal::shows_colors(&io::stdout()),
             echo: io::stdin().is_terminal(),
-            progress: io::stderr().is_terminal(),
+            dialog: io::stdin().is_terminal() && terminal::can_redraw(&io::stdout()),
+            progress: terminal::shows_progress(),
             ..Self::new(io::stdin(), BufWriter::new(io::stdout()), io::stderr())
         }
     }

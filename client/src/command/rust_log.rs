@@ -1,8 +1,56 @@
-//! RUST_LOG: which log lines a binary prints.
+//! RUST_LOG: which log lines a program prints. All programs of the suite read it here.
 
-use std::env::{self, VarError};
+use std::{
+    env::{self, VarError},
+    io::{self, Write as _},
+};
 
-use tracing_subscriber::filter::{ParseError, Targets};
+use tracing::Subscriber;
+use tracing_subscriber::{
+    Layer,
+    filter::{ParseError, Targets},
+    fmt,
+    layer::SubscriberExt as _,
+    registry::LookupSpan,
+    util::SubscriberInitExt as _,
+};
+
+use super::terminal;
+
+/// Prints log lines on stderr from now on, as [`layer`] selects them.
+pub fn init(otherwise: Targets) {
+    tracing_subscriber::registry().with(layer(otherwise)).init();
+}
+
+/// Prints log lines on stderr: those that RUST_LOG selects, or `otherwise` if it is unset. A value
+/// that cannot be used is reported on stderr and ignored.
+pub fn layer<S>(otherwise: Targets) -> impl Layer<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let ansi = terminal::shows_colors(&io::stderr());
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(ansi);
+    lines.with_filter(selected_or_told().unwrap_or(otherwise))
+}
+
+/// Prints the lines of these targets on stderr as they are: without time, level and target.
+pub fn plain<S>(only: Targets) -> impl Layer<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let ansi = terminal::shows_colors(&io::stderr());
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(ansi);
+    lines.without_time().with_level(false).with_target(false).with_filter(only)
+}
+
+/// What RUST_LOG selects. `None` if it is unset, and if it cannot be used, which stderr is told.
+pub fn selected_or_told() -> Option<Targets> {
+    selected().unwrap_or_else(|problem| {
+        // If stderr is closed, no log line can be read either.
+        let _ = writeln!(io::stderr(), "{problem}");
+        None
+    })
+}
 
 /// Why RUST_LOG selects nothing.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +73,7 @@ pub enum RustLogError {
 ///
 /// # Errors
 /// Its value cannot be used.
-pub fn selected() -> Result<Option<Targets>, RustLogError> {
+fn selected() -> Result<Option<Targets>, RustLogError> {
     match env::var("RUST_LOG") {
         Ok(text) => parse(&text),
         Err(VarError::NotPresent) => Ok(None),

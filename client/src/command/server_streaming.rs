@@ -13,6 +13,7 @@ use super::{
     flags::{AfterFlag, CommandLine},
     frame::Frame,
     io::Io,
+    tag,
 };
 use crate::{
     list::{ListEvent, list_posts},
@@ -60,8 +61,10 @@ Next: run it with --follow in one terminal, and client-streaming in another.";
 ///
 /// # Errors
 /// [`Failure`]. What was printed before it is correct.
-pub async fn run(Args { own: flags, common }: Args, io: Io) -> Result<(), Failure> {
+pub async fn run(Args { own: mut flags, common }: Args, io: Io) -> Result<(), Failure> {
     let (mut frame, _) = Frame::reader(RPC, common, io);
+    let tags = flags.tags.into_iter();
+    flags.tags = tags.map(|text| tag::without_hash(text, &frame.console.stderr)).collect();
     frame.console.show_call(format_args!("{RPC} {}", InWords(&flags)))?;
     let mut reader = ListView { posts: 0, limit: flags.limit, position: None };
     let Flags { tags, user_ids, follow, start, .. } = flags;
@@ -105,10 +108,13 @@ impl ListView {
         let end = batch.position.unwrap_or_default();
         for post in &batch.post_messages {
             console.printer.received(&Event::from(post))?;
+            if console.printer.is_closed() {
+                return Ok(ControlFlow::Break(()));
+            }
             self.posts += 1;
             self.position = Some(LogPosition { sequence: post.sequence, ..end.clone() });
             let has_all = self.limit.is_some_and(|limit| self.posts >= limit);
-            if has_all || console.printer.is_closed() {
+            if has_all {
                 return Ok(ControlFlow::Break(()));
             }
         }

@@ -1,17 +1,12 @@
 //! The process of a command: arguments, logs, runtime, exit code.
 
-use std::{
-    io::{self, IsTerminal as _},
-    process::ExitCode,
-};
+use std::{io, process::ExitCode};
 
 use clap::Parser as _;
 use quartet_channel::EXPLAIN;
 use tokio::runtime::Runtime;
 use tracing_subscriber::{
-    Layer as _,
     filter::{LevelFilter, Targets},
-    fmt,
     layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
 };
@@ -29,7 +24,7 @@ where
 {
     let args = CommandLine::<C>::parse();
     let stderr = Stderr::new(io::stderr());
-    log(args.common.explain, &stderr);
+    log(args.common.explain);
     for key in args.common.service_config.iter().flat_map(|config| &config.ignored) {
         stderr.say(format_args!("the service config's {key} is not known and is ignored"));
     }
@@ -48,19 +43,15 @@ where
     }
 }
 
-/// With `--explain`, prints what the channel does in plain lines; otherwise what RUST_LOG selects,
-/// with the time.
-fn log(explain: bool, stderr: &Stderr) {
+/// Prints what RUST_LOG selects, with the time. Without it, or with `--explain`, prints plain
+/// lines: what the channel does, if that was asked for, and what users must see.
+fn log(explain: bool) {
+    // Errors of the channel are its user's to repair, as by gRFC A8.
+    let mut shown = Targets::new().with_target("quartet_channel", LevelFilter::ERROR);
     if explain {
-        let only = Targets::new().with_target(EXPLAIN, LevelFilter::DEBUG);
-        let lines = fmt::layer().without_time().with_level(false).with_target(false);
-        tracing_subscriber::registry().with(lines.with_writer(io::stderr).with_filter(only)).init();
-        return;
+        shown = shown.with_target(EXPLAIN, LevelFilter::DEBUG);
+    } else if rust_log::selected_or_told().is_some() {
+        return rust_log::init(Targets::default());
     }
-    let selected = rust_log::selected().unwrap_or_else(|problem| {
-        stderr.say(format_args!("{problem}"));
-        None
-    });
-    let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
-    tracing_subscriber::registry().with(lines.with_filter(selected.unwrap_or_default())).init();
+    tracing_subscriber::registry().with(rust_log::plain(shown)).init();
 }

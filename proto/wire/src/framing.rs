@@ -22,7 +22,17 @@ pub struct Framing {
 
 impl Framing {
     /// Advances over these bytes and reports the length of each message whose prefix ends in them.
-    pub fn pass(&mut self, mut data: &[u8], mut begins: impl FnMut(u32)) {
+    pub fn pass(&mut self, data: &[u8], mut begins: impl FnMut(u32)) {
+        self.pass_flagged(data, |_, length| begins(length));
+    }
+
+    /// Whether the bytes so far end with a whole message.
+    pub fn is_between_messages(&self) -> bool {
+        self.prefix_len == 0 && self.left == 0
+    }
+
+    /// The same as [`pass`](Self::pass), which also reports the flag before each length.
+    pub fn pass_flagged(&mut self, mut data: &[u8], mut begins: impl FnMut(u8, u32)) {
         loop {
             let skipped = data.len().min(self.left as usize);
             (self.left, data) = (self.left - skipped as u32, &data[skipped..]);
@@ -34,10 +44,10 @@ impl Framing {
             self.prefix[known..][..taken].copy_from_slice(&data[..taken]);
             (self.prefix_len, data) = ((known + taken) as u8, &data[taken..]);
             if known + taken == PREFIX_LEN {
-                let [_, length @ ..] = self.prefix;
+                let [flag, length @ ..] = self.prefix;
                 let length = u32::from_be_bytes(length);
                 (self.prefix_len, self.left) = (0, length);
-                begins(length);
+                begins(flag, length);
             }
         }
     }
@@ -71,6 +81,9 @@ mod tests {
                 rest = more;
             }
             prop_assert_eq!(counted, lengths);
+            prop_assert!(framing.is_between_messages());
+            framing.pass(&[0], |_| {});
+            prop_assert!(!framing.is_between_messages());
         }
     }
 }

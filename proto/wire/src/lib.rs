@@ -4,6 +4,8 @@
 //! - [`messages`]: reads the messages of a body without copying them.
 //! - [`timeout`]: the header `grpc-timeout`.
 //! - [`code`]: the names of status codes.
+//! - [`host_port`]: hosts and ports as people write them, for both sides.
+//! - [`pem`]: why a certificate or a key cannot be used, for both sides.
 //! - [`unindexed`]: keeps header values out of HPACK's table.
 //!
 //! ```
@@ -15,7 +17,9 @@
 
 pub mod code;
 pub mod framing;
+pub mod host_port;
 pub mod messages;
+pub mod pem;
 pub mod timeout;
 
 use http::HeaderValue;

@@ -10,10 +10,13 @@ pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const EIGHT_DIGITS: u128 = 99_999_999;
 
 /// Formats the time that is left: at most eight digits and a unit, in milliseconds if they fit.
+///
+/// Rounded up, as by grpc-go (`internal/transport/http_util.go`): the receiver's clock then never
+/// runs out before the sender's own.
 pub fn format(left: Duration) -> HeaderValue {
-    let value = match left.as_millis() {
+    let value = match left.as_nanos().div_ceil(1_000_000) {
         millis @ 0..=EIGHT_DIGITS => format!("{millis}m"),
-        millis => format!("{}S", (millis / 1000).min(EIGHT_DIGITS)),
+        millis => format!("{}S", millis.div_ceil(1000).min(EIGHT_DIGITS)),
     };
     HeaderValue::try_from(value).expect("invariant: it is ASCII")
 }
@@ -42,6 +45,8 @@ mod tests {
     fn a_timeout_is_written_with_at_most_eight_digits() {
         for (left, value) in [
             (Duration::ZERO, "0m"),
+            (Duration::from_micros(1), "1m"),
+            (Duration::from_micros(199_001), "200m"),
             (Duration::from_millis(1500), "1500m"),
             (Duration::from_secs(99_999), "99999000m"),
             (Duration::from_secs(200_000), "200000S"),

@@ -54,6 +54,7 @@ mod coalesce;
 mod context;
 pub mod deadline;
 mod exchange;
+mod grpc_request;
 pub mod guard;
 pub mod keepalive;
 mod lane;

@@ -195,6 +195,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Lifecycle<IO> {
         if self.refusing {
             return respond.send_reset(Reason::REFUSED_STREAM);
         }
+        // RFC 9113, section 8.3.1: a request whose authority has a user or password is malformed.
+        if request.uri().authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return respond.send_reset(Reason::PROTOCOL_ERROR);
+        }
         if !self.timers.contains_key(&Due::Blocked) {
             self.set(Due::Blocked, Instant::now() + self.context.settings.stall_timeout);
         }

@@ -8,6 +8,7 @@
 use std::{
     convert::Infallible,
     fmt,
+    future::ready,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -24,8 +25,17 @@ use crate::{
 };
 
 /// Services by their names. The default has none. Clones share them.
-#[derive(Clone, Default)]
-pub struct Routes(Arc<Vec<Route>>);
+#[derive(Clone)]
+pub struct Routes {
+    all: Arc<Vec<Route>>,
+    unknown: fn(&str) -> Status,
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self { all: Arc::default(), unknown: |_| Status::unimplemented("") }
+    }
+}
 
 #[derive(Clone)]
 struct Route {
@@ -58,17 +68,24 @@ impl Routes {
         B::Error: Into<BoxError>,
     {
         let answer = move |request| service::answer(service.clone(), request);
-        Arc::make_mut(&mut self.0).push(Route { name: S::NAME, answer: Arc::new(answer) });
+        Arc::make_mut(&mut self.all).push(Route { name: S::NAME, answer: Arc::new(answer) });
         self
     }
 
-    /// The response to a request; UNIMPLEMENTED without a message, as from generated code, if there
-    /// is no such service.
+    /// Sets the status of a call whose path names no service here. Default: UNIMPLEMENTED without a
+    /// message, as from code that tonic generates.
+    #[must_use]
+    pub fn with_unknown(self, unknown: fn(&str) -> Status) -> Self {
+        Self { unknown, ..self }
+    }
+
+    /// The response to a request.
     pub fn call(&self, request: Request<RequestBody>) -> ResponseFuture {
-        let named = service_of(request.uri().path());
-        match self.0.iter().find(|route| Some(route.name) == named) {
+        let path = request.uri().path();
+        let named = service_of(path);
+        match self.all.iter().find(|route| Some(route.name) == named) {
             Some(route) => (route.answer)(request),
-            None => async { Ok(Status::unimplemented("").into_http()) }.boxed(),
+            None => ready(Ok((self.unknown)(path).into_http())).boxed(),
         }
     }
 }
@@ -95,7 +112,7 @@ fn service_of(path: &str) -> Option<&str> {
 
 impl fmt::Debug for Routes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.iter().map(|route| route.name)).finish()
+        f.debug_set().entries(self.all.iter().map(|route| route.name)).finish()
     }
 }
 

@@ -22,6 +22,8 @@ mod handshake;
 #[cfg(feature = "tls")]
 mod peeked;
 #[cfg(feature = "tls")]
+mod trust;
+#[cfg(feature = "tls")]
 pub use handshake::Tls;
 
 #[cfg(not(feature = "tls"))]

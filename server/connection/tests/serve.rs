@@ -161,11 +161,49 @@ async fn an_unknown_service_is_unimplemented() {
     server.stop().await;
 }
 
+/// PROTOCOL-HTTP2, "Requests": a page in a browser may send such requests to any server.
+#[tokio::test]
+async fn what_is_not_a_grpc_request_is_refused_and_reaches_no_handler() {
+    async fn handled(_: http::Request<RequestBody>) -> Result<http::Response<Body>, io::Error> {
+        panic!("a handler runs")
+    }
+    let server = Server::of(HttpService::new(service_fn(handled)));
+    let io = server.connector.connect().await.unwrap();
+    let (mut requests, connection) = h2::client::handshake(io).await.unwrap();
+    let calling = async {
+        for (method, kind, status) in [
+            ("GET", "application/grpc", 405),
+            ("OPTIONS", "application/grpc", 405),
+            ("DELETE", "application/grpc", 405),
+            ("POST", "text/plain", 415),
+            ("POST", "application/grpc-web+proto", 415),
+        ] {
+            let request = http::Request::builder()
+                .method(method)
+                .uri("http://in.memory/plain.Echo/Once")
+                .header("content-type", kind)
+                .body(())
+                .unwrap();
+            let (response, _) = requests.send_request(request, true).unwrap();
+            let response = response.await.unwrap();
+            assert_eq!(response.status(), status, "{method} {kind}");
+            assert!(!response.headers().contains_key("grpc-status"));
+        }
+    };
+    tokio::select! {
+        () = calling => {}
+        ended = connection => panic!("{ended:?}"),
+    }
+    drop(requests);
+    server.stop().await;
+}
+
 /// The code of a call with this `grpc-timeout`. Not by tonic's client, which would end it itself.
 async fn code_within(connector: &Connector, path: &str, timeout: &str) -> Code {
     let (mut requests, connection) =
         h2::client::handshake(connector.connect().await.unwrap()).await.unwrap();
     let request = http::Request::post(format!("http://in.memory{path}"))
+        .header("content-type", "application/grpc")
         .header("grpc-timeout", timeout)
         .body(())
         .unwrap();

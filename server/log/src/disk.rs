@@ -9,9 +9,9 @@
 
 use std::{
     fmt::Debug,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io,
-    os::unix::fs::FileExt,
+    os::unix::fs::{DirBuilderExt as _, FileExt, OpenOptionsExt as _},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
@@ -136,7 +136,12 @@ pub(crate) const TEMPORARY: &str = ".tmp";
 /// The file whose lock guards the directory. It is empty and never removed.
 const LOCK_FILE: &str = "LOCK";
 
-/// A directory in the file system.
+/// Modes of what is created: posts are readable by their server's user alone. What exists keeps its
+/// mode.
+const OWN_DIRECTORY: u32 = 0o700;
+const OWN_FILE: u32 = 0o600;
+
+/// A directory in the file system. It is created with mode 0700, its files with 0600.
 #[derive(Debug, Clone)]
 pub struct RealDisk {
     directory: PathBuf,
@@ -166,9 +171,10 @@ impl Disk for RealDisk {
         let path = self.path(LOCK_FILE);
         let write = access == Access::Write;
         if write {
-            create_directory(&self.directory)?;
+            create_directory(&self.directory, OWN_DIRECTORY)?;
         }
-        let file = OpenOptions::new().read(true).write(write).create(write).open(&path);
+        let file =
+            OpenOptions::new().read(true).write(write).create(write).mode(OWN_FILE).open(&path);
         let file = named(&path, file)?;
         let locked = if write { file.try_lock() } else { file.try_lock_shared() };
         match locked {
@@ -188,7 +194,9 @@ impl Disk for RealDisk {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.path(name);
-        Ok(Arc::new(named(&path, File::create_new(&path))?))
+        let new =
+            OpenOptions::new().read(true).write(true).create_new(true).mode(OWN_FILE).open(&path);
+        Ok(Arc::new(named(&path, new)?))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -240,9 +248,9 @@ impl DiskFile for File {
     }
 }
 
-/// Creates a directory and its missing ancestors. Each is an entry of its parent, so the parent is
-/// what must be synced.
-fn create_directory(path: &Path) -> io::Result<()> {
+/// Creates a directory with this mode, and its missing ancestors as usual. Each is an entry of its
+/// parent, so the parent is what must be synced.
+fn create_directory(path: &Path, mode: u32) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -250,8 +258,8 @@ fn create_directory(path: &Path) -> io::Result<()> {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
-    create_directory(parent)?;
-    named(path, fs::create_dir(path))?;
+    create_directory(parent, 0o777)?;
+    named(path, DirBuilder::new().mode(mode).create(path))?;
     sync_directory(parent)
 }
 

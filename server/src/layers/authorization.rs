@@ -5,6 +5,7 @@
 //! other spelling of a path gets past the table.
 
 use http::Request;
+use quartet::codec;
 use quartet_connection::{
     RequestBody,
     layer::{
@@ -86,7 +87,7 @@ fn authorize<B>(request: &Request<B>) -> Result<(), Status> {
         Some(Rule::Scopes(scopes)) => scopes,
         // Authentication has checked the access.
         Some(Rule::Health | Rule::Reflection) => return Ok(()),
-        None => return Err(error::unknown_method(path)),
+        None => return Err(codec::unknown_method(path)),
     };
     let caller = request.extensions().get::<Caller>();
     let missing = |scope: &&Scope| !caller.is_some_and(|caller| caller.scopes.contains(scope));

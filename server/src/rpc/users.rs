@@ -47,16 +47,36 @@ pub enum UsersError {
     },
 }
 
-/// A line of a user file.
+/// A line of a user file. `null` means that a field is absent.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct UserLine {
     user_id: String,
     name: String,
-    #[serde(default)]
-    phone_number: String,
-    #[serde(default)]
-    age: i32,
+    phone_number: Option<String>,
+    age: Option<serde_json::Number>,
+}
+
+impl UserLine {
+    fn parse(line: &str) -> Result<Self, String> {
+        // serde would take an array for the fields in their order.
+        if !line.trim_start().starts_with('{') {
+            return Err(r#"it must be a JSON object: {"user_id": "1", "name": "Ann"}"#.to_owned());
+        }
+        serde_json::from_str(line).map_err(|error| {
+            // The line is known, and serde_json counts from the start of it.
+            let message = error.to_string();
+            let (column, place) = (error.column(), format!(" at line {}", error.line()));
+            let problem = message.split(&place).next().unwrap_or_default();
+            format!("{problem} at column {column}")
+        })
+    }
+
+    fn age(&self) -> Result<i32, String> {
+        let Some(age) = &self.age else { return Ok(0) };
+        let years = age.as_i64().and_then(|years| i32::try_from(years).ok());
+        years.ok_or_else(|| format!("age: must be a whole number of years, not {age}"))
+    }
 }
 
 impl Users {
@@ -100,8 +120,10 @@ impl Users {
     }
 
     fn add_line(&mut self, line: &str) -> Result<(), String> {
-        let UserLine { user_id, name, phone_number, age } =
-            serde_json::from_str(line).map_err(|error| error.to_string())?;
+        let user = UserLine::parse(line)?;
+        let age = user.age()?;
+        let UserLine { user_id, name, phone_number, .. } = user;
+        let phone_number = phone_number.unwrap_or_default();
         validate::user_id(&user_id).map_err(|status| status.message().to_owned())?;
         if name.is_empty() || name.chars().count() > AUTHOR_CHARS {
             return Err(format!("name: must have 1 to {AUTHOR_CHARS} characters"));
@@ -178,6 +200,34 @@ impl User for Users {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_an_object_and_the_message_names_the_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (line, problem) in [
+            (r#"["1","A","",1]"#, "it must be a JSON object"),
+            (r#"{"user_id":"1"}"#, "missing field `name` at column 15"),
+            (r#"{"user_id":"1","name":"A","age":2.5}"#, "age: must be a whole number"),
+            (r#"{"user_id":"1","name":"A","age":99999999999}"#, "age: must be a whole number"),
+            (r#"{"user_id":"1","name":"A","age":"x"}"#, "expected a JSON number"),
+        ] {
+            std::fs::write(file.path(), format!("\n{line}\n")).unwrap();
+            let error = Users::from_file(file.path()).unwrap_err().to_string();
+            assert!(error.contains(", line 2: ") && error.contains(problem), "{line}: {error}");
+            for name in ["struct", "UserLine", "i32", "Option"] {
+                assert!(!error.contains(name), "{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn null_is_an_absent_field() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let line = r#"{"user_id":"1","name":"A","phone_number":null,"age":null}"#;
+        std::fs::write(file.path(), line).unwrap();
+        let user = Users::from_file(file.path()).unwrap().get("1").unwrap().user_message.unwrap();
+        assert_eq!((user.phone_number.as_str(), user.age), ("", 0));
+    }
 
     #[test]
     fn a_byte_order_mark_before_the_first_user_is_skipped() {

@@ -4,7 +4,7 @@
 use std::{error::Error, process::ExitCode};
 
 use clap::Parser;
-use quartet_client::command::{bidirectional, client_streaming, server_streaming, unary};
+use quartet_client::command::{bidirectional, client_streaming, rust_log, server_streaming, unary};
 use quartet_server::{
     server::Server,
     settings::{LogSettings, Settings},
@@ -13,6 +13,7 @@ use serde::Deserialize;
 use stage::{Stage, say};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::filter::Targets;
 
 mod stage;
 
@@ -44,6 +45,7 @@ const UPLOAD: &str = concat!(
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
+    rust_log::init(Targets::default());
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -13,6 +13,8 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use quartet_client::command::rust_log;
+use tracing_subscriber::filter::Targets;
 
 use output::say;
 
@@ -52,6 +54,7 @@ enum Part {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    rust_log::init(Targets::default());
     let done = match cli.part {
         None => run::run(&cli.run),
         Some(Part::Serve(options)) => peers::serve(&options),

@@ -150,7 +150,9 @@ pub fn uploaded(response: &UploadPostsResponse) -> What {
 pub fn ended(result: Result<(), &Error>) -> What {
     let (code, reason) = match result {
         Ok(()) => ("OK", None),
-        Err(Error::Call(CallError::Status(status))) => (code::name(status.code()), None),
+        Err(Error::Call(CallError::Local(status) | CallError::Status(status))) => {
+            (code::name(status.code()), None)
+        }
         Err(Error::Protocol(what)) => ("PROTOCOL", Some(what.clone())),
         Err(Error::Truncated) => ("TRUNCATED", None),
         Err(_) => ("LOST", None),

@@ -1,35 +1,23 @@
-//! A connection to one address: HTTP/2 by hyper, and the gRPC meaning of its failures.
-//!
-//! hyper drives the connection, its streams and its pings. This module adds the answer to one
-//! question: may the server's application have seen a call that failed? See [`Delivery`].
+//! A connection to one address, and what its requests and responses have in common.
 
 use std::{
-    error::Error as _,
     io,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response, Uri, Version, header::USER_AGENT};
-use http_body_util::BodyExt as _;
-use hyper::{body::Incoming, client::conn::http2::SendRequest, rt::Executor};
-use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::oneshot,
-    time::timeout,
-};
-use tokio_util::task::TaskTracker;
-use tonic::{Code, Status, body::Body};
+use tokio::time::timeout;
+use tonic::{Status, body::Body};
 use tower::Service;
 
 use crate::{
     address::Address,
-    http2::{Origin, Settings},
-    transport::{BoxedIo, ConnectError, Dial},
+    http2::{self, Closed, Delivery, OpenError, Origin, Settings},
+    response::{GRPC_ACCEPT_ENCODING, GrpcBody, judge},
+    transport::{ConnectError, Dial},
 };
 
 /// Limit of one attempt to connect, handshakes included.
@@ -41,7 +29,7 @@ const USER_AGENT_VALUE: &str = concat!("grpc-rust-quartet/", env!("CARGO_PKG_VER
 /// all its streams have ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
-    sender: SendRequest<Body>,
+    http2: http2::Connection,
     peer: Arc<Peer>,
 }
 
@@ -50,18 +38,6 @@ pub(crate) struct Connection {
 struct Peer {
     address: Address,
     origin: Origin,
-}
-
-/// How far a failed call got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Delivery {
-    /// Nothing of it left this client.
-    NeverSent,
-    /// It was sent, and the server reports that its application has not seen it: REFUSED_STREAM, or
-    /// a GOAWAY with a lower last stream id.
-    Refused,
-    /// The server's application may have seen it.
-    Possible,
 }
 
 /// A call that failed before its response began.
@@ -74,9 +50,7 @@ pub(crate) struct SendError {
 /// A connection, and its end.
 pub(super) struct OpenConnection {
     pub(super) connection: Connection,
-    /// Resolves when the connection accepts no more calls. Drives the connection, so it must be
-    /// polled.
-    pub(super) closed: BoxFuture<'static, ()>,
+    pub(super) closed: Closed,
 }
 
 /// Connects, and waits until the server has sent its first HTTP/2 frame.
@@ -86,49 +60,12 @@ pub(super) async fn open(
     address: &Address,
 ) -> Result<OpenConnection, ConnectError> {
     let timed_out = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "connecting took too long"));
-    let opening = timeout(CONNECT_TIMEOUT, establish(dialer, settings, address)).await;
-    let opened = opening.unwrap_or_else(timed_out);
-    opened.map_err(|source| ConnectError { address: address.clone(), source })
-}
-
-async fn establish(
-    dialer: &dyn Dial,
-    settings: &Settings,
-    address: &Address,
-) -> io::Result<OpenConnection> {
-    let (io, mut http2_spoken) = FirstFrameCheck::new(dialer.dial(address).await?);
-    let handshake = settings.builder(Tasks::default()).handshake(TokioIo::new(io)).await;
-    let (sender, connection) = handshake.map_err(io::Error::other)?;
-    let mut connection = Box::pin(connection);
-    tokio::select! {
-        biased;
-        ended = &mut connection => return Err(refused(ended)),
-        spoken = &mut http2_spoken => spoken.map_err(|_| hung_up())?,
-    }
-    let closed = Box::pin(async move {
-        // Its streams report the error as well.
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection ended");
-        }
-    });
+    let opening = async { http2::connect(dialer.dial(address).await?, settings).await };
+    let opened = timeout(CONNECT_TIMEOUT, opening).await.unwrap_or_else(timed_out);
+    let (http2, closed) =
+        opened.map_err(|source| ConnectError { address: address.clone(), source })?;
     let peer = Peer { address: address.clone(), origin: settings.origin.clone() };
-    Ok(OpenConnection { connection: Connection { sender, peer: Arc::new(peer) }, closed })
-}
-
-/// The error of a connection that ended during the handshake. A GOAWAY carries its own reason.
-fn refused(ended: hyper::Result<()>) -> io::Error {
-    match ended {
-        Err(error) if is_goaway(&error) => io::Error::other(error),
-        _ => hung_up(),
-    }
-}
-
-fn is_goaway(error: &hyper::Error) -> bool {
-    h2_error(error).is_some_and(h2::Error::is_go_away)
-}
-
-fn hung_up() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionReset, "the server hung up, or does not speak HTTP/2")
+    Ok(OpenConnection { connection: Connection { http2, peer: Arc::new(peer) }, closed })
 }
 
 impl Connection {
@@ -139,23 +76,23 @@ impl Connection {
 
     /// Whether it accepts calls, as far as is known.
     pub(crate) fn is_open(&self) -> bool {
-        !self.sender.is_closed()
+        self.http2.is_open()
     }
 
     /// Makes a call, and waits for the head of the response. Dropping the future resets the call.
     ///
     /// # Errors
-    /// [`SendError`] if no response began.
+    /// [`SendError`] if no response of gRPC began.
     pub(crate) async fn send(
-        &mut self,
+        &self,
         request: Request<Body>,
-    ) -> Result<Response<Incoming>, SendError> {
+    ) -> Result<Response<GrpcBody>, SendError> {
         let request = self.complete(request);
-        self.sender.try_send_request(request).await.map_err(|mut error| {
-            let never_sent = error.take_message().is_some();
-            let error = error.into_error();
-            let delivery = if never_sent { Delivery::NeverSent } else { delivery(&error) };
-            SendError { status: status_of(error), delivery }
+        let offered = request.headers().get(GRPC_ACCEPT_ENCODING).cloned();
+        let response = self.http2.send(request).await?;
+        judge(response, offered.as_ref()).map_err(|cause| {
+            // Whatever answered, the server's application may have seen the call.
+            SendError { status: cause.into(), delivery: Delivery::Possible }
         })
     }
 
@@ -185,133 +122,16 @@ impl Service<Request<Body>> for Connection {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let mut connection = self.clone();
+        let connection = self.clone();
         Box::pin(async move {
             let response = connection.send(request).await.map_err(|error| error.status)?;
-            Ok(response.map(|body| Body::new(body.map_err(status_of))))
+            Ok(response.map(Body::new))
         })
     }
 }
 
-fn h2_error(error: &hyper::Error) -> Option<&h2::Error> {
-    error.source()?.downcast_ref()
-}
-
-fn delivery(error: &hyper::Error) -> Delivery {
-    match h2_error(error) {
-        _ if error.is_canceled() => Delivery::NeverSent,
-        Some(error) if error.is_remote() && error.is_go_away() => Delivery::Refused,
-        Some(error) if error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM) => {
-            Delivery::Refused
-        }
-        _ => Delivery::Possible,
-    }
-}
-
-/// The gRPC status of a stream that ended without trailers, by the table of
-/// [PROTOCOL-HTTP2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#errors). A
-/// connection that is gone is UNAVAILABLE.
-///
-/// Mapped here, for every error of hyper, because tonic maps reset codes only where its feature
-/// `server` is enabled, even for its client.
-pub(crate) fn status_of(error: hyper::Error) -> Status {
-    use h2::Reason;
-    let code = match h2_error(&error) {
-        Some(h2) if h2.is_reset() || h2.is_library() => match h2.reason() {
-            Some(Reason::REFUSED_STREAM) => Code::Unavailable,
-            Some(Reason::CANCEL) => Code::Cancelled,
-            Some(Reason::ENHANCE_YOUR_CALM) => Code::ResourceExhausted,
-            Some(Reason::INADEQUATE_SECURITY) => Code::PermissionDenied,
-            _ => Code::Internal,
-        },
-        _ => Code::Unavailable,
-    };
-    let mut status = Status::new(code, format!("the connection was lost: {error}"));
-    status.set_source(Arc::new(error));
-    status
-}
-
-/// Runs hyper's tasks, which send request bodies. Each ends with its stream.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Tasks(TaskTracker);
-
-impl<F> Executor<F> for Tasks
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    fn execute(&self, future: F) {
-        // The output of hyper's tasks is (): they report through the streams.
-        drop(self.0.spawn(future));
-    }
-}
-
-/// The frame type of SETTINGS, and the offset of the type in a frame.
-const SETTINGS: u8 = 4;
-const FRAME_TYPE: usize = 3;
-
-/// Checks that the first bytes of a server are its SETTINGS frame, and reports it: the server runs,
-/// and speaks HTTP/2.
-struct FirstFrameCheck {
-    io: BoxedIo,
-    spoken: Option<oneshot::Sender<()>>,
-}
-
-impl FirstFrameCheck {
-    fn new(io: BoxedIo) -> (Self, oneshot::Receiver<()>) {
-        let (sender, spoken) = oneshot::channel();
-        (Self { io, spoken: Some(sender) }, spoken)
-    }
-}
-
-impl AsyncRead for FirstFrameCheck {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        let received = &buf.filled()[before..];
-        if !received.is_empty()
-            && let Some(spoken) = self.spoken.take()
-        {
-            if received.get(FRAME_TYPE).is_some_and(|kind| *kind != SETTINGS) {
-                return Poll::Ready(Err(io::Error::other("its first frame is not SETTINGS")));
-            }
-            // Fails only if the attempt was abandoned.
-            let _ = spoken.send(());
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for FirstFrameCheck {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+impl From<OpenError> for SendError {
+    fn from(error: OpenError) -> Self {
+        Self { status: error.cause.into(), delivery: error.delivery }
     }
 }

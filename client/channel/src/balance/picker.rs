@@ -10,7 +10,7 @@ use std::{
 
 use tonic::Status;
 
-use crate::transport::ConnectError;
+use crate::{cause::Cause, transport::ConnectError};
 
 /// The state of a channel, and what a call does in it.
 #[derive(Debug, Clone)]
@@ -70,12 +70,8 @@ impl Unreachable {
     /// UNAVAILABLE with the reason.
     pub(crate) fn status(&self) -> Status {
         match self {
-            Self::Connect(error) => {
-                let mut status = Status::unavailable(format!("{error}: {}", error.source));
-                status.set_source(error.clone());
-                status
-            }
-            Self::Other(problem) => Status::unavailable(problem),
+            Self::Connect(error) => Cause::Connect(error.clone()).into(),
+            Self::Other(problem) => Cause::Unreachable(problem.clone()).into(),
         }
     }
 }

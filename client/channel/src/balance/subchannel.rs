@@ -24,7 +24,8 @@ use super::{
     pool::{State, SubchannelId},
 };
 use crate::{
-    address::Address, backoff::Exponential, explain::EXPLAIN, http2::Settings, transport::Dial,
+    address::Address, backoff::Exponential, cause::Cause, explain::EXPLAIN, http2::Settings,
+    transport::Dial,
 };
 
 /// Pause after a connection that was lost right away: a server that accepts and hangs up must not
@@ -53,6 +54,12 @@ impl Events {
         tracing::debug!(target: EXPLAIN, "{}: {state}", self.address);
         // Fails only while the balancer ends, which also aborts this task.
         let _ = self.sender.send((self.id, state)).await;
+    }
+
+    fn explain_end(&self, cause: Option<Cause>) {
+        if let Some(cause) = cause {
+            tracing::debug!(target: EXPLAIN, "{}: {cause}", self.address);
+        }
     }
 }
 
@@ -93,12 +100,11 @@ async fn serve(config: &SubchannelConfig, events: &Events, open: OpenConnection)
     let OpenConnection { connection, closed } = open;
     let Some(service) = &config.health else {
         events.report(State::Ready(connection)).await;
-        closed.await;
-        return;
+        return events.explain_end(closed.wait().await);
     };
     let watch = health::watch(connection.clone(), service.clone(), config.backoff);
     // The last health stays in force after the watch has ended.
-    let mut watch = pin!(watch.chain(stream::pending()).take_until(closed));
+    let mut watch = pin!(watch.chain(stream::pending()).take_until(closed.wait()));
     while let Some(health) = watch.next().await {
         let state = match health {
             Health::Unknown => State::Connecting,
@@ -107,4 +113,5 @@ async fn serve(config: &SubchannelConfig, events: &Events, open: OpenConnection)
         };
         events.report(state).await;
     }
+    events.explain_end(closed.wait().await);
 }

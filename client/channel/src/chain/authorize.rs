@@ -34,7 +34,7 @@ impl<S> Service<Request<Body>> for Authorize<S>
 where
     S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
     S::Future: Send + 'static,
-    S::Error: Send + 'static,
+    S::Error: From<Status> + Send + 'static,
 {
     type Response = Response<Body>;
     type Error = S::Error;
@@ -57,7 +57,10 @@ where
     }
 }
 
-/// Makes a call with a token. Without one, the response is the error status.
+/// Makes a call with a token.
+///
+/// # Errors
+/// Those of the call, and the status that says why there is no token.
 async fn call_with<S>(
     credentials: Credentials,
     mut inner: S,
@@ -65,10 +68,11 @@ async fn call_with<S>(
 ) -> Result<Response<Body>, S::Error>
 where
     S: Service<Request<Body>, Response = Response<Body>>,
+    S::Error: From<Status>,
 {
     match credentials.authorize(request.headers_mut()).await {
         Ok(token) => Ok(watch(credentials, token, inner.call(request).await?)),
-        Err(status) => Ok(status.into_http()),
+        Err(status) => Err(status.into()),
     }
 }
 
@@ -127,8 +131,6 @@ impl http_body::Body for WatchedBody {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use http_body_util::{BodyExt as _, StreamBody};
     use tower::{ServiceExt as _, service_fn};
 
@@ -137,13 +139,12 @@ mod tests {
 
     /// The second of two calls with a fixed token to a server that gives these responses.
     async fn second_call(respond: fn() -> Response<Body>) -> Option<Status> {
-        let server = service_fn(move |_| async move { Ok::<_, Infallible>(respond()) });
+        let server = service_fn(move |_| async move { Ok::<_, Status>(respond()) });
         let credentials = Credentials::new(TokenSource::Fixed("secret".parse().unwrap()));
         let mut channel = Authorize::new(server, Some(credentials));
         let first = channel.ready().await.unwrap().call(Request::default()).await.unwrap();
         first.into_body().collect().await.unwrap();
-        let second = channel.ready().await.unwrap().call(Request::default()).await.unwrap();
-        Status::from_header_map(second.headers())
+        channel.ready().await.unwrap().call(Request::default()).await.err()
     }
 
     #[tokio::test]

@@ -62,7 +62,7 @@ async fn watch<E: Display>(
             }))
         }
         Err(error) => {
-            open.ended = format!("not sent: {error}");
+            open.ended = format!("failed: {error}");
             Err(error)
         }
     }

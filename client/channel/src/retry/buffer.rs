@@ -39,7 +39,7 @@ struct ReplayState {
     failed: Option<Status>,
     /// Sent pieces are dropped, and no other attempt may begin.
     committed: bool,
-    /// The attempt that may read. Earlier ones are over, though hyper may still poll their bodies.
+    /// The attempt that may read. Earlier ones are over, though their bodies may still be polled.
     attempt: u32,
     /// The attempt that waits for the source.
     waiting: Option<Waker>,
@@ -117,8 +117,8 @@ impl ReplayState {
     }
 
     fn keep(&mut self, bytes: Bytes) {
-        if let Some(Err(status)) = self.size.as_mut().map(|size| size.pass(&bytes)) {
-            return self.fail(status);
+        if let Some(Err(cause)) = self.size.as_mut().map(|size| size.pass(&bytes)) {
+            return self.fail(cause.into());
         }
         match self.room.checked_sub(bytes.len()) {
             Some(room) => self.room = room,

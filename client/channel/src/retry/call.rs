@@ -3,7 +3,6 @@
 use std::{fmt::Display, mem, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Request, Response};
-use hyper::body::Incoming;
 use quartet_wire::{code, timeout};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, body::Body};
@@ -11,12 +10,17 @@ use tonic::{Code, Status, body::Body};
 use super::{
     buffer::ReplayableBody,
     channel_core::ChannelCore,
-    response::{self, code_of, deadline_exceeded},
+    message_size::MessageSize,
+    response::{Deadline, ResponseBody, deadline_exceeded, own_status},
+    single_message::SingleMessage,
 };
 use crate::{
     address::ServedBy,
-    balance::{Delivery, SendError},
+    balance::SendError,
+    cause::Cause,
     explain::EXPLAIN,
+    http2::Delivery,
+    response::{GrpcBody, code_of},
     service_config::MethodConfig,
 };
 
@@ -78,7 +82,7 @@ impl OutgoingCall {
             .pick(self.config.wait_for_ready, |status| last_failure = Some(status));
         let picked =
             self.before_deadline(picking).await.unwrap_or_else(|_| Err(never_ready(last_failure)));
-        let mut connection = picked.map_err(|status| {
+        let connection = picked.map_err(|status| {
             self.explain(previous, "no server", code::name(status.code()));
             FailedAttempt::without_connection(status)
         })?;
@@ -86,7 +90,10 @@ impl OutgoingCall {
         let sending = connection.send(self.request(body, previous));
         let outcome = match self.before_deadline(sending).await {
             Ok(Ok(response)) => self.judge(response),
-            Ok(Err(error)) => Err(FailedAttempt::without_response(error)),
+            Ok(Err(SendError { status, delivery })) => {
+                let status = own_status(status, self.deadline);
+                Err(FailedAttempt::without_response(SendError { status, delivery }))
+            }
             Err(status) => {
                 let delivery = Delivery::Possible;
                 Err(FailedAttempt::without_response(SendError { status, delivery }))
@@ -121,22 +128,37 @@ impl OutgoingCall {
 
     /// Commits the call to a response that has begun. A response whose head is also its end, and
     /// reports an error, is a failed attempt.
-    fn judge(&self, response: Response<Incoming>) -> Result<Response<Body>, FailedAttempt> {
-        let code = match code_of(response.headers()) {
-            Some(Code::Ok) => None,
-            None => code::from_http(response.status()),
-            error => error,
-        };
+    fn judge(&self, response: Response<GrpcBody>) -> Result<Response<Body>, FailedAttempt> {
+        // A head has a status only if it ends the response.
+        let code = code_of(response.headers()).filter(|&code| code != Code::Ok);
         let pushback = pushback(response.headers());
-        let (deadline, throttle) = (self.deadline, self.core.throttle.clone());
-        let limit = self.config.max_response_message_bytes;
-        let response = response.map(|body| response::body(body, deadline, limit, throttle));
+        let single = self.single_message();
+        // The status OK in a head ends a response without messages.
+        if let Some(Err(cause)) = single.as_ref().map(|one| one.check_end(response.headers())) {
+            let (status, delivery) = (cause.into(), Delivery::Possible);
+            return Err(FailedAttempt::without_response(SendError { status, delivery }));
+        }
+        let response = response.map(|incoming| {
+            Body::new(ResponseBody {
+                incoming,
+                deadline: self.deadline.map(Deadline::new),
+                size: self.config.max_response_message_bytes.map(MessageSize::new),
+                single,
+                throttle: self.core.throttle.clone(),
+            })
+        });
         let Some(code) = code else {
             self.body.commit();
             return Ok(response);
         };
         let result = Box::new(Ok(response));
         Err(FailedAttempt { code, delivery: Delivery::Possible, pushback, result })
+    }
+
+    /// Counts the messages of the response, if the method answers with one.
+    fn single_message(&self) -> Option<SingleMessage> {
+        let is_single = self.core.single_responses.contains(self.head.uri().path());
+        is_single.then(SingleMessage::default)
     }
 
     /// Runs work until the deadline of the call.
@@ -158,7 +180,7 @@ impl OutgoingCall {
 /// reason why none was.
 fn never_ready(failure: Option<Status>) -> Status {
     let failure = failure.map(|failure| format!(": {}", failure.message())).unwrap_or_default();
-    Status::deadline_exceeded(format!("the deadline passed while waiting for a server{failure}"))
+    Cause::Deadline(format!(" while waiting for a server{failure}")).into()
 }
 
 impl FailedAttempt {

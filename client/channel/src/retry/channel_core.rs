@@ -1,6 +1,6 @@
 //! What all calls of a channel share.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use super::throttle::Throttle;
 use crate::{balance::Balancer, service_config::ServiceConfig};
@@ -12,13 +12,20 @@ pub(crate) struct ChannelCore {
     pub(crate) config: ServiceConfig,
     /// Bytes of each request that are kept for another attempt.
     pub(super) buffer_bytes: usize,
+    /// The paths of methods that answer with one message.
+    pub(super) single_responses: HashSet<String>,
     pub(super) throttle: Option<Arc<Throttle>>,
 }
 
 impl ChannelCore {
-    pub(crate) fn new(balancer: Balancer, config: ServiceConfig, buffer_bytes: usize) -> Self {
+    pub(crate) fn new(
+        balancer: Balancer,
+        config: ServiceConfig,
+        buffer_bytes: usize,
+        single_responses: HashSet<String>,
+    ) -> Self {
         let throttle = config.retry_throttling.map(|config| Arc::new(Throttle::new(config)));
-        Self { balancer, config, buffer_bytes, throttle }
+        Self { balancer, config, buffer_bytes, single_responses, throttle }
     }
 
     /// Records a failure that another attempt might repair. Returns whether one is allowed.

@@ -1,7 +1,8 @@
 //! Limits on the size of messages, by the length before each of them.
 
 use quartet_wire::framing::Framing;
-use tonic::Status;
+
+use crate::cause::Cause;
 
 /// Checks the messages of a request or a response while their bytes pass through.
 #[derive(Debug)]
@@ -18,17 +19,15 @@ impl MessageSize {
     /// Passes over the next bytes.
     ///
     /// # Errors
-    /// RESOURCE_EXHAUSTED, as in grpc-go, if a message that begins in them is larger than the
-    /// limit.
-    pub(crate) fn pass(&mut self, bytes: &[u8]) -> Result<(), Status> {
+    /// [`Cause::TooLarge`], RESOURCE_EXHAUSTED as in grpc-go, if a message that begins in them is
+    /// larger than the limit.
+    pub(crate) fn pass(&mut self, bytes: &[u8]) -> Result<(), Cause> {
         let (mut largest, limit) = (0, self.limit);
         self.framing.pass(bytes, |length| largest = largest.max(length));
         if u64::from(largest) <= limit {
             return Ok(());
         }
-        Err(Status::resource_exhausted(format!(
-            "a message of {largest} bytes is larger than the limit of {limit} in the service config"
-        )))
+        Err(Cause::TooLarge(largest, limit))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -10,6 +10,10 @@ use std::{
     time::Duration,
 };
 
+use quartet_wire::{
+    host_port::Host,
+    pem::{Expected, why_not, why_unusable_key},
+};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite},
     time::timeout,
@@ -18,7 +22,9 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        self, AlertDescription, CertificateError, ClientConfig, RootCertStore, SignatureScheme,
+        self, ClientConfig,
+        InconsistentKeys::KeyMismatch,
+        RootCertStore, SignatureScheme,
         client::{ResolvesClientCert, Resumption},
         crypto::{CryptoProvider, ring},
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
@@ -26,7 +32,11 @@ use tokio_rustls::{
     },
 };
 
-use super::settings::TlsSettings;
+use super::{
+    settings::TlsSettings,
+    trust::Trust,
+    words::{NO_HTTP2, explain},
+};
 
 /// An encrypted connection.
 pub(crate) type Encrypted<IO> = TlsStream<IO>;
@@ -48,9 +58,10 @@ impl Tls {
     /// What is wrong with the name or with a file, as text for people.
     pub fn new(host: &str, settings: &TlsSettings) -> Result<Self, String> {
         let name = settings.server_name.as_deref().unwrap_or(host);
-        let bare = name.trim_start_matches('[').trim_end_matches(']');
-        let server_name = ServerName::try_from(bare.to_owned())
-            .map_err(|_| format!("{name:?} cannot be the name of a server"))?;
+        let host: Option<Host> = name.parse().ok();
+        let server_name = host.and_then(|host| ServerName::try_from(host.without_zone()).ok());
+        let server_name =
+            server_name.ok_or_else(|| format!("{name:?} cannot be the name of a server"))?;
         if settings.cert.is_some() != settings.key.is_some() {
             return Err("a certificate and its key go together".to_owned());
         }
@@ -81,16 +92,18 @@ impl Tls {
     }
 
     fn config(&self) -> Result<(ClientConfig, Arc<Identity>), String> {
-        let roots = match &self.settings.ca {
+        let (roots, listed) = match &self.settings.ca {
             Some(file) => roots(file)?,
-            None => system_roots(),
+            None => (system_roots(), Vec::new()),
         };
         let provider = Arc::new(ring::default_provider());
+        let trust = Trust::new(roots, listed, provider.clone())?;
         let identity = Arc::new(Identity::read(&self.settings, &provider)?);
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
+            .dangerous() // so is called what replaces webpki; `Trust` asks it all the same
+            .with_custom_certificate_verifier(Arc::new(trust))
             .with_client_cert_resolver(identity.clone());
         config.alpn_protocols = vec![b"h2".to_vec()];
         // A resumed session would keep the old certificates.
@@ -108,14 +121,9 @@ struct Identity {
 
 impl Identity {
     fn read(settings: &TlsSettings, provider: &CryptoProvider) -> Result<Self, String> {
-        let read = |(cert, key): (&PathBuf, &PathBuf)| {
-            let private_key = PrivateKeyDer::from_pem_file(key)
-                .map_err(|error| problem(key, "no private key", error))?;
-            CertifiedKey::from_der(certificates(cert)?, private_key, provider)
-                .map_err(|error| problem(key, "it does not match the certificate", error))
-        };
+        let files = settings.cert.as_ref().zip(settings.key.as_ref());
         let certificate =
-            settings.cert.as_ref().zip(settings.key.as_ref()).map(read).transpose()?;
+            files.map(|(cert, key)| certified_key(cert, key, provider)).transpose()?;
         Ok(Self { certificate: certificate.map(Arc::new), was_requested: AtomicBool::new(false) })
     }
 }
@@ -148,21 +156,55 @@ async fn await_verdict<IO: AsyncRead + AsyncWrite + Unpin>(
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let certificates = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
-    let certificates: Vec<_> =
-        certificates.map_err(|error| problem(file, "no certificate", error))?;
-    if certificates.is_empty() {
-        return Err(format!("{}: no certificate", file.display()));
+    let content = read(file)?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
+    match certificates {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(problem(file, "no certificate", why_not(Expected::Certificate, &content))),
     }
-    Ok(certificates)
 }
 
-fn roots(file: &Path) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(file)? {
-        roots.add(certificate).map_err(|error| problem(file, "no CA", error))?;
+fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let content = read(file)?;
+    PrivateKeyDer::from_pem_slice(&content)
+        .map_err(|_| problem(file, "no private key", why_not(Expected::Key, &content)))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// A certificate with its key, if the two belong together.
+fn certified_key(
+    cert: &Path,
+    key: &Path,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, String> {
+    let (private_key, chain) = (private_key(key)?, certificates(cert)?);
+    let is_pkcs1 = matches!(private_key, PrivateKeyDer::Pkcs1(_));
+    let why = why_unusable_key(private_key.secret_der(), is_pkcs1);
+    let loaded = provider.key_provider.load_private_key(private_key);
+    let signing_key = loaded.map_err(|_| problem(key, "this key cannot be used", why))?;
+    let fits = |chain: Vec<_>| {
+        let pair = CertifiedKey::new(chain, signing_key.clone());
+        !matches!(pair.keys_match(), Err(rustls::Error::InconsistentKeys(KeyMismatch)))
+    };
+    if fits(chain.clone()) {
+        return Ok(CertifiedKey::new(chain, signing_key));
     }
-    Ok(roots)
+    match chain.iter().skip(1).any(|other| fits(vec![other.clone()])) {
+        true => Err(problem(cert, "wrong order", "the certificate of the key must come first")),
+        false => Err(problem(key, "it does not match the certificate", cert.display())),
+    }
+}
+
+/// The CAs of a file, and its certificates.
+fn roots(file: &Path) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), String> {
+    let (mut roots, listed) = (RootCertStore::empty(), certificates(file)?);
+    for certificate in &listed {
+        roots.add(certificate.clone()).map_err(|error| problem(file, "no CA", error))?;
+    }
+    Ok((roots, listed))
 }
 
 /// The CAs that the system trusts, read once. Those that cannot be parsed are not trusted.
@@ -180,66 +222,5 @@ fn problem(file: &Path, what: &str, error: impl fmt::Display) -> String {
     format!("{}: {what}: {error}", file.display())
 }
 
-const NO_HTTP2: &str = "the server speaks TLS, but not HTTP/2";
-
-/// Replaces the message of a TLS failure where a better one exists: one that says what to do.
-fn explain(error: io::Error) -> io::Error {
-    use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
-    let Some(cause) = error.get_ref().and_then(|cause| cause.downcast_ref()) else { return error };
-    let message = match cause {
-        InvalidMessage(_) => "the server does not speak TLS on this port: use http://",
-        InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "the CA of the server's certificate is not trusted (set `ca`)"
-        }
-        InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
-            "the server's certificate has expired"
-        }
-        AlertReceived(AlertDescription::CertificateRequired) => {
-            "the server requires a client certificate (set `cert` and `key`)"
-        }
-        AlertReceived(AlertDescription::UnknownCA) => {
-            "the server does not trust this client's certificate"
-        }
-        AlertReceived(AlertDescription::NoApplicationProtocol) => NO_HTTP2,
-        _ => return error,
-    };
-    io::Error::new(error.kind(), message)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_cannot_be_used_is_reported_before_the_first_connection() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let path = Some(file.path().to_owned());
-        let settings = TlsSettings { ca: path.clone(), ..TlsSettings::default() };
-        let problem = Tls::new("localhost", &settings).unwrap_err();
-        assert!(problem.ends_with("no certificate"), "{problem}");
-        let settings = TlsSettings { cert: path.clone(), key: path, ..TlsSettings::default() };
-        let problem = Tls::new("localhost", &settings).unwrap_err();
-        assert!(problem.contains("no private key"), "{problem}");
-    }
-
-    #[test]
-    fn a_certificate_without_its_key_is_refused() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let path = Some(file.path().to_owned());
-        for settings in [
-            TlsSettings { cert: path.clone(), ..TlsSettings::default() },
-            TlsSettings { key: path.clone(), ..TlsSettings::default() },
-        ] {
-            let problem = Tls::new("localhost", &settings).unwrap_err();
-            assert!(problem.contains("go together"), "{problem}");
-        }
-    }
-
-    #[test]
-    fn a_server_name_may_be_an_ip_address_but_has_no_space() {
-        for name in ["localhost", "127.0.0.1", "[::1]", "greeter.example.org"] {
-            assert!(Tls::new(name, &TlsSettings::default()).is_ok(), "{name}");
-        }
-        assert!(Tls::new("a b", &TlsSettings::default()).is_err());
-    }
-}
+mod tests;

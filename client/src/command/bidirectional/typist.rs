@@ -7,7 +7,7 @@ use futures::Stream;
 use quartet::{limits, post::v1::PostMessage};
 use tokio::sync::mpsc;
 
-use super::super::console::Stderr;
+use super::super::{console::Stderr, tag};
 use crate::{feed::FeedRequest, lines::Line};
 
 const HELP: &str = "\
@@ -78,7 +78,7 @@ impl Typist {
     }
 
     fn join(&mut self, text: &str) -> Typed {
-        match tag(text) {
+        match self.tag(text) {
             Ok(tag) => {
                 self.tags.insert(tag.clone());
                 Typed::Request(FeedRequest::Join { tags: vec![tag], all_tags: false })
@@ -88,7 +88,7 @@ impl Typist {
     }
 
     fn leave(&mut self, text: &str) -> Typed {
-        match tag(text) {
+        match self.tag(text) {
             Ok(_) if self.all_tags => self.hint("you follow all tags, so you cannot leave one"),
             Ok(tag) => {
                 self.tags.remove(&tag);
@@ -96,6 +96,10 @@ impl Typist {
             }
             Err(problem) => self.hint(&problem),
         }
+    }
+
+    fn tag(&self, text: &str) -> Result<String, String> {
+        tag::check(text).map(|text| tag::without_hash(text, &self.stderr))
     }
 
     /// A post with a random id, which it keeps until its receipt has come.
@@ -112,13 +116,5 @@ impl Typist {
     fn hint(&self, text: &str) -> Typed {
         text.lines().for_each(|line| self.stderr.say(line));
         Typed::Nothing
-    }
-}
-
-/// Reads a tag.
-pub(super) fn tag(text: &str) -> Result<String, String> {
-    match text.chars().count() {
-        1..=limits::TAG_CHARS => Ok(text.into()),
-        _ => Err(format!("a tag has 1 to {} characters", limits::TAG_CHARS)),
     }
 }

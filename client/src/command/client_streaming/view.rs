@@ -1,8 +1,8 @@
 //! What the user sees of an upload.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 use quartet::post::v1::{PostMessage, UploadPostsResponse, UploadReject};
 
 use super::{
@@ -30,7 +30,8 @@ pub(super) struct View {
 impl View {
     pub(super) fn new(preview: Preview) -> Self {
         let style =
-            ProgressStyle::with_template("{bar:40} {pos} of {len} posts, {per_sec}, {eta} left");
+            ProgressStyle::with_template("{bar:40} {pos} of {len} posts, {rate}, {eta} left");
+        let style = style.map(|style| style.with_key("rate", rate));
         let bar = preview.estimate.map_or_else(ProgressBar::hidden, ProgressBar::new);
         let bar = bar.with_style(style.expect("the template is valid: a test draws it"));
         Self { first: preview.posts, shown: 0, sent: 0, bar, response: None }
@@ -47,7 +48,10 @@ impl View {
                 self.bar.suspend(|| console.say_disconnected(&pause));
             }
             UploadEvent::Reconnected => {
-                console.printer.received(&Event::Reconnected { position: None })?;
+                self.bar.suspend(|| {
+                    console.printer.received(&Event::Reconnected { position: None })?;
+                    console.printer.flush()
+                })?;
             }
             UploadEvent::Done(response) => self.response = Some(response),
         }
@@ -63,6 +67,8 @@ impl View {
             self.shown += 1;
         }
         if posts > SHOWN_POSTS as u64 {
+            // Lines that came after the bar would begin behind it.
+            console.printer.flush()?;
             self.bar.set_position(posts);
         }
         Ok(())
@@ -76,7 +82,6 @@ impl View {
         source: &Source,
         bad_lines: &BadLines,
     ) -> Result<(), Failure> {
-        self.bar.finish_and_clear();
         if let more @ 1.. = self.sent - self.shown as u64 {
             let posts = counted(more, "post");
             console.printer.sent("more", format_args!("{posts} like these"))?;
@@ -95,15 +100,25 @@ impl View {
         Ok(())
     }
 
+    /// Removes the bar, however the call has ended.
+    pub(super) fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+
     /// Says, after a failure, that the upload can be repeated.
     pub(super) fn say_repeating_is_safe(&self, console: &Console) {
-        self.bar.finish_and_clear();
         if self.sent > 0 {
             console.stderr.say(
                 "some posts may be stored; run the same command again, it stores nothing twice",
             );
         }
     }
+}
+
+/// Posts per second, without decimals.
+fn rate(state: &ProgressState, text: &mut dyn fmt::Write) {
+    // An error of the text has nowhere to go: the bar is drawn again soon.
+    let _ = write!(text, "{} posts/s", HumanCount(state.per_sec() as u64));
 }
 
 fn uploaded<'a>(response: &'a UploadPostsResponse, line_numbers: &HashMap<i64, u64>) -> Event<'a> {

@@ -7,14 +7,18 @@ use std::{
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use quartet_wire::pem::{Expected, why_not, why_unusable_key};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
+        self,
+        InconsistentKeys::KeyMismatch,
         RootCertStore, ServerConfig,
         crypto::{CryptoProvider, ring},
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
         server::{NoServerSessionStorage, WebPkiClientVerifier},
+        sign::{CertifiedKey, SingleCertAndKey},
     },
     server::TlsStream,
 };
@@ -23,6 +27,7 @@ use super::{
     peeked::Peeked,
     pem::{Part, PemError, TlsFiles, TlsPem},
     record::HANDSHAKE_RECORD,
+    trust::Trust,
 };
 use crate::reload::{FileError, Reloaded};
 
@@ -159,41 +164,67 @@ fn from_contents(paths: &[PathBuf], contents: &[Vec<u8>]) -> Result<ServerConfig
 
 fn server_config(pem: TlsPem<'_>) -> Result<ServerConfig, PemError> {
     let chain = certificates(Part::Certificate, pem.certificate)?;
-    let private_key = PrivateKeyDer::from_pem_slice(pem.key)
-        .map_err(|error| Part::Key.problem(format!("no private key: {error}")))?;
+    let certified_key = certified_key(chain, pem.key)?;
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| Part::Certificate.problem(error))?;
     let builder = match pem.client_ca {
         Some(ca) => {
-            let roots = Arc::new(roots(ca)?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
-            builder
-                .with_client_cert_verifier(verifier.map_err(|error| Part::ClientCa.problem(error))?)
+            let listed = certificates(Part::ClientCa, ca)?;
+            let roots = Arc::new(roots(&listed)?);
+            let webpki = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
+            let webpki = webpki.map_err(|error| Part::ClientCa.problem(error))?;
+            builder.with_client_cert_verifier(Arc::new(Trust { webpki, listed }))
         }
         None => builder.with_no_client_auth(),
     };
-    let unfit = |error| Part::Key.problem(format!("does not fit the certificate: {error}"));
-    let mut config = builder.with_single_cert(chain, private_key).map_err(unfit)?;
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified_key)));
     config.alpn_protocols = vec![H2.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(config)
 }
 
 fn certificates(part: Part, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| part.problem(error))?;
-    if chain.is_empty() {
-        return Err(part.problem("no certificate"));
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match chain {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        _ => {
+            let why = why_not(Expected::Certificate, pem);
+            Err(part.problem(format!("no certificate: {why}")))
+        }
     }
-    Ok(chain)
 }
 
-fn roots(pem: &[u8]) -> Result<RootCertStore, PemError> {
+/// A certificate with its key, if the two belong together.
+fn certified_key(
+    chain: Vec<CertificateDer<'static>>,
+    key: &[u8],
+) -> Result<CertifiedKey, PemError> {
+    let private_key = PrivateKeyDer::from_pem_slice(key).map_err(|_| {
+        Part::Key.problem(format!("no private key: {}", why_not(Expected::Key, key)))
+    })?;
+    let is_pkcs1 = matches!(private_key, PrivateKeyDer::Pkcs1(_));
+    let why = why_unusable_key(private_key.secret_der(), is_pkcs1);
+    let loaded = provider().key_provider.load_private_key(private_key);
+    let signing_key = loaded.map_err(|_| Part::Key.problem(why))?;
+    let fits = |chain| {
+        let pair = CertifiedKey::new(chain, signing_key.clone());
+        !matches!(pair.keys_match(), Err(rustls::Error::InconsistentKeys(KeyMismatch)))
+    };
+    if fits(chain.clone()) {
+        return Ok(CertifiedKey::new(chain, signing_key));
+    }
+    match chain.iter().skip(1).any(|other| fits(vec![other.clone()])) {
+        true => Err(Part::Certificate
+            .problem("wrong order: the certificate of the private key must come first")),
+        false => Err(Part::Key.problem("does not fit the certificate")),
+    }
+}
+
+fn roots(listed: &[CertificateDer<'static>]) -> Result<RootCertStore, PemError> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(Part::ClientCa, pem)? {
-        roots.add(certificate).map_err(|error| Part::ClientCa.problem(error))?;
+    for certificate in listed {
+        roots.add(certificate.clone()).map_err(|error| Part::ClientCa.problem(error))?;
     }
     Ok(roots)
 }
@@ -209,21 +240,31 @@ mod tests {
 
     #[test]
     fn pem_in_memory_is_checked_part_by_part() {
-        let ((certificate, key), (_, other_key)) = (certificate(), certificate());
+        let ((certificate, key), (other_certificate, other_key)) = (certificate(), certificate());
         let good = TlsPem {
             certificate: certificate.as_bytes(),
             key: key.as_bytes(),
             client_ca: Some(certificate.as_bytes()),
         };
         assert!(Tls::from_pem(good).is_ok());
+        let reversed = other_certificate + &certificate;
         for (pem, problem) in [
-            (TlsPem { certificate: b"", ..good }, "the certificate: no certificate"),
+            (TlsPem { certificate: b"", ..good }, "the certificate: no certificate: it is empty"),
             (TlsPem { key: b"", ..good }, "the private key: no private key: "),
             (
                 TlsPem { key: other_key.as_bytes(), ..good },
-                "the private key: does not fit the certificate: ",
+                "the private key: does not fit the certificate",
             ),
             (TlsPem { client_ca: Some(b""), ..good }, "the client CA: no certificate"),
+            (
+                TlsPem { key: certificate.as_bytes(), ..good },
+                "the private key: no private key: it holds",
+            ),
+            (TlsPem { certificate: reversed.as_bytes(), ..good }, "the certificate: wrong order"),
+            (
+                TlsPem { key: b"-----BEGIN ENCRYPTED PRIVATE KEY-----", ..good },
+                "the private key: no private key: it is encrypted",
+            ),
         ] {
             let refused = Tls::from_pem(pem).unwrap_err().to_string();
             assert!(refused.starts_with(problem), "{refused}");
@@ -241,5 +282,50 @@ mod tests {
         let files =
             TlsFiles { certificate: certificate_file, key: key_file.clone(), client_ca: None };
         assert_eq!(Tls::from_files(files).unwrap_err().file, key_file);
+    }
+
+    /// The certificate that one line of openssl makes is its own CA, and says so.
+    #[tokio::test]
+    async fn a_clients_certificate_of_a_ca_is_trusted_if_that_very_certificate_is_listed() {
+        let of_a_ca = || {
+            let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            let key = rcgen::KeyPair::generate().unwrap();
+            let pem = params.self_signed(&key).unwrap().pem();
+            (pem, key.serialize_pem())
+        };
+        let (server, client, stranger) = (certificate(), of_a_ca(), of_a_ca());
+        let pem = TlsPem {
+            certificate: server.0.as_bytes(),
+            key: server.1.as_bytes(),
+            client_ca: Some(client.0.as_bytes()),
+        };
+        let tls = Tls::from_pem(pem).unwrap();
+        assert!(greet(&tls, &server.0, &client).await.is_ok());
+        let refused = greet(&tls, &server.0, &stranger).await.unwrap_err().to_string();
+        assert!(refused.contains("CaUsedAsEndEntity"), "{refused}");
+    }
+
+    /// The server's end of a handshake with a client that shows this certificate.
+    async fn greet(tls: &Tls, ca: &str, client: &(String, String)) -> io::Result<()> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap()).unwrap();
+        let chain = vec![CertificateDer::from_pem_slice(client.0.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(client.1.as_bytes()).unwrap();
+        let mut config = rustls::ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .unwrap();
+        config.alpn_protocols = vec![H2.to_vec()];
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let greeting = async {
+            let _client = connector.connect("localhost".try_into().unwrap(), near).await;
+            // It hangs up, so that a server that refuses it does not wait.
+        };
+        let (accepted, ()) = tokio::join!(tls.accept(far), greeting);
+        accepted.map(drop)
     }
 }

@@ -17,11 +17,13 @@ pub(crate) use self::connections::Listen;
 #[cfg(feature = "certs")]
 use self::make::Make;
 use self::{
+    at_least_one::at_least_one,
     connections::{CallFlags, EnforcementFlags, KeepaliveFlags},
     security::{AuthFlags, TlsFlags},
 };
 use crate::probe::Probe;
 
+mod at_least_one;
 mod connections;
 #[cfg(feature = "certs")]
 mod make;
@@ -44,7 +46,7 @@ pub(crate) struct Cli {
     pub(crate) listen: Listen,
 
     /// Threads for connections. Default: one per core.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroUsize>)]
     pub(crate) threads: Option<NonZeroUsize>,
 
     /// All other flags.
@@ -190,7 +192,12 @@ pub(crate) struct Flags {
 
     /// Serve metrics for Prometheus at `GET /metrics` on this address; port 0 picks a free port.
     /// Default: no metrics.
-    #[arg(long, value_name = "ADDRESS", help_heading = OBSERVED)]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        help_heading = OBSERVED,
+        value_parser = quartet_wire::host_port::socket_address
+    )]
     pub(crate) metrics: Option<SocketAddr>,
 
     /// Export traces to this collector, by OTLP over gRPC (http://127.0.0.1:4317). Default: no
@@ -216,8 +223,14 @@ pub(crate) struct Flags {
     pub(crate) frames: bool,
 
     /// Connections that may be open at once; further ones are closed.
-    #[arg(long, default_value_t = 10_000, value_name = "N", help_heading = "Connections")]
-    pub(crate) max_connections: usize,
+    #[arg(
+        long,
+        default_value = "10000",
+        value_name = "N",
+        value_parser = at_least_one::<NonZeroUsize>,
+        help_heading = "Connections"
+    )]
+    pub(crate) max_connections: NonZeroUsize,
 
     /// How long open calls may take to finish once the server shuts down.
     #[arg(
@@ -299,7 +312,7 @@ impl Flags {
         connections.keepalive = self.keepalive.into();
         connections.enforcement = self.enforcement.into();
         connections.trace_frames = self.frames;
-        connections.max_connections = self.max_connections;
+        connections.max_connections = self.max_connections.get();
         connections.drain_timeout = self.drain_timeout;
         connections.cores = cores;
         settings

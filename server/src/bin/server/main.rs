@@ -1,28 +1,20 @@
 //! The server binary: parses flags, binds, opens the log, serves, and sets the exit code.
 
-use std::{
-    error::Error,
-    io::{IsTerminal as _, Write as _},
-    process::ExitCode,
-};
+use std::{error::Error, io::Write as _, process::ExitCode};
 
 use quartet_client::command::rust_log;
-use quartet_connection::{Listener, guard::frames::FRAMES, listener::unix, reload::Reloader};
+use quartet_connection::{Listener, guard::frames::FRAMES, listener::unix};
 use quartet_runtime::cores::Threads;
 use quartet_server::{
     error::chain,
+    listen,
     observe::traces::Traces,
     server::{Server, ServerError, answer_while},
     settings::Settings,
 };
-use tokio::{
-    net::TcpListener,
-    runtime::Builder,
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{
-    Layer as _,
     filter::{LevelFilter, Targets},
     layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
@@ -31,10 +23,12 @@ use tracing_subscriber::{
 use self::{
     flags::{Cli, Command, Listen},
     probe::Probe,
+    signals::Signals,
 };
 
 mod flags;
 mod probe;
+mod signals;
 
 fn main() -> ExitCode {
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|problem| problem.exit());
@@ -102,30 +96,18 @@ fn logged() -> Targets {
 
 /// Logs what RUST_LOG selects; the frames, if they are shown, without time, level and target.
 fn log_to_stderr(frames: bool, traces: Option<&Traces>) {
-    let selected = rust_log::selected().unwrap_or_else(|problem| {
-        let _ = writeln!(std::io::stderr(), "{problem}");
-        None
-    });
-    let filter = selected.unwrap_or_else(logged);
-    let ansi = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi);
+    let log = rust_log::layer(logged());
     let of_frames = Targets::new().with_target(FRAMES, LevelFilter::DEBUG);
-    let shown = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .without_time()
-        .with_level(false)
-        .with_target(false)
-        .with_filter(of_frames);
-    let registry = tracing_subscriber::registry().with(log.with_filter(filter));
+    let shown = rust_log::plain(of_frames);
+    let registry = tracing_subscriber::registry().with(log);
     registry.with(frames.then_some(shown)).with(traces.map(Traces::layer)).init();
 }
 
 async fn run(listen: Listen, settings: Settings) -> Result<(), Box<dyn Error>> {
-    let signals = (Signals::new()?, signal(SignalKind::hangup())?);
+    let signals = Signals::new(settings.has_files())?;
     match listen {
         Listen::Tcp(address) => {
-            let bound = TcpListener::bind(address).await;
-            let listener = bound.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+            let listener = listen::tcp(address).await?;
             let scheme = if settings.tls.is_some() { "https" } else { "http" };
             let url = format!("{scheme}://{}", listener.local_addr()?);
             run_on(listener, url, settings, signals).await
@@ -145,31 +127,27 @@ async fn run_on(
     mut listener: impl Listener + 'static,
     url: String,
     settings: Settings,
-    (mut signals, hangup): (Signals, Signal),
+    mut signals: Signals,
 ) -> Result<(), Box<dyn Error>> {
     let opening = answer_while(&mut listener, &settings, Server::open(settings.clone()));
     let server = tokio::select! {
         server = opening => server?,
-        () = signals.next() => return Ok(()),
+        () = signals.stop(None) => return Ok(()),
     };
-    // The parent process may wait for this line, so it must not stay in a buffer.
-    let mut stdout = std::io::stdout();
-    writeln!(stdout, "listening on {url}")?;
+    announce(&format!("listening on {url}"));
     if let Some(address) = server.metrics_address() {
-        writeln!(stdout, "metrics on http://{address}/metrics")?;
+        announce(&format!("metrics on http://{address}/metrics"));
     }
-    stdout.flush()?;
 
     let shutdown = CancellationToken::new();
     let reloader = server.reloader().clone();
     let serve = server.serve(listener, shutdown.clone().cancelled_owned());
     tokio::select! {
         result = serve => Ok(result?),
-        () = reload(hangup, &reloader) => Ok(()),
         () = async {
-            signals.next().await;
+            signals.stop(Some(&reloader)).await;
             shutdown.cancel();
-            signals.next().await;
+            signals.again().await;
         } => {
             // Exits without waiting for anything, such as a disk that hangs.
             let problem = "stopped by a second signal before all calls had ended";
@@ -179,32 +157,11 @@ async fn run_on(
     }
 }
 
-/// Reloads the files of TLS and tokens on every SIGHUP. Never returns.
-async fn reload(mut hangup: Signal, reloader: &Reloader) {
-    while hangup.recv().await.is_some() {
-        reloader.reload_now();
-    }
-    std::future::pending().await
-}
-
-/// Ctrl-C and SIGTERM.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
+/// Prints a line at once, because a parent process may wait for it. The log has it if stdout has no
+/// reader, which is no reason not to serve.
+fn announce(line: &str) {
+    let mut stdout = std::io::stdout();
+    if let Err(error) = writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+        tracing::warn!("{line} (stdout cannot be written: {error})");
     }
 }

@@ -21,6 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::Metrics;
+use crate::listen::{self, ListenError};
 
 /// Connections served at once; one or two are usual. Further ones wait.
 const MAX_CONNECTIONS: usize = 16;
@@ -42,8 +43,8 @@ impl MetricsEndpoint {
     ///
     /// # Errors
     /// The address cannot be bound.
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        Ok(Self(TcpListener::bind(address).await?))
+    pub async fn bind(address: SocketAddr) -> Result<Self, ListenError> {
+        Ok(Self(listen::tcp(address).await?))
     }
 
     /// The address that it listens on.

@@ -1,18 +1,19 @@
 //! Spans of OpenTelemetry: their export by OTLP, and their context in `traceparent`.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use http::{HeaderMap, HeaderName};
 use opentelemetry::{
     propagation::{Extractor, Injector, TextMapPropagator as _},
     trace::TracerProvider as _,
 };
-use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::{
     Resource,
     propagation::TraceContextPropagator,
     trace::{SdkTracerProvider, Tracer},
 };
+use quartet_wire::host_port::{InvalidHostPort, has_userinfo};
 use tonic::metadata::{AsciiMetadataKey, MetadataMap};
 use tracing::{Span, Subscriber, level_filters::LevelFilter};
 use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt as _};
@@ -37,8 +38,11 @@ impl Traces {
     /// Call it within a tokio runtime, which must run until [`finish`](Self::finish).
     ///
     /// # Errors
-    /// `url` is not a URL.
-    pub fn export_to(url: &str) -> Result<Self, ExporterBuildError> {
+    /// `url` is not a URL, or has a user or a password, which are not repeated.
+    pub fn export_to(url: &str) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        if has_userinfo(url) {
+            return Err(InvalidHostPort::Userinfo.into());
+        }
         let exporter = SpanExporter::builder().with_tonic().with_endpoint(url).build()?;
         let resource = Resource::builder().with_service_name("quartet").build();
         let provider = SdkTracerProvider::builder().with_batch_exporter(exporter);

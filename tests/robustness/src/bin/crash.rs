@@ -11,6 +11,7 @@ use std::{
 
 use clap::Parser;
 use quartet_check::{check, void};
+use quartet_client::command::rust_log;
 use quartet_robustness::{
     crash::{
         Outcome, Plan, run,
@@ -18,6 +19,7 @@ use quartet_robustness::{
     },
     report::{print, save},
 };
+use tracing_subscriber::filter::Targets;
 
 /// Runs real Quartet servers that are killed, lose power and meet failing disks, and checks every
 /// promise.
@@ -65,6 +67,7 @@ Examples:
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
+    rust_log::init(Targets::default());
     let volume = match cli.power {
         None => Volume::directory().map_err(Into::into),
         Some(file_system) if cli.in_namespace => Volume::of(file_system).await,

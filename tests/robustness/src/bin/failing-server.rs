@@ -3,7 +3,7 @@
 use std::{
     error::Error,
     future::pending,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
@@ -21,12 +21,7 @@ use quartet_server::{
     settings::{Role, Settings},
 };
 use tokio::net::TcpListener;
-use tracing_subscriber::{
-    Layer as _,
-    filter::{LevelFilter, Targets},
-    layer::SubscriberExt as _,
-    util::SubscriberInitExt as _,
-};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 /// A Post service whose disk fails at a chosen operation.
 ///
@@ -71,15 +66,7 @@ const SEGMENT_BYTES: u64 = 256 * 1024;
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let selected = rust_log::selected().unwrap_or_else(|problem| {
-        let _ = writeln!(io::stderr(), "{problem}");
-        None
-    });
-    let filter = selected.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal());
-    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+    rust_log::init(Targets::new().with_default(LevelFilter::INFO));
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{IsTerminal as _, Write as _},
+    io::Write as _,
     ops::ControlFlow,
     path::PathBuf,
     process::ExitCode,
@@ -20,10 +20,12 @@ use quartet_check::{
     history::{FaultCount, Run},
     void,
 };
+use quartet_client::command::{rust_log, terminal::shows_progress};
 use quartet_robustness::{
     report::{print, save},
     simulation::{self, Bug, Failed},
 };
+use tracing_subscriber::filter::Targets;
 
 /// Runs Quartet in a simulated world, once for each seed, and checks every promise.
 ///
@@ -72,6 +74,7 @@ Examples:
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    rust_log::init(Targets::default());
     if cli.bugs { find_bugs(&cli) } else { run_seeds(&cli) }
 }
 
@@ -207,18 +210,20 @@ impl Totals {
         for broken in broken {
             *self.broken.entry(broken.promise.to_string()).or_default() += 1;
         }
+        clear_progress();
         for broken in broken.iter().take(5) {
             print(&format!("seed {seed}: {broken}"));
         }
     }
 
     fn show_progress(&self, seeds: u64) {
-        if std::io::stderr().is_terminal() {
-            let _ = write!(std::io::stderr(), "\r{} of {seeds} seeds", self.runs);
+        if shows_progress() {
+            let _ = write!(std::io::stderr(), "{CLEAR}{} of {seeds} seeds", self.runs);
         }
     }
 
     fn report(&self, seconds: f64) {
+        clear_progress();
         let rate = self.runs as f64 / seconds;
         let Self { runs, events, posts, void, failed, .. } = self;
         print(&format!("{runs} seeds in {seconds:.0} s, {rate:.1} a second"));
@@ -229,5 +234,15 @@ impl Totals {
         for (promise, count) in &self.broken {
             print(&format!("{count:>6} × {promise} BROKEN"));
         }
+    }
+}
+
+/// Erases the line of a terminal.
+const CLEAR: &str = "\r\x1b[K";
+
+/// Removes the progress, so that the next line stands alone.
+fn clear_progress() {
+    if shows_progress() {
+        let _ = write!(std::io::stderr(), "{CLEAR}");
     }
 }

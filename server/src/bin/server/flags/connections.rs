@@ -5,6 +5,9 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr, time::D
 use clap::Args;
 use quartet_connection::keepalive::{EnforcementPolicy, ServerParameters};
 use quartet_server::layers::limits::CallLimits;
+use quartet_wire::host_port::socket_address;
+
+use super::at_least_one::at_least_one;
 
 /// The heading of these flags.
 const CONNECTIONS: &str = "Connections";
@@ -26,10 +29,24 @@ impl FromStr for Listen {
         match text.strip_prefix("unix:") {
             Some("") => Err("unix: needs a path".to_owned()),
             Some(path) => Ok(Listen::Unix(path.into())),
-            None => text.parse().map(Listen::Tcp).map_err(|_| {
-                "it must be an IP address and a port, such as 127.0.0.1:9001, or unix:PATH".into()
-            }),
+            None => socket_address(text)
+                .map(Listen::Tcp)
+                .map_err(|problem| not_an_address(text, &problem.to_string())),
         }
+    }
+}
+
+/// What to write instead. A name is not resolved: it may have several addresses, or one that the
+/// whole network can reach.
+fn not_an_address(text: &str, problem: &str) -> String {
+    let port = text.strip_prefix("localhost:").filter(|port| port.parse::<u16>().is_ok());
+    match port {
+        Some(port) => {
+            format!("it must be an IP address: localhost is 127.0.0.1:{port} or [::1]:{port}")
+        }
+        None => format!(
+            "{problem}; it must be an IP address and a port, such as 127.0.0.1:9001, or unix:PATH"
+        ),
     }
 }
 
@@ -122,12 +139,12 @@ impl From<EnforcementFlags> for EnforcementPolicy {
 pub(crate) struct CallFlags {
     /// Calls that a user may begin per second, also as a burst. Unauthenticated callers count by
     /// their address. Default: no limit.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroU32>)]
     pub(crate) max_calls_per_second: Option<NonZeroU32>,
 
     /// Calls that a user may have open at once; a stream counts until it ends. Unauthenticated
     /// callers count by their address. Default: no limit.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroU32>)]
     pub(crate) max_open_calls: Option<NonZeroU32>,
 }
 
