@@ -90,7 +90,7 @@ impl Wire {
         self.held.send_replace(held);
     }
 
-    /// Whether the planned fault has happened.
+    /// Whether the planned fault has happened; true if none was planned.
     pub fn was_cut(&self) -> bool {
         self.state().fault.is_none()
     }
