@@ -15,7 +15,7 @@ pub async fn follow(mut client: Client, reader: &mut Reader, count: usize) -> Re
     while reader.count() < count {
         tokio::select! {
             pair = two(&mut batches) => pair?.into_iter().for_each(|batch| reader.handle(batch)),
-            _ = clock.tick() => {} // here a program would draw the clock
+            _ = clock.tick() => reader.show_clock(),
         }
     }
     Ok(())

@@ -20,7 +20,7 @@ pub async fn follow(mut client: Client, reader: &mut Reader, count: usize) -> Re
                 complete?;
                 pair.drain(..).for_each(|batch| reader.handle(batch));
             }
-            _ = clock.tick() => {} // here a program would draw the clock
+            _ = clock.tick() => reader.show_clock(),
         }
     }
     Ok(())

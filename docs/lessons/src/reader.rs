@@ -9,12 +9,23 @@ use tonic::Status;
 #[derive(Debug, Default)]
 pub struct Reader {
     batches: Vec<ListPostsResponse>,
+    ticks: usize,
 }
 
 impl Reader {
     /// Handles a batch.
     pub fn handle(&mut self, batch: ListPostsResponse) {
         self.batches.push(batch);
+    }
+
+    /// Shows the clock.
+    pub fn show_clock(&mut self) {
+        self.ticks += 1;
+    }
+
+    /// How often the clock was shown.
+    pub fn ticks(&self) -> usize {
+        self.ticks
     }
 
     /// The number of posts handled.

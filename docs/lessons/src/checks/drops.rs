@@ -16,7 +16,7 @@ use crate::{
 /// post comes every 730 ms.
 ///
 /// # Errors
-/// The reader sees a gap.
+/// The reader sees a gap, or no clock.
 pub async fn check(
     program: impl AsyncFn(Client, &mut Reader, usize) -> Result<(), Status>,
 ) -> Verdict {
@@ -29,6 +29,9 @@ pub async fn check(
         return Err(status.to_string());
     }
     judge::order(&stage.log().await?, &reader)?;
+    if reader.ticks() < 10 {
+        return Err(format!("In 14 s the clock was shown {} times.", reader.ticks()));
+    }
     match reader.count() {
         20 => Ok(()),
         count => Err(format!("20 posts were written, and the reader handled {count}.")),
