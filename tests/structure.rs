@@ -173,7 +173,8 @@ fn command_line_flags_live_with_the_binaries() {
 }
 
 /// Programs that log nothing and print no colours.
-const WITHOUT_LOG: &[&str] = &["quartet-channel-examples", "quartet-check", "quartet-structure"];
+const WITHOUT_LOG: &[&str] =
+    &["quartet-channel-examples", "quartet-check", "quartet-lessons", "quartet-structure"];
 
 #[test]
 fn every_program_reads_rust_log_and_the_colours_of_its_terminal_in_the_same_place() {
