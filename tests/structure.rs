@@ -37,8 +37,13 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("quartet-tour", &["quartet-client", "quartet-server"]),
 ];
 /// Crates that test the others. They may depend on any crate, and no other crate on them.
-const TEST_CRATES: &[&str] =
-    &["quartet-bench", "quartet-check", "quartet-robustness", "quartet-structure"];
+const TEST_CRATES: &[&str] = &[
+    "quartet-bench",
+    "quartet-check",
+    "quartet-lessons",
+    "quartet-robustness",
+    "quartet-structure",
+];
 /// Crates without a library.
 const ONLY_BINARIES: &[&str] = &["quartet-tour"];
 
@@ -168,7 +173,8 @@ fn command_line_flags_live_with_the_binaries() {
 }
 
 /// Programs that log nothing and print no colours.
-const WITHOUT_LOG: &[&str] = &["quartet-channel-examples", "quartet-check", "quartet-structure"];
+const WITHOUT_LOG: &[&str] =
+    &["quartet-channel-examples", "quartet-check", "quartet-lessons", "quartet-structure"];
 
 #[test]
 fn every_program_reads_rust_log_and_the_colours_of_its_terminal_in_the_same_place() {

@@ -1,0 +1,34 @@
+//! The programs that learners change.
+
+#[path = "01-a-stream-is-lazy/exercise.rs"]
+pub mod e01;
+#[path = "02-the-status-at-the-end/exercise.rs"]
+pub mod e02;
+#[path = "03-finish-an-upload/exercise.rs"]
+pub mod e03;
+#[path = "04-resume-after-a-position/exercise.rs"]
+pub mod e04;
+#[path = "05-save-a-bookmark-last/exercise.rs"]
+pub mod e05;
+#[path = "06-a-queue-has-a-bound/exercise.rs"]
+pub mod e06;
+#[path = "07-select-drops-the-loser/exercise.rs"]
+pub mod e07;
+#[path = "08-a-deadline-is-for-the-call/exercise.rs"]
+pub mod e08;
+#[path = "09-a-retry-keeps-its-id/exercise.rs"]
+pub mod e09;
+#[path = "10-a-cancelled-upload-is-no-end/exercise.rs"]
+pub mod e10;
+#[path = "11-a-slow-reader-misses-nothing/exercise.rs"]
+pub mod e11;
+#[path = "12-pings-have-a-limit/exercise.rs"]
+pub mod e12;
+#[path = "13-no-lock-across-a-call/exercise.rs"]
+pub mod e13;
+#[path = "14-an-interceptor-sees-streams/exercise.rs"]
+pub mod e14;
+#[path = "15-a-token-expires-in-mid-stream/exercise.rs"]
+pub mod e15;
+#[path = "16-a-test-waits-for-events/exercise.rs"]
+pub mod e16;
