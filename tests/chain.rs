@@ -159,7 +159,10 @@ impl tower::Service<http::Request<RequestBody>> for Says {
         self.status.add_header(&mut trailers).unwrap();
         let trailers = futures::stream::iter([Ok::<_, Status>(Frame::trailers(trailers))]);
         ready(Ok(match self.in_trailers {
-            true => http::Response::new(Body::new(StreamBody::new(trailers))),
+            true => http::Response::builder()
+                .header("content-type", "application/grpc")
+                .body(Body::new(StreamBody::new(trailers)))
+                .unwrap(),
             false => self.status.clone().into_http(),
         }))
     }
