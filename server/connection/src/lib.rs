@@ -21,7 +21,10 @@
 //! let calling = async {
 //!     let (mut requests, connection) =
 //!         h2::client::handshake(connector.connect().await.unwrap()).await.unwrap();
-//!     let request = http::Request::post("http://server/package.Service/Method").body(()).unwrap();
+//!     let request = http::Request::post("http://server/package.Service/Method")
+//!         .header("content-type", "application/grpc")
+//!         .body(())
+//!         .unwrap();
 //!     let (response, _) = requests.send_request(request, true).unwrap();
 //!     let response = tokio::select! {
 //!         response = response => response.unwrap(),

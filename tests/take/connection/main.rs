@@ -17,7 +17,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let calling = async {
         let (mut requests, connection) =
             h2::client::handshake(TcpStream::connect(address).await?).await?;
-        let request = http::Request::post("http://server/package.Service/Method").body(())?;
+        let request = http::Request::post("http://server/package.Service/Method")
+            .header("content-type", "application/grpc")
+            .body(())?;
         let (response, _) = requests.send_request(request, true)?;
         let response = tokio::select! {
             response = response => response?,
