@@ -27,7 +27,7 @@ impl Following {
     ///
     /// # Errors
     /// The caller's mistake. Nothing has changed then.
-    pub(crate) fn join(
+    pub(crate) async fn join(
         &mut self,
         join: JoinTags,
         posts: &PostStore,
@@ -40,13 +40,13 @@ impl Following {
             return Err(error::invalid_field("join.tags", message));
         }
         let all_tags = self.all_tags || join.all_tags;
-        let start = start(join, posts, reader)?;
+        let start = start(join, posts, reader).await?;
 
         self.follow(tags.into_iter().collect(), all_tags, reader);
         if let Some(start) = start {
             reader.start(start);
         }
-        let (tags, all_tags, position) = self.state(reader);
+        let (tags, all_tags, position) = self.state(reader).await?;
         Ok(Joined { tags, all_tags, position })
     }
 
@@ -54,7 +54,7 @@ impl Following {
     ///
     /// # Errors
     /// The caller's mistake. Nothing has changed then.
-    pub(crate) fn leave(
+    pub(crate) async fn leave(
         &mut self,
         leave: LeaveTags,
         reader: &mut FeedReader,
@@ -69,7 +69,7 @@ impl Following {
         }
         let rest = self.tags.iter().filter(|tag| !leave.all_tags && !gone.contains(*tag));
         self.follow(rest.cloned().collect(), false, reader);
-        let (tags, all_tags, position) = self.state(reader);
+        let (tags, all_tags, position) = self.state(reader).await?;
         Ok(Left { tags, all_tags, position })
     }
 
@@ -80,9 +80,12 @@ impl Following {
     }
 
     /// All followed tags, and the position after which they take effect.
-    fn state(&self, reader: &mut FeedReader) -> (Vec<String>, bool, Option<LogPosition>) {
+    async fn state(
+        &self,
+        reader: &mut FeedReader,
+    ) -> Result<(Vec<String>, bool, Option<LogPosition>), Status> {
         let tags = self.tags.iter().map(ToString::to_string).collect();
-        (tags, self.all_tags, Some(reader.position()))
+        Ok((tags, self.all_tags, Some(reader.position().await?)))
     }
 }
 
@@ -96,7 +99,7 @@ fn named_tags(field: &str, tags: &[String], all: bool) -> Result<BTreeSet<SmolSt
 }
 
 /// Where the first join starts; `None` for a later one.
-fn start(
+async fn start(
     join: JoinTags,
     posts: &PostStore,
     reader: &mut FeedReader,
@@ -111,7 +114,9 @@ fn start(
         (false, Some(_), true) => {
             Err(error::invalid_field("join.from_oldest", "resume_after is set too"))
         }
-        (false, Some(position), false) => validate::position(Some(position), &*posts.log).map(Some),
+        (false, Some(position), false) => {
+            validate::position(Some(position), &*posts.log).await.map(Some)
+        }
         (false, None, true) => Ok(Some(0)),
         (false, None, false) => Ok(Some(reader.head())),
     }

@@ -83,7 +83,7 @@ impl FeedMessages for Feed {
     async fn next(&mut self) -> Result<Option<FeedMessage>, Status> {
         while self.ending.is_none() {
             if self.reader.has_caught_up() {
-                return Ok(Some(self.bookmark(true)));
+                return self.bookmark(true).await.map(Some);
             }
             let message = tokio::select! {
                 // In this order, so that no branch starves: posts can arrive without end, and
@@ -94,10 +94,13 @@ impl FeedMessages for Feed {
                     receipt.map(|next| Some(self.send(Payload::Receipt(next?))))
                 }
                 request = self.requests.next(), if self.receipts.have_room() => {
-                    self.receive(request)
+                    self.receive(request).boxed().await
                 }
-                page = self.reader.next() => page.map(|page| Some(self.send_page(page))),
-                () = self.heartbeat.silence() => Ok(Some(self.bookmark(false))),
+                page = self.reader.next() => match page {
+                    Ok(page) => self.send_page(page).await.map(Some),
+                    Err(status) => Err(status),
+                },
+                () = self.heartbeat.silence() => self.bookmark(false).await.map(Some),
             };
             match message {
                 Ok(Some(message)) => return Ok(Some(message)),
@@ -114,7 +117,7 @@ impl FeedMessages for Feed {
 impl Feed {
     // ANCHOR: receive
     /// Applies a request. After an error, the caller's mistake, nothing has changed.
-    fn receive(
+    async fn receive(
         &mut self,
         request: Option<Result<TagFeedRequest, Status>>,
     ) -> Result<Option<FeedMessage>, Status> {
@@ -124,10 +127,10 @@ impl Feed {
         let invalid = |field, problem| Err(error::invalid_field(field, problem));
         let answer = match request.payload {
             Some(Requested::Join(join)) => {
-                Payload::Joined(self.following.join(join, &self.posts, &mut self.reader)?)
+                Payload::Joined(self.following.join(join, &self.posts, &mut self.reader).await?)
             }
             Some(Requested::Leave(leave)) => {
-                Payload::Left(self.following.leave(leave, &mut self.reader)?)
+                Payload::Left(self.following.leave(leave, &mut self.reader).await?)
             }
             Some(Requested::Publish(PublishPost { post_message: Some(post) })) => {
                 self.receipts.publish(post);
@@ -154,17 +157,17 @@ impl Feed {
                     && let Some(page) = self.reader.rest(head).await
                 {
                     self.ending = Some(Ending::HalfClosed { head: Some(head) });
-                    return Ok(Some(self.send_page(page?)));
+                    return self.send_page(page?).await.map(Some);
                 }
                 // A feed that must stop before the head is not complete: the client resumes.
                 let complete = self.reader.is_at(head);
                 self.ending =
                     Some(if complete { Ending::Done } else { Ending::Failed(self.stop.status()) });
-                Ok(Some(self.bookmark(complete)))
+                self.bookmark(complete).await.map(Some)
             }
             Some(Ending::Stopped) => {
                 self.ending = Some(Ending::Failed(self.stop.status()));
-                Ok(Some(self.bookmark(false)))
+                self.bookmark(false).await.map(Some)
             }
             Some(Ending::Failed(status)) => Err(status),
             Some(Ending::Done) | None => Ok(None),
@@ -178,18 +181,18 @@ impl Feed {
     }
 
     /// A page without posts means that a bookmark is due.
-    fn send_page(&mut self, page: Page) -> FeedMessage {
+    async fn send_page(&mut self, page: Page) -> Result<FeedMessage, Status> {
         if page.posts.is_empty() {
             let caught_up = self.ending.is_none() && self.reader.has_caught_up();
-            return self.bookmark(caught_up);
+            return self.bookmark(caught_up).await;
         }
         self.heartbeat.beat();
-        FeedMessage::Posts(page)
+        Ok(FeedMessage::Posts(page))
     }
 
-    fn bookmark(&mut self, caught_up: bool) -> FeedMessage {
-        let position = Some(self.reader.bookmark(caught_up));
-        self.send(Payload::Bookmark(Bookmark { position, caught_up }))
+    async fn bookmark(&mut self, caught_up: bool) -> Result<FeedMessage, Status> {
+        let position = Some(self.reader.bookmark(caught_up).await?);
+        Ok(self.send(Payload::Bookmark(Bookmark { position, caught_up })))
     }
 
     fn send(&mut self, payload: Payload) -> FeedMessage {

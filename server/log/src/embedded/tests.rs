@@ -564,7 +564,8 @@ async fn missing_and_foreign_segments_are_refused() {
     }
     let disk = written().await;
     let stranger = Identity { log_id: 8, salt: 11 };
-    disk.replace("00000000000000000013.log", segment::encode_header(&stranger, 13));
+    let start = segment::SegmentStart { base: 13, chain: 0 };
+    disk.replace("00000000000000000013.log", segment::encode_header(&stranger, start));
     let (file, _, what) = refused(&disk).await;
     assert_eq!(
         (file.as_str(), what.as_str()),
@@ -599,7 +600,8 @@ async fn a_post_cannot_forge_a_batch() {
     let disk = MemoryDisk::new();
     let log = open(&disk).await.unwrap();
     // A client that knows the format, but not the salt, sends a post that contains a batch.
-    let record = [&segment::record_header(2, 1, segment::post_checksum(b"x"))[..], b"x"].concat();
+    let checksum = segment::post_checksum(b"x");
+    let record = [&segment::record_header(2, 1, checksum, 1)[..], b"x"].concat();
     let header = segment::BatchHeader { count: 1, first: 2, length: record.len() as u64 };
     let mut forger = post("forged");
     forger.stored =
