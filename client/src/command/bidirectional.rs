@@ -41,7 +41,7 @@ pub struct Flags {
     /// Start after this position [default: with the next post that is stored]
     #[arg(
         long,
-        value_name = "N|LOG_ID:N",
+        value_name = "N|LOG_ID:N[:CHAIN]",
         value_parser = position::parse,
         allow_negative_numbers = true
     )]

@@ -36,7 +36,7 @@ pub struct Flags {
     /// Only posts after this position
     #[arg(
         long,
-        value_name = "N|LOG_ID:N",
+        value_name = "N|LOG_ID:N[:CHAIN]",
         value_parser = position::parse,
         allow_negative_numbers = true
     )]

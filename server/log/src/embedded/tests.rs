@@ -535,7 +535,10 @@ async fn a_damaged_log_is_served_up_to_the_damage_and_not_changed() {
     flip_each(async |disk, name, offset, _| {
         let before = disk.operations();
         let Ok(log) = EmbeddedLog::open(Arc::new(disk.clone()), to_read()).await else {
-            assert!(name.ends_with("01.log") && offset < segment::HEADER_LEN, "only the first header is needed");
+            assert!(
+                name.ends_with("01.log") && offset < segment::HEADER_LEN,
+                "only the first header is needed"
+            );
             return;
         };
         let head = *log.head().borrow();
