@@ -1,14 +1,14 @@
 //! A log that was restored from a backup and written to since: readers that kept a position which
 //! the copy never had are told, whatever they read.
 
-use std::{fs, path::Path, pin::pin};
+use std::{fs, future::ready, path::Path, pin::pin};
 
 use futures::{StreamExt as _, stream};
 use quartet::{
     post::v1::{ListPostsRequest, LogPosition, tag_feed_response::Payload},
     reason,
 };
-use quartet_client::{Error, FeedRequest, FeedStart, list_posts, tag_feed};
+use quartet_client::{Error, FeedEvent, FeedRequest, FeedStart, list_posts, tag_feed};
 use tonic::{Code, Status};
 
 use crate::support::{
@@ -35,7 +35,8 @@ async fn starts(server: &TestServer, start: LogPosition) -> [Result<(), Status>;
     let paged = page(&mut server.posts(), "1", Some(start.clone())).await.map(drop);
     let join = FeedRequest::Join { tags: vec!["a".to_owned()], all_tags: false };
     let requests = stream::iter([join]).chain(stream::pending());
-    let mut feed = pin!(tag_feed(server.channel(), FeedStart::After(start), requests));
+    let feed = tag_feed(server.channel(), FeedStart::After(start), requests);
+    let mut feed = pin!(feed.filter(|event| ready(!matches!(event, Ok(FeedEvent::Sent(_))))));
     let followed = match soon(feed.next()).await {
         Some(Err(Error::Call(error))) => Err(error.status().clone()),
         Some(Err(error)) => panic!("no status: {error}"),
