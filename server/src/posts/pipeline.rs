@@ -137,11 +137,10 @@ impl Pipeline {
     }
 
     /// The outcomes of the settled posts.
-    ///
-    /// # Errors
-    /// The log cannot read the last of them.
-    pub(crate) async fn into_response(self, complete: bool) -> Result<UploadPostsResponse, Status> {
-        let position = self.posts.position(self.tally.highest()).await?;
-        Ok(self.tally.into_response(position, complete))
+    pub(crate) async fn into_response(self, complete: bool) -> UploadPostsResponse {
+        // The posts are stored: a log that cannot read the last of them must not hide it. Then the
+        // position is an unchecked one.
+        let position = self.posts.stored_position(self.tally.highest()).await;
+        self.tally.into_response(position, complete)
     }
 }

@@ -87,6 +87,14 @@ impl PostStore {
         Ok(self.position_with(sequence, chain))
     }
 
+    /// The position of a post that was just stored; without a chain value if it cannot be read.
+    pub(crate) async fn stored_position(&self, sequence: u64) -> LogPosition {
+        self.position(sequence).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, sequence, "an upload's position has no chain value");
+            self.position_with(sequence, 0)
+        })
+    }
+
     fn position_with(&self, sequence: u64, chain: u64) -> LogPosition {
         LogPosition { log_id: self.log.log_id().to_owned(), sequence: sequence as i64, chain }
     }
