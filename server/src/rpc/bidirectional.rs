@@ -96,10 +96,7 @@ impl FeedMessages for Feed {
                 request = self.requests.next(), if self.receipts.have_room() => {
                     self.receive(request).boxed().await
                 }
-                page = self.reader.next() => match page {
-                    Ok(page) => self.send_page(page).await.map(Some),
-                    Err(status) => Err(status),
-                },
+                page = self.reader.next() => self.send_page(page).await.map(Some),
                 () = self.heartbeat.silence() => self.bookmark(false).await.map(Some),
             };
             match message {
@@ -157,7 +154,7 @@ impl Feed {
                     && let Some(page) = self.reader.rest(head).await
                 {
                     self.ending = Some(Ending::HalfClosed { head: Some(head) });
-                    return self.send_page(page?).await.map(Some);
+                    return self.send_page(page).await.map(Some);
                 }
                 // A feed that must stop before the head is not complete: the client resumes.
                 let complete = self.reader.is_at(head);
@@ -181,7 +178,8 @@ impl Feed {
     }
 
     /// A page without posts means that a bookmark is due.
-    async fn send_page(&mut self, page: Page) -> Result<FeedMessage, Status> {
+    async fn send_page(&mut self, page: Result<Page, Status>) -> Result<FeedMessage, Status> {
+        let page = page?;
         if page.posts.is_empty() {
             let caught_up = self.ending.is_none() && self.reader.has_caught_up();
             return self.bookmark(caught_up).await;
