@@ -64,7 +64,8 @@ async fn a_position_of_another_log_or_beyond_the_newest_post_is_a_log_reset() {
     upload(&mut client, posts("p", 3, &[])).await.unwrap();
     let log_id = page(&mut client, "1", None).await.unwrap().position.unwrap().log_id;
     assert!(!log_id.is_empty());
-    let position = |log_id: &str, sequence| LogPosition { log_id: log_id.to_owned(), sequence };
+    let position =
+        |log_id: &str, sequence| LogPosition { log_id: log_id.to_owned(), sequence, chain: 0 };
     let wrong = [
         position("another", 1),
         position(&"漢".repeat(3000), 1), // echoed, but truncated

@@ -23,6 +23,7 @@ mod wire;
 
 mod auth;
 mod authors;
+mod backup;
 mod blog;
 mod bookmarks;
 mod cancellation;

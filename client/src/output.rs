@@ -86,7 +86,7 @@ pub enum Event<'a> {
     },
 }
 
-/// A position: in JSON `{"log_id", "sequence"}`, for people the sequence alone.
+/// A position: in JSON `{"log_id", "sequence", "chain"}`, for people the sequence alone.
 #[derive(Debug, Clone, Copy)]
 pub struct Position<'a>(pub &'a LogPosition);
 
@@ -160,7 +160,7 @@ impl<'a> From<&'a Bookmark> for Event<'a> {
 impl<'a> From<&'a Option<LogPosition>> for Position<'a> {
     /// An unset position equals the default: sequence 0 of any log.
     fn from(position: &'a Option<LogPosition>) -> Self {
-        static UNSET: LogPosition = LogPosition { log_id: String::new(), sequence: 0 };
+        static UNSET: LogPosition = LogPosition { log_id: String::new(), sequence: 0, chain: 0 };
         Position(position.as_ref().unwrap_or(&UNSET))
     }
 }
@@ -181,8 +181,12 @@ impl Serialize for Position<'_> {
         struct Fields<'a> {
             log_id: &'a str,
             sequence: i64,
+            /// Text: a number in JSON loses bits.
+            chain: String,
         }
-        Fields { log_id: &self.0.log_id, sequence: self.0.sequence }.serialize(serializer)
+        let LogPosition { log_id, sequence, chain } = self.0;
+        Fields { log_id, sequence: *sequence, chain: position::print_chain(*chain) }
+            .serialize(serializer)
     }
 }
 
@@ -506,7 +510,7 @@ mod tests {
         let bookmark = Bookmark { position: None, caught_up: true };
         assert_eq!(
             serde_json::to_string(&Event::from(&bookmark)).unwrap(),
-            r#"{"event":"bookmark","position":{"log_id":"","sequence":0},"caught_up":true}"#
+            r#"{"event":"bookmark","position":{"log_id":"","sequence":0,"chain":"0000000000000000"},"caught_up":true}"#
         );
     }
 

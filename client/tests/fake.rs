@@ -237,7 +237,7 @@ impl FeedCall {
 }
 
 pub fn position(sequence: i64) -> LogPosition {
-    LogPosition { log_id: LOG_ID.into(), sequence }
+    LogPosition { log_id: LOG_ID.into(), sequence, chain: 0 }
 }
 
 /// Posts of user 1 with the title "post N" and the tag go.

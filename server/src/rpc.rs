@@ -40,7 +40,7 @@ impl PostService for PostStore {
         &self,
         request: Request<ListPostsRequest>,
     ) -> Result<Response<Self::ListPostsStream>, Status> {
-        server_streaming::list_posts(self, request)
+        server_streaming::list_posts(self, request).await
     }
 
     async fn upload_posts(

@@ -62,8 +62,15 @@ pub fn filter_user_ids(user_ids: Vec<String>) -> Result<BTreeSet<String>, Status
 }
 
 /// Checks a position against the log. An unset one is before the first post.
-pub fn position(position: Option<LogPosition>, log: &dyn PostLog) -> Result<u64, Status> {
-    let LogPosition { log_id, sequence } = position.unwrap_or_default();
+///
+/// A chain value other than 0 is compared with that of the log, which costs one read: a log that was
+/// restored from a backup and written to since has other posts under the sequences that its readers
+/// have passed.
+///
+/// # Errors
+/// The position is negative, or not one of this log; or the log cannot read the post there.
+pub async fn position(position: Option<LogPosition>, log: &dyn PostLog) -> Result<u64, Status> {
+    let LogPosition { log_id, sequence, chain } = position.unwrap_or_default();
     let Ok(sequence) = u64::try_from(sequence) else {
         return Err(error::invalid_field("resume_after.sequence", "is negative"));
     };
@@ -75,6 +82,12 @@ pub fn position(position: Option<LogPosition>, log: &dyn PostLog) -> Result<u64,
     let head = *log.head().borrow();
     if sequence > head {
         return reset(format!("position {sequence} is beyond the newest post, {head}"));
+    }
+    if chain != 0 && chain != log.chain(sequence).await.map_err(error::of_log)? {
+        return reset(format!(
+            "the posts up to position {sequence} are not those that were sent with it: this log \
+             was restored from a backup or diverged; read again from the start"
+        ));
     }
     Ok(sequence)
 }

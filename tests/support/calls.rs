@@ -56,7 +56,7 @@ pub fn post_ids(posts: &[PostMessage]) -> Vec<&str> {
 
 /// A position without a log id, which any log accepts.
 pub fn after(sequence: i64) -> Option<LogPosition> {
-    Some(LogPosition { log_id: String::new(), sequence })
+    Some(LogPosition { sequence, ..LogPosition::default() })
 }
 
 pub fn sequence(position: &Option<LogPosition>) -> i64 {

@@ -193,6 +193,11 @@ impl PostLog for FakeLog {
         self.memory.append(posts).await
     }
 
+    /// Works while reads are broken: what fails are the readers.
+    async fn chain(&self, sequence: u64) -> Result<u64, LogError> {
+        self.memory.chain(sequence).await
+    }
+
     async fn read(&self, after: u64, limit: Limit) -> Result<Records, LogError> {
         let (broken, panics) = {
             let state = self.state.lock().unwrap();

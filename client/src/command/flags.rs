@@ -103,7 +103,7 @@ pub struct AfterFlag {
     /// Only posts after this position
     #[arg(
         long,
-        value_name = "N|LOG_ID:N",
+        value_name = "N|LOG_ID:N[:CHAIN]",
         value_parser = position::parse,
         allow_negative_numbers = true
     )]

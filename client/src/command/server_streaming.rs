@@ -112,7 +112,11 @@ impl ListView {
                 return Ok(ControlFlow::Break(()));
             }
             self.posts += 1;
-            self.position = Some(LogPosition { sequence: post.sequence, ..end.clone() });
+            let mut position = LogPosition { sequence: post.sequence, ..end.clone() };
+            if position.sequence != end.sequence {
+                position.chain = 0; // the server tells it only for the end of a batch
+            }
+            self.position = Some(position);
             let has_all = self.limit.is_some_and(|limit| self.posts >= limit);
             if has_all {
                 return Ok(ControlFlow::Break(()));

@@ -39,6 +39,27 @@ async fn appends_keep_the_order_in_which_they_were_taken_in(log: Arc<dyn PostLog
     assert_eq!(outcomes, (1..=100).map(Outcome::Created).collect::<Vec<_>>());
 }
 
+/// A chain value depends on all records up to it and their order, and on nothing else: the values
+/// are those of a log in memory that holds the same posts.
+async fn equal_logs_have_equal_chain_values_and_diverged_ones_do_not(log: Arc<dyn PostLog>) {
+    let (same, other) = (MemoryLog::new(), MemoryLog::new());
+    assert_eq!(log.chain(0).await.unwrap(), 0, "before the first post");
+    for n in 0..20 {
+        append(&*log, vec![post(&format!("p{n}"))]).await;
+    }
+    append(&same, (0..20).map(|n| post(&format!("p{n}"))).collect()).await;
+    let swapped = |n| if n == 4 || n == 5 { 9 - n } else { n };
+    append(&other, (0..20).map(|n| post(&format!("p{}", swapped(n)))).collect()).await;
+    for sequence in 1..=20 {
+        let value = log.chain(sequence).await.unwrap();
+        assert_ne!(value, 0, "0 means unchecked");
+        assert_eq!(value, same.chain(sequence).await.unwrap());
+        assert_eq!(value == other.chain(sequence).await.unwrap(), sequence <= 4, "{sequence}");
+        let record = &log.read(sequence - 1, ALL).await.unwrap();
+        assert_eq!(record.iter().next().unwrap().chain, value);
+    }
+}
+
 async fn an_empty_append_is_answered(log: Arc<dyn PostLog>) {
     assert_eq!(append(&*log, vec![]).await, []);
     assert_eq!(*log.head().borrow(), 0);
@@ -173,6 +194,7 @@ macro_rules! conformance {
         conformance!($implementation, $open,
             sequences_count_from_1_in_the_order_of_the_appends
             appends_keep_the_order_in_which_they_were_taken_in
+            equal_logs_have_equal_chain_values_and_diverged_ones_do_not
             an_empty_append_is_answered
             a_post_comes_back_byte_for_byte
             an_acknowledged_post_is_counted_and_readable

@@ -104,7 +104,7 @@ impl EmbeddedLog {
         let segment_bytes = options.segment_bytes.min(MAX_SEGMENT_BYTES);
         let (files, ring, metrics) = (disk.clone(), options.ring, options.metrics.clone());
         let found = move || recover(&*files, &options);
-        let Recovered { identity, hash, index, ids, tail, mut lock } =
+        let Recovered { identity, hash, index, ids, tail, chain, mut lock } =
             disk::run(&*disk, found).await?;
         let store = Arc::new(Store::new(disk, index, ring, metrics));
         let closing = CancellationToken::new();
@@ -112,7 +112,7 @@ impl EmbeddedLog {
         let queue = tail.map(|tail| {
             let (queue, appends) = mpsc::channel(PENDING_APPENDS);
             let (store, _lock) = (store.clone(), lock.take());
-            let writer = Writer { store, identity, ids, tail, segment_bytes, _lock };
+            let writer = Writer { store, identity, ids, tail, chain, segment_bytes, _lock };
             tasks.spawn(writer::run(writer, appends, closing.clone()));
             queue
         });

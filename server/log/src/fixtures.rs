@@ -65,7 +65,7 @@ pub(crate) fn by_id(records: &[Record]) -> HashMap<String, Record> {
 /// Segments of a few posts.
 pub(crate) fn small_segments() -> LogOptions {
     let identity = Identity { log_id: 7, salt: 11 };
-    LogOptions { segment_bytes: 350, identity, ..LogOptions::default() }
+    LogOptions { segment_bytes: 390, identity, ..LogOptions::default() }
 }
 
 /// No post is kept in memory: every read goes to the disk.

@@ -12,6 +12,7 @@ use crate::{
     new_posts::{NewPost, NewPosts},
     post_log::{Appending, Outcome, PostLog, UserPage},
     records::{Block, Limit, Record, Records},
+    segment,
 };
 
 /// A [`PostLog`] without a disk.
@@ -27,6 +28,8 @@ pub struct MemoryLog {
 struct StoredPosts {
     blocks: Vec<Block>,
     last: u64,
+    /// The chain value at the last post.
+    chain: u64,
     by_id: HashMap<String, u64>,
     /// Users to their numbers.
     users: HashMap<String, u32>,
@@ -125,7 +128,10 @@ impl StoredPosts {
         }
         self.last += 1;
         let user = self.number(post.user_id());
-        block.push(Record { sequence: self.last, user, post: post.stored().clone() });
+        let post_bytes = post.stored().clone();
+        self.chain = segment::chain(self.chain, segment::post_checksum(&post_bytes));
+        let record = Record { sequence: self.last, user, chain: self.chain, post: post_bytes };
+        block.push(record);
         self.by_id.insert(post.post_id().to_owned(), self.last);
         self.by_user[user as usize].push(self.last);
         Outcome::Created(self.last)

@@ -7,6 +7,7 @@
 //! - A `post_id` is stored at most once, ever. A duplicate is acknowledged only once its original
 //!   is durable.
 //! - After a failed write nothing more is acknowledged.
+//! - Records carry a chain value over all records up to them; equal logs have equal values.
 
 use std::{
     pin::Pin,
@@ -64,6 +65,17 @@ pub trait PostLog: Send + Sync + std::fmt::Debug + 'static {
         after: u64,
         limit: Limit,
     ) -> Result<UserPage, LogError>;
+
+    /// The chain value at a sequence: 64 bits over all records up to it, equal in every log that
+    /// holds the same records in the same order. 0 before the first post. One read.
+    ///
+    /// # Errors
+    /// The post is damaged, or the disk fails.
+    async fn chain(&self, sequence: u64) -> Result<u64, LogError> {
+        let Some(before) = sequence.checked_sub(1) else { return Ok(0) };
+        let records = self.read(before, Limit { posts: 1, bytes: 0 }).await?;
+        Ok(records.last().map_or(0, |record| record.chain))
+    }
 
     /// Waits until the log has failed: it takes no more posts until it is opened again. Pends
     /// forever if the log cannot fail.

@@ -13,6 +13,8 @@ pub struct Record {
     /// The log's number for its writer: 0, 1, 2 … in the order of their first posts. Another log
     /// may number its writers differently.
     pub user: u32,
+    /// The chain value of the log at this post: 64 bits over all records up to it, never 0.
+    pub chain: u64,
     /// Its encoding, as `quartet::wire` describes it.
     pub post: Bytes,
 }
@@ -147,7 +149,9 @@ mod tests {
     const ALL: Limit = Limit { posts: usize::MAX, bytes: usize::MAX };
 
     fn block(sequences: Range<u64>) -> Block {
-        sequences.map(|sequence| Record { sequence, user: 0, post: vec![0; 10].into() }).collect()
+        sequences
+            .map(|sequence| Record { sequence, user: 0, chain: 1, post: vec![0; 10].into() })
+            .collect()
     }
 
     fn sequences(records: &Records) -> Vec<u64> {

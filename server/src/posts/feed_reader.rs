@@ -67,19 +67,25 @@ impl FeedReader {
     }
 
     /// The last sequence examined; 0 before the first join.
-    pub(crate) fn position(&mut self) -> LogPosition {
+    ///
+    /// # Errors
+    /// The log cannot read the post there.
+    pub(crate) async fn position(&mut self) -> Result<LogPosition, Status> {
         let sequence = if self.started { self.reader().cursor.position() } else { 0 };
-        self.reader().posts().position(sequence)
+        self.reader().posts().position(sequence).boxed().await
     }
 
     /// The position for a bookmark: no post at or before it may follow. So it is 0 before the first
     /// join, which may start anywhere. With `caught_up` no join can follow, because the client has
     /// half-closed.
-    pub(crate) fn bookmark(&mut self, caught_up: bool) -> LogPosition {
+    ///
+    /// # Errors
+    /// The log cannot read the post there.
+    pub(crate) async fn bookmark(&mut self, caught_up: bool) -> Result<LogPosition, Status> {
         if !self.started && !caught_up {
-            return self.position();
+            return self.position().await;
         }
-        self.reader().bookmark().position
+        Ok(self.reader().bookmark().await?.position)
     }
 
     /// Whether the reader has reached the head at the first join. Returns true once.

@@ -27,7 +27,7 @@ impl Following {
     ///
     /// # Errors
     /// The caller's mistake. Nothing has changed then.
-    pub(crate) fn join(
+    pub(crate) async fn join(
         &mut self,
         join: JoinTags,
         reader: &mut FeedReader,
@@ -39,13 +39,13 @@ impl Following {
             return Err(error::invalid_field("join.tags", message));
         }
         let all_tags = self.all_tags || join.all_tags;
-        let start = start(join, reader)?;
+        let start = start(join, reader).await?;
 
         self.set(tags.into_iter().collect(), all_tags, reader);
         if let Some(start) = start {
             reader.start(start);
         }
-        let (tags, all_tags, position) = self.state(reader);
+        let (tags, all_tags, position) = self.state(reader).await?;
         Ok(Joined { tags, all_tags, position })
     }
 
@@ -53,7 +53,7 @@ impl Following {
     ///
     /// # Errors
     /// The caller's mistake. Nothing has changed then.
-    pub(crate) fn leave(
+    pub(crate) async fn leave(
         &mut self,
         leave: LeaveTags,
         reader: &mut FeedReader,
@@ -68,7 +68,7 @@ impl Following {
         }
         let rest = self.tags.iter().filter(|tag| !leave.all_tags && !gone.contains(*tag));
         self.set(rest.cloned().collect(), false, reader);
-        let (tags, all_tags, position) = self.state(reader);
+        let (tags, all_tags, position) = self.state(reader).await?;
         Ok(Left { tags, all_tags, position })
     }
 
@@ -79,9 +79,12 @@ impl Following {
     }
 
     /// All followed tags, and the position after which they take effect.
-    fn state(&self, reader: &mut FeedReader) -> (Vec<String>, bool, Option<LogPosition>) {
+    async fn state(
+        &self,
+        reader: &mut FeedReader,
+    ) -> Result<(Vec<String>, bool, Option<LogPosition>), Status> {
         let tags = self.tags.iter().map(ToString::to_string).collect();
-        (tags, self.all_tags, Some(reader.position()))
+        Ok((tags, self.all_tags, Some(reader.position().await?)))
     }
 }
 
@@ -95,7 +98,7 @@ fn named_tags(field: &str, tags: &[String], all: bool) -> Result<BTreeSet<SmolSt
 }
 
 /// Where the first join starts; `None` for a later one.
-fn start(join: JoinTags, reader: &mut FeedReader) -> Result<Option<u64>, Status> {
+async fn start(join: JoinTags, reader: &mut FeedReader) -> Result<Option<u64>, Status> {
     match (reader.is_started(), join.resume_after, join.from_oldest) {
         (true, None, false) => Ok(None),
         (true, ..) => Err(error::status(
@@ -107,7 +110,7 @@ fn start(join: JoinTags, reader: &mut FeedReader) -> Result<Option<u64>, Status>
             Err(error::invalid_field("join.from_oldest", "resume_after is set too"))
         }
         (false, Some(position), false) => {
-            validate::position(Some(position), reader.log()).map(Some)
+            validate::position(Some(position), reader.log()).await.map(Some)
         }
         (false, None, true) => Ok(Some(0)),
         (false, None, false) => Ok(Some(reader.head())),

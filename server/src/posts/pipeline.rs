@@ -6,7 +6,7 @@
 
 use std::{collections::VecDeque, mem::replace};
 
-use quartet::encoded::PostRef;
+use quartet::{encoded::PostRef, post::v1::UploadPostsResponse};
 use quartet_log::{APPEND_BYTES, APPEND_POSTS, Appending, NewPosts};
 use tokio::time::Instant;
 use tonic::Status;
@@ -70,7 +70,7 @@ impl Pipeline {
             batch: None,
             batch_bytes: 0,
             in_flight: VecDeque::new(),
-            tally: Tally::new(posts.position(0)),
+            tally: Tally::default(),
         }
     }
 
@@ -137,7 +137,10 @@ impl Pipeline {
     }
 
     /// The outcomes of the settled posts.
-    pub(crate) fn into_tally(self) -> Tally {
-        self.tally
+    pub(crate) async fn into_response(self, complete: bool) -> UploadPostsResponse {
+        // The posts are stored: a log that cannot read the last of them must not hide it. Then the
+        // position is an unchecked one.
+        let position = self.posts.stored_position(self.tally.highest()).await;
+        self.tally.into_response(position, complete)
     }
 }

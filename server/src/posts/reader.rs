@@ -99,8 +99,12 @@ impl Reader {
     }
 
     /// A page without posts: the reader's position.
-    pub(crate) fn bookmark(&mut self) -> Page {
-        let position = self.posts.position(self.cursor.bookmark());
-        Page { position, ..Page::default() }
+    ///
+    /// # Errors
+    /// The log cannot read the post there.
+    pub(crate) async fn bookmark(&mut self) -> Result<Page, Status> {
+        // Boxed: a waiting stream reserves no space for reading.
+        let position = self.posts.position(self.cursor.bookmark()).boxed().await?;
+        Ok(Page { position, ..Page::default() })
     }
 }

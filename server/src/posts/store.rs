@@ -79,8 +79,24 @@ impl PostStore {
     }
 
     /// The position of a sequence in this log.
-    pub(crate) fn position(&self, sequence: u64) -> LogPosition {
-        LogPosition { log_id: self.log.log_id().to_owned(), sequence: sequence as i64 }
+    ///
+    /// # Errors
+    /// The log cannot read the post there.
+    pub(crate) async fn position(&self, sequence: u64) -> Result<LogPosition, Status> {
+        let chain = self.log.chain(sequence).await.map_err(error::of_log)?;
+        Ok(self.position_with(sequence, chain))
+    }
+
+    /// The position of a post that was just stored; without a chain value if it cannot be read.
+    pub(crate) async fn stored_position(&self, sequence: u64) -> LogPosition {
+        self.position(sequence).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, sequence, "an upload's position has no chain value");
+            self.position_with(sequence, 0)
+        })
+    }
+
+    fn position_with(&self, sequence: u64, chain: u64) -> LogPosition {
+        LogPosition { log_id: self.log.log_id().to_owned(), sequence: sequence as i64, chain }
     }
 
     /// Joins posts with their authors.
@@ -90,8 +106,13 @@ impl PostStore {
         position: u64,
         flag: bool,
     ) -> Result<Page, Status> {
+        let last = records.clone().last().filter(|last| last.sequence == position);
         let posts = self.authors.join(records).await?;
-        Ok(Page { posts, position: self.position(position), flag })
+        let position = match last {
+            Some(last) => self.position_with(position, last.chain),
+            None => self.position(position).await?,
+        };
+        Ok(Page { posts, position, flag })
     }
 }
 

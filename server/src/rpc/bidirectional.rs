@@ -32,7 +32,7 @@ use crate::{
 
 // ANCHOR: tag_feed
 /// Returns before a request is read: a client may wait for the response headers before it sends
-/// one. A [`FeedMessage`] is a response whose posts stay encoded as the log stores them.
+/// one. The posts of a [`FeedMessage`] stay encoded as the log stores them.
 pub(super) fn tag_feed(
     posts: &PostStore,
     request: Request<Streaming<TagFeedRequest>>,
@@ -57,17 +57,15 @@ struct Feed {
     stop: Stop,
     following: Following,
     reader: FeedReader,
-    /// Outstanding receipts, in publish order.
     receipts: Receipts,
     heartbeat: Heartbeat,
-    /// What an ending feed still sends; `None` before that.
     ending: Option<Ending>,
 }
 
-/// What an ending feed still sends after its outstanding receipts. Each message moves it on.
+/// What a feed that ends still sends after its outstanding receipts. Each message moves it on.
 enum Ending {
-    /// The client half-closed: posts up to the head after the last receipt (`None` until then), so
-    /// that the client's own posts are among them; then a bookmark.
+    /// The client half-closed: posts up to the head after the last receipt (`None` until then, so
+    /// that its own posts are sent), then a bookmark.
     HalfClosed { head: Option<u64> },
     /// The server stops, or the connection must end: a bookmark, then the status.
     Stopped,
@@ -77,8 +75,7 @@ enum Ending {
     Done,
 }
 
-/// `None`: an event needs no message; from `next`, no message follows.
-type NextMessage = Result<Option<FeedMessage>, Status>;
+type NextMessage = Result<Option<FeedMessage>, Status>; // `None`: an event needs none, or the end
 // ANCHOR_END: tag_feed
 
 impl FeedMessages for Feed {
@@ -88,7 +85,7 @@ impl FeedMessages for Feed {
     async fn next(&mut self) -> NextMessage {
         while self.ending.is_none() {
             if self.reader.take_caught_up() {
-                return Ok(Some(self.bookmark(true)));
+                return self.bookmark(true).await;
             }
             let message = tokio::select! {
                 // In this order (Go's select picks at random), because posts can come without end.
@@ -97,10 +94,12 @@ impl FeedMessages for Feed {
                 () = self.stop.due() => self.end_with(Ending::Stopped),
                 receipt = self.receipts.next() => self.receipt_message(receipt),
                 // Also how the feed notices that the client has cancelled.
-                request = self.requests.next(), if self.receipts.have_room() => self.apply(request),
+                request = self.requests.next(), if self.receipts.have_room() => {
+                    self.apply(request).boxed().await
+                }
                 // Replayed posts, and new ones that the lane leaves to the feed.
-                page = self.reader.next() => page.map(|page| Some(self.page_message(page))),
-                () = self.heartbeat.silence() => Ok(Some(self.bookmark(false))),
+                page = self.reader.next() => self.page_message(page).await,
+                () = self.heartbeat.silence() => self.bookmark(false).await,
             };
             match message {
                 Ok(Some(message)) => return Ok(Some(message)),
@@ -117,7 +116,7 @@ impl FeedMessages for Feed {
 impl Feed {
     // ANCHOR: apply
     /// Applies a request. An error ends the feed; the request has had no effect then.
-    fn apply(&mut self, request: Option<Result<TagFeedRequest, Status>>) -> NextMessage {
+    async fn apply(&mut self, request: Option<Result<TagFeedRequest, Status>>) -> NextMessage {
         // `None` is the half-close, `io.EOF` in Go. Errors: a cancelled call, an invalid message.
         let Some(request) = request.transpose()? else {
             return self.end_with(Ending::HalfClosed { head: None });
@@ -125,8 +124,8 @@ impl Feed {
         let invalid = |field, problem| Err(error::invalid_field(field, problem));
         let (following, reader) = (&mut self.following, &mut self.reader);
         let answer = match request.payload {
-            Some(Requested::Join(join)) => Payload::Joined(following.join(join, reader)?),
-            Some(Requested::Leave(leave)) => Payload::Left(following.leave(leave, reader)?),
+            Some(Requested::Join(join)) => Payload::Joined(following.join(join, reader).await?),
+            Some(Requested::Leave(leave)) => Payload::Left(following.leave(leave, reader).await?),
             Some(Requested::Publish(PublishPost { post_message: Some(post) })) => {
                 self.receipts.publish(post);
                 return Ok(None);
@@ -151,17 +150,17 @@ impl Feed {
                 if !self.stop.is_due()
                     && let Some(page) = self.reader.rest(head).await
                 {
-                    return Ok(Some(self.page_message(page?)));
+                    return self.page_message(page).await;
                 }
                 // A feed that must stop before the head has not caught up: the client resumes.
                 let caught_up = self.reader.is_at(head);
                 self.ending =
                     Some(if caught_up { Ending::Done } else { Ending::Status(self.stop.status()) });
-                Ok(Some(self.bookmark(caught_up)))
+                self.bookmark(caught_up).await
             }
             Some(Ending::Stopped) => {
                 self.ending = Some(Ending::Status(self.stop.status()));
-                Ok(Some(self.bookmark(false)))
+                self.bookmark(false).await
             }
             Some(Ending::Status(status)) => Err(status),
             Some(Ending::Done) | None => Ok(None),
@@ -179,18 +178,19 @@ impl Feed {
     }
 
     /// A page without posts means that a bookmark is due.
-    fn page_message(&mut self, page: Page) -> FeedMessage {
+    async fn page_message(&mut self, page: Result<Page, Status>) -> NextMessage {
+        let page = page?;
         if page.posts.is_empty() {
             let caught_up = self.ending.is_none() && self.reader.take_caught_up();
-            return self.bookmark(caught_up);
+            return self.bookmark(caught_up).await;
         }
         self.heartbeat.beat();
-        FeedMessage::Posts(page)
+        Ok(Some(FeedMessage::Posts(page)))
     }
 
-    fn bookmark(&mut self, caught_up: bool) -> FeedMessage {
-        let position = Some(self.reader.bookmark(caught_up));
-        self.message(Payload::Bookmark(Bookmark { position, caught_up }))
+    async fn bookmark(&mut self, caught_up: bool) -> NextMessage {
+        let position = Some(self.reader.bookmark(caught_up).await?);
+        Ok(Some(self.message(Payload::Bookmark(Bookmark { position, caught_up }))))
     }
 
     fn message(&mut self, payload: Payload) -> FeedMessage {

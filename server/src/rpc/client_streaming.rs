@@ -92,6 +92,6 @@ impl Upload {
     async fn summary(mut self) -> Result<UploadPostsResponse, Status> {
         self.pipeline.settle().await?;
         let complete = self.finish.is_some_and(|finish| finish.post_count == self.received);
-        Ok(self.pipeline.into_tally().into_response(complete))
+        Ok(self.pipeline.into_response(complete).await)
     }
 }

@@ -22,12 +22,12 @@ use crate::{
 };
 
 // ANCHOR: list_posts
-pub(super) fn list_posts(
+pub(super) async fn list_posts(
     posts: &PostStore,
     request: Request<ListPostsRequest>,
 ) -> Result<Response<BoxStream<'static, Result<Page, Status>>>, Status> {
     let (stop, request) = (Stop::of(request.extensions()), request.into_inner());
-    let start = validate::position(request.resume_after, &*posts.log)?;
+    let start = validate::position(request.resume_after, &*posts.log).await?;
     let filter = filter(request.tags, request.user_ids)?;
 
     let mut reader = Reader::new(posts, filter, start);
@@ -56,10 +56,10 @@ pub(super) fn list_posts(
             match stop.run_until_due(timeout(HEARTBEAT, reader.follow())).await {
                 Some(Ok(page)) => yield page?,
                 // Idle: a bookmark keeps proxies from cutting the stream.
-                Some(Err(_)) => yield reader.bookmark(),
+                Some(Err(_)) => yield reader.bookmark().await?,
                 // A last bookmark: no post may have matched for a while.
                 None => {
-                    yield reader.bookmark();
+                    yield reader.bookmark().await?;
                     Err(stop.status())?;
                 }
             }

@@ -22,7 +22,7 @@ pub(super) async fn list_posts_by_user_id(
 ) -> Result<Response<Page>, Status> {
     let request = request.into_inner();
     validate::user_id(&request.user_id)?;
-    let after = validate::position(request.resume_after, &*posts.log)?;
+    let after = validate::position(request.resume_after, &*posts.log).await?;
 
     let UserPage { records, position, more } =
         posts.log.read_user(&request.user_id, after, PAGE).await.map_err(error::of_log)?;

@@ -36,7 +36,7 @@ impl From<&Option<LogPosition>> for Position {
     /// A missing position becomes one that no promise allows.
     fn from(position: &Option<LogPosition>) -> Self {
         match position {
-            Some(LogPosition { log_id, sequence }) => {
+            Some(LogPosition { log_id, sequence, .. }) => {
                 Self { log_id: log_id.clone(), sequence: *sequence }
             }
             None => Self { log_id: "missing".to_owned(), sequence: -1 },

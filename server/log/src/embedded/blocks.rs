@@ -98,7 +98,7 @@ mod tests {
     use crate::records::Record;
 
     fn block(first: u64) -> Block {
-        [Record { sequence: first, user: 0, post: Bytes::new() }].into()
+        [Record { sequence: first, user: 0, chain: 1, post: Bytes::new() }].into()
     }
 
     #[tokio::test]

@@ -21,6 +21,8 @@ pub(super) struct PendingPosts {
     kept: usize,
     /// The sequence of the first kept post.
     first: u64,
+    /// The chain value after the kept posts.
+    chain: u64,
 }
 
 impl PendingPosts {
@@ -29,7 +31,7 @@ impl PendingPosts {
     pub(super) fn new(mut posts: NewPosts, hash: impl Fn(&str) -> u32) -> Self {
         posts.shrink();
         let ids = (0..posts.len()).map(|n| hash(posts.post_id(n))).collect();
-        Self { posts, ids, kept: 0, first: 0 }
+        Self { posts, ids, kept: 0, first: 0, chain: 0 }
     }
 
     /// Number of posts, kept or not.
@@ -57,9 +59,14 @@ impl PendingPosts {
         self.posts.same_content(n, stored)
     }
 
-    /// Starts over: the first kept post gets this sequence.
-    pub(super) fn begin(&mut self, first: u64) {
-        (self.first, self.kept) = (first, 0);
+    /// Starts over: the first kept post gets this sequence, and follows this chain value.
+    pub(super) fn begin(&mut self, first: u64, chain: u64) {
+        (self.first, self.chain, self.kept) = (first, chain, 0);
+    }
+
+    /// The chain value after the kept posts.
+    pub(super) fn chain(&self) -> u64 {
+        self.chain
     }
 
     /// The sequence of the next kept post.
@@ -76,7 +83,8 @@ impl PendingPosts {
             span.start = (end + RECORD_HEADER_LEN) as u32;
             self.posts.bytes.copy_within(record, end);
         }
-        let header = segment::record_header(sequence, span.len, span.checksum);
+        self.chain = segment::chain(self.chain, span.checksum);
+        let header = segment::record_header(sequence, span.len, span.checksum, self.chain);
         self.posts.bytes[end..end + RECORD_HEADER_LEN].copy_from_slice(&header);
         self.posts.posts[self.kept] = span;
         self.kept += 1;

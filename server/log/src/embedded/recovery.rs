@@ -24,7 +24,7 @@ use super::{
 use crate::{
     disk::{self, Access, Disk, DiskFile, LockGuard},
     error::{LogError, OpenError},
-    segment::{self, Identity, Scan},
+    segment::{self, Identity, Scan, SegmentStart},
 };
 
 /// The state of a log that was found or created on disk.
@@ -36,6 +36,8 @@ pub(super) struct Recovered {
     pub(super) ids: Ids,
     /// The segment to append to; none if the log is read-only.
     pub(super) tail: Option<Tail>,
+    /// The chain value at the newest post.
+    pub(super) chain: u64,
     /// None if a reader could not take one.
     pub(super) lock: Option<LockGuard>,
 }
@@ -58,7 +60,8 @@ impl ScannedSegment {
     ) -> Result<Self, LogError> {
         let file = segment::file_name(base);
         read_file(disk, &file, &mut bytes)?;
-        let scan = segment::scan(identity, base, &bytes);
+        let start = decode_header(&file, &bytes)?.1;
+        let scan = segment::scan(identity, SegmentStart { base, ..start }, &bytes);
         Ok(Self { base, file, bytes, scan })
     }
 }
@@ -83,8 +86,12 @@ impl Tail {
     }
 
     /// Creates an empty segment.
-    pub(super) fn create(disk: &dyn Disk, identity: &Identity, base: u64) -> io::Result<Self> {
-        Self::install(disk, base, &segment::encode_header(identity, base))
+    pub(super) fn create(
+        disk: &dyn Disk,
+        identity: &Identity,
+        start: SegmentStart,
+    ) -> io::Result<Self> {
+        Self::install(disk, start.base, &segment::encode_header(identity, start))
     }
 }
 
@@ -115,7 +122,7 @@ pub(super) fn recover(disk: &dyn Disk, options: &LogOptions) -> Result<Recovered
         result => result?,
     }
     if write && bases.is_empty() {
-        log.tail = Some(Tail::create(disk, &identity, 1)?);
+        log.tail = Some(Tail::create(disk, &identity, SegmentStart { base: 1, chain: 0 })?);
     }
     Ok(log)
 }
@@ -123,7 +130,7 @@ pub(super) fn recover(disk: &dyn Disk, options: &LogOptions) -> Result<Recovered
 impl Recovered {
     fn new(identity: Identity, hash: HashId, lock: Option<LockGuard>) -> Self {
         let (index, ids) = (Index::default(), Ids::default());
-        Self { identity, hash, index, ids, tail: None, lock }
+        Self { identity, hash, index, ids, tail: None, chain: 0, lock }
     }
 
     /// Indexes the segments, and copies the last one if the log is opened for writing.
@@ -165,6 +172,7 @@ impl Recovered {
             self.index.push(*base, place.start as u64..place.end as u64, post.user_id());
             self.ids.insert((self.hash)(&self.identity, post.post_id()), sequence);
         }
+        self.chain = scan.chain;
         match &scan.flaw {
             None => {}
             Some(flaw) if last && flaw.torn => {
@@ -178,18 +186,25 @@ impl Recovered {
 
     /// Checks that this is the segment that comes next.
     fn check_header(&self, file: &str, base: u64, bytes: &[u8]) -> Result<(), LogError> {
-        let (identity, header_base) = decode_header(file, bytes)?;
+        let (identity, start) = decode_header(file, bytes)?;
         let next = self.index.last() + 1;
         if identity != self.identity {
             return Err(damaged(file, 16, "the segment belongs to another log"));
         }
-        if header_base != base {
-            let what = format!("the segment starts with sequence {header_base}, unlike its name");
+        if start.base != base {
+            let what = format!("the segment starts with sequence {}, unlike its name", start.base);
             return Err(damaged(file, 48, what));
         }
         if base != next {
             let what = format!("posts are missing: sequence {next} should come here, not {base}");
             return Err(damaged(file, 48, what));
+        }
+        if start.chain != self.chain {
+            return Err(damaged(
+                file,
+                56,
+                "the segment continues other posts than those before it",
+            ));
         }
         Ok(())
     }
@@ -236,7 +251,7 @@ fn read_file(disk: &dyn Disk, file: &str, bytes: &mut Vec<u8>) -> Result<(), Log
     Ok(open.read_exact_at(bytes, 0)?)
 }
 
-fn decode_header(file: &str, bytes: &[u8]) -> Result<(Identity, u64), LogError> {
+fn decode_header(file: &str, bytes: &[u8]) -> Result<(Identity, SegmentStart), LogError> {
     segment::decode_header(bytes).map_err(|what| damaged(file, 0, what))
 }
 

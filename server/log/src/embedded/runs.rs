@@ -9,7 +9,7 @@ use crate::{
     disk::{Disk, DiskFile},
     error::LogError,
     records::Record,
-    segment,
+    segment::{self, ValidRecord},
 };
 
 /// [`DiskFile::read_exact_at`] or [`DiskFile::read_cached_at`].
@@ -63,9 +63,10 @@ fn read_bytes(file: &(dyn DiskFile + 'static), run: &Run, read: ReadAt) -> Resul
 fn decode_run(run: &Run, bytes: &Bytes, records: &mut Vec<Record>) -> Result<(), LogError> {
     for (sequence, RecordEntry { start, user }) in (run.first..).zip(run.records.iter().copied()) {
         let at = (start - run.records[0].start) as usize;
-        let post = segment::decode_record(&bytes[at..], sequence)
+        let ValidRecord { post, chain, .. } = segment::decode_record(&bytes[at..], sequence)
             .ok_or_else(|| damaged(run.base, start, segment::BAD_RECORD.to_owned()))?;
-        records.push(Record { sequence, user, post: bytes.slice(at + post.start..at + post.end) });
+        let post = bytes.slice(at + post.start..at + post.end);
+        records.push(Record { sequence, user, chain, post });
     }
     Ok(())
 }

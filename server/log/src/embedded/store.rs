@@ -22,6 +22,7 @@ use crate::{
     error::LogError,
     post_log::UserPage,
     records::{Block, Limit, Record, Records},
+    segment,
 };
 
 /// What the writer and the readers of a log share.
@@ -97,7 +98,10 @@ impl Store {
                 let place = start + record.start as u64..start + record.end as u64;
                 posts.index.push(base, place, user_id);
             }
-            spans.iter().for_each(|span| posts.ring.push(bytes.slice(span.post())));
+            for span in &spans {
+                let chain = segment::chain_of(&bytes[span.record()]);
+                posts.ring.push(bytes.slice(span.post()), chain);
+            }
         }
         // Under the lock, so that a reader who finds a post also finds a head that counts it.
         self.head.send_replace(posts.index.last());
@@ -227,8 +231,8 @@ impl DurablePosts {
 
     /// A post that the ring holds.
     fn record(&self, sequence: u64) -> Record {
-        let (user, post) = (self.index.user(sequence), self.ring.get(sequence).clone());
-        Record { sequence, user, post }
+        let (post, chain) = self.ring.get(sequence).clone();
+        Record { sequence, user: self.index.user(sequence), chain, post }
     }
 
     /// Where posts from a sequence on stand on disk.

@@ -293,7 +293,7 @@ async fn a_segment_ends_when_the_next_batch_would_not_fit() {
         names,
         ["00000000000000000001.log", "00000000000000000005.log", "00000000000000000009.log"]
     );
-    assert!(names.iter().all(|name| disk.content(name).unwrap().len() <= 350));
+    assert!(names.iter().all(|name| disk.content(name).unwrap().len() <= 390));
     let log = open(&disk).await.unwrap();
     append(&log, vec![post_by("u", "larger than a segment", &"x".repeat(5000))]).await;
     append(&log, vec![post("after it")]).await;
@@ -535,7 +535,10 @@ async fn a_damaged_log_is_served_up_to_the_damage_and_not_changed() {
     flip_each(async |disk, name, offset, _| {
         let before = disk.operations();
         let Ok(log) = EmbeddedLog::open(Arc::new(disk.clone()), to_read()).await else {
-            assert!(name.ends_with("01.log") && offset < 64, "only the first header is needed");
+            assert!(
+                name.ends_with("01.log") && offset < segment::HEADER_LEN,
+                "only the first header is needed"
+            );
             return;
         };
         let head = *log.head().borrow();
@@ -564,7 +567,8 @@ async fn missing_and_foreign_segments_are_refused() {
     }
     let disk = written().await;
     let stranger = Identity { log_id: 8, salt: 11 };
-    disk.replace("00000000000000000013.log", segment::encode_header(&stranger, 13));
+    let start = segment::SegmentStart { base: 13, chain: 0 };
+    disk.replace("00000000000000000013.log", segment::encode_header(&stranger, start));
     let (file, _, what) = refused(&disk).await;
     assert_eq!(
         (file.as_str(), what.as_str()),
@@ -591,7 +595,7 @@ async fn a_batch_that_is_missing_within_a_segment_is_refused() {
 async fn a_newer_format_version_is_refused_by_its_number() {
     let disk = written().await;
     flip(&disk, "00000000000000000001.log", 9);
-    assert!(refused(&disk).await.2.contains("format version 4097"));
+    assert!(refused(&disk).await.2.contains("format version 4098"));
 }
 
 #[tokio::test]
@@ -599,7 +603,8 @@ async fn a_post_cannot_forge_a_batch() {
     let disk = MemoryDisk::new();
     let log = open(&disk).await.unwrap();
     // A client that knows the format, but not the salt, sends a post that contains a batch.
-    let record = [&segment::record_header(2, 1, segment::post_checksum(b"x"))[..], b"x"].concat();
+    let checksum = segment::post_checksum(b"x");
+    let record = [&segment::record_header(2, 1, checksum, 1)[..], b"x"].concat();
     let header = segment::BatchHeader { count: 1, first: 2, length: record.len() as u64 };
     let mut forger = post("forged");
     forger.stored =

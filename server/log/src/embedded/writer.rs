@@ -21,7 +21,7 @@ use crate::{
     disk::{self, LockGuard},
     error::LogError,
     post_log::{APPEND_BYTES, APPEND_POSTS, Outcome},
-    segment::{self, BATCH_HEADER_LEN, BatchHeader, Identity},
+    segment::{self, BATCH_HEADER_LEN, BatchHeader, Identity, SegmentStart},
 };
 
 /// Most posts in one commit. At 330 B each they are a write of 1.4 MiB, near the disk's full rate.
@@ -57,6 +57,8 @@ pub(super) struct Writer {
     pub(super) identity: Identity,
     pub(super) ids: Ids,
     pub(super) tail: Tail,
+    /// The chain value at the newest post.
+    pub(super) chain: u64,
     pub(super) segment_bytes: u64,
     /// Released when the writer ends.
     pub(super) _lock: Option<LockGuard>,
@@ -141,16 +143,17 @@ impl Writer {
     fn store(&mut self, mut appends: Vec<PendingPosts>) -> Result<Vec<Vec<Outcome>>, LogError> {
         let first = self.store.last() + 1;
         let mut outcomes = Vec::with_capacity(appends.len());
-        let mut next = first;
+        let (mut next, mut chain) = (first, self.chain);
         for n in 0..appends.len() {
             let (before, rest) = appends.split_at_mut(n);
             let append = &mut rest[0];
-            append.begin(next);
+            append.begin(next, chain);
             outcomes.push(self.assign(before, append)?);
-            next = append.next();
+            (next, chain) = (append.next(), append.chain());
         }
         if next > first {
             self.write(first, (next - first) as u32, appends)?;
+            self.chain = chain;
         }
         Ok(outcomes)
     }
@@ -235,8 +238,9 @@ impl Writer {
     /// Starts a new segment if the batch would make this one too long.
     fn make_room(&mut self, next: u64, length: u64) -> io::Result<()> {
         let full = self.tail.length + length > self.segment_bytes;
+        let start = SegmentStart { base: next, chain: self.chain };
         if full && self.tail.length > segment::HEADER_LEN as u64 {
-            self.tail = Tail::create(&*self.store.disk, &self.identity, next)?;
+            self.tail = Tail::create(&*self.store.disk, &self.identity, start)?;
         }
         Ok(())
     }

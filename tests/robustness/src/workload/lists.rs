@@ -170,7 +170,8 @@ pub(super) async fn stranger(setting: Setting, name: &'static str) {
     let (channel, mut rng) = ((setting.connect)(), setting.rng(name));
     for number in 0.. {
         let client = setting.recorder.client(format!("{name}-{number}"));
-        let elsewhere = LogPosition { log_id: "f".repeat(32), sequence: rng.random_range(0..5) };
+        let elsewhere =
+            LogPosition { log_id: "f".repeat(32), sequence: rng.random_range(0..5), chain: 0 };
         let request =
             ListPostsRequest { resume_after: Some(elsewhere), ..ListPostsRequest::default() };
         let call = client.open(record::list(&request));

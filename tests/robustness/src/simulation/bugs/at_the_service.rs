@@ -122,6 +122,7 @@ impl BuggyPosts {
     fn misread(&self, start: &mut Option<LogPosition>) {
         let head = *self.posts.log.head().borrow();
         let Some(start) = start.as_mut().filter(|start| start.sequence > 0) else { return };
+        start.chain = 0; // each of these bugs is met before the start is compared
         match self.bug {
             Bug::ResumesAtThePosition => start.sequence -= 1,
             Bug::ResumesAPostTooLate if start.sequence.cast_unsigned() < head => {
@@ -250,6 +251,7 @@ fn change(page: &mut Page, change: impl FnOnce(&mut Vec<PostMessage>)) {
 fn one_before(position: &mut Option<LogPosition>) {
     if let Some(position) = position.as_mut().filter(|position| position.sequence > 0) {
         position.sequence -= 1;
+        position.chain = 0;
     }
 }
 
