@@ -182,11 +182,13 @@ impl Serialize for Position<'_> {
             log_id: &'a str,
             sequence: i64,
             /// Text: a number in JSON loses bits.
-            chain: String,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            chain: Option<String>,
         }
         let LogPosition { log_id, sequence, chain } = self.0;
-        Fields { log_id, sequence: *sequence, chain: position::print_chain(*chain) }
-            .serialize(serializer)
+        // 0 is the same as none: the position is not checked.
+        let chain = (*chain != 0).then(|| position::print_chain(*chain));
+        Fields { log_id, sequence: *sequence, chain }.serialize(serializer)
     }
 }
 
@@ -510,7 +512,7 @@ mod tests {
         let bookmark = Bookmark { position: None, caught_up: true };
         assert_eq!(
             serde_json::to_string(&Event::from(&bookmark)).unwrap(),
-            r#"{"event":"bookmark","position":{"log_id":"","sequence":0,"chain":"0000000000000000"},"caught_up":true}"#
+            r#"{"event":"bookmark","position":{"log_id":"","sequence":0},"caught_up":true}"#
         );
     }
 

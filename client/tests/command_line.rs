@@ -161,7 +161,10 @@ async fn a_wrong_command_line_exits_2() {
             let output = Process::start(binary, &["--after", position]).end().await;
             assert_eq!(code(&output), 2);
             let problem = text(&output.stderr);
-            assert!(problem.contains("a position is N or LOG_ID:N"), "{binary}: {problem}");
+            assert!(
+                problem.contains("a position is N, LOG_ID:N or LOG_ID:N:CHAIN"),
+                "{binary}: {problem}"
+            );
         }
     }
 }

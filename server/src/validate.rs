@@ -63,9 +63,9 @@ pub fn filter_user_ids(user_ids: Vec<String>) -> Result<BTreeSet<String>, Status
 
 /// Checks a position against the log. An unset one is before the first post.
 ///
-/// A chain value other than 0 is compared with that of the log, which costs one read: a log that was
-/// restored from a backup and written to since has other posts under the sequences that its readers
-/// have passed.
+/// A chain value other than 0 is compared with that of the log, which costs one read: a log that
+/// was restored from a backup and written to since has other posts under the sequences that its
+/// readers have passed.
 ///
 /// # Errors
 /// The position is negative, or not one of this log; or the log cannot read the post there.

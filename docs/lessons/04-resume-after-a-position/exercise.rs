@@ -20,8 +20,11 @@ async fn read_from(
     reader: &mut Reader,
     last: &mut Option<LogPosition>,
 ) -> Result<(), Status> {
-    let resume_after =
-        last.clone().map(|position| LogPosition { sequence: position.sequence - 1, ..position });
+    let resume_after = last.clone().map(|LogPosition { log_id, sequence, .. }| LogPosition {
+        log_id,
+        sequence: sequence - 1,
+        chain: 0, // this post was not received as the last of a batch: do not check it
+    });
     let request = ListPostsRequest { resume_after, ..Default::default() };
     let mut batches = client.list_posts(request).await?.into_inner();
     while let Some(batch) = batches.message().await? {

@@ -1,4 +1,4 @@
-//! Which requests are gRPC requests: what is none is refused before a layer or a handler sees it.
+//! Which requests are gRPC requests: what is none is refused before a handler sees it.
 //!
 //! A browser sends a POST of plain text or a form to any origin without asking first. So this is
 //! also what keeps pages elsewhere from calling methods.

@@ -20,6 +20,7 @@ use tonic::{Status, body::Body, server::NamedService};
 use tower::Service;
 
 use crate::{
+    grpc_request,
     request::RequestBody,
     service::{self, BoxError, ResponseFuture},
 };
@@ -79,8 +80,13 @@ impl Routes {
         Self { unknown, ..self }
     }
 
-    /// The response to a request.
+    /// The response to a request. What is not a gRPC request reaches no service: another method
+    /// than POST gets 405, another content type than `application/grpc` or `application/grpc+proto`
+    /// 415.
     pub fn call(&self, request: Request<RequestBody>) -> ResponseFuture {
+        if let Some(refusal) = grpc_request::refuse(&request) {
+            return ready(Ok(refusal)).boxed();
+        }
         let path = request.uri().path();
         let named = service_of(path);
         match self.all.iter().find(|route| Some(route.name) == named) {

@@ -4,7 +4,6 @@ use std::{
     any::Any,
     convert::Infallible,
     fmt,
-    future::ready,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
@@ -15,7 +14,7 @@ use http::{Request, Response};
 use tonic::{Status, body::Body};
 use tower::{Service, ServiceExt as _};
 
-use crate::{grpc_request, request::RequestBody};
+use crate::request::RequestBody;
 
 /// The future of a response.
 pub type ResponseFuture = BoxFuture<'static, Result<Response<Body>, Infallible>>;
@@ -61,13 +60,9 @@ impl HttpService {
         self.keeps_deadlines
     }
 
-    /// The response to a request. What is not a gRPC request is refused: 405 for another method
-    /// than POST, 415 for another content type than `application/grpc` or `application/grpc+proto`.
+    /// The response to a request.
     pub fn call(&self, request: Request<RequestBody>) -> ResponseFuture {
-        match grpc_request::refuse(&request) {
-            None => (self.answer)(request),
-            Some(refusal) => Box::pin(ready(Ok(refusal))),
-        }
+        (self.answer)(request)
     }
 }
 
@@ -137,6 +132,8 @@ fn refused(error: impl Into<BoxError>) -> Response<Body> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
     use super::*;
 
     #[test]

@@ -164,10 +164,9 @@ async fn an_unknown_service_is_unimplemented() {
 /// PROTOCOL-HTTP2, "Requests": a page in a browser may send such requests to any server.
 #[tokio::test]
 async fn what_is_not_a_grpc_request_is_refused_and_reaches_no_handler() {
-    async fn handled(_: http::Request<RequestBody>) -> Result<http::Response<Body>, io::Error> {
-        panic!("a handler runs")
-    }
-    let server = Server::of(HttpService::new(service_fn(handled)));
+    let server = Server::of(HttpService::new(Routes::new(InterceptedService::new(Echo, |_| {
+        panic!("it runs")
+    }))));
     let io = server.connector.connect().await.unwrap();
     let (mut requests, connection) = h2::client::handshake(io).await.unwrap();
     let calling = async {

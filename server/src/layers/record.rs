@@ -172,6 +172,10 @@ impl Watch for OpenCall {
     ) -> Poll<Result<Response<B>, Status>> {
         let Ok(response) = ready!(self.within(|| below.poll(cx)));
         self.note_status(response.headers());
+        if self.end.is_none() && !response.status().is_success() {
+            // Not a gRPC response: a client of gRPC makes UNKNOWN of it.
+            self.end = Some(CallEnd::without_reason(Code::Unknown));
+        }
         if let Some(lane) = response.extensions().get::<Lane>() {
             lane.count_for(self.recording.clone());
         }
