@@ -385,7 +385,7 @@ struct Damage {
 fn second_batch(folder: &Path) -> Damage {
     let segment = std::fs::read(folder.join(SEGMENT)).unwrap();
     let number = |at: usize| u32::from_le_bytes(segment[at..at + 4].try_into().unwrap()) as usize;
-    let (header, count, length) = (64, number(64 + 4), number(64 + 16));
+    let (header, count, length) = (72, number(72 + 4), number(72 + 16));
     let batch = header + 32 + length;
     assert_eq!(
         (&segment[header..header + 4], &segment[batch..batch + 4]),
