@@ -67,9 +67,9 @@ fn compiler(files: &[&str]) -> Result<protox::Compiler, protox::Error> {
     Ok(compiler)
 }
 
-/// Constants for the name of each service and the path of each method, and the list of all paths.
+/// Constants for the name of each service and the path of each method, and lists of the paths.
 fn method_table(files: &[prost_types::FileDescriptorProto]) -> Result<String, std::fmt::Error> {
-    let (mut table, mut all) = (String::new(), String::new());
+    let (mut table, mut all, mut single) = (String::new(), String::new(), String::new());
     for file in files.iter().filter(|file| !file.service.is_empty()) {
         let package = file.package().replace('.', "_");
         writeln!(table, "/// The methods of `{}`.\npub mod {package} {{", file.package())?;
@@ -78,15 +78,20 @@ fn method_table(files: &[prost_types::FileDescriptorProto]) -> Result<String, st
             writeln!(table, "    /// The service.\n    pub const SERVICE: &str = \"{name}\";")?;
             for method in &service.method {
                 let path = format!("{name}/{}", method.name());
-                let method = constant(method.name());
+                let (streams, method) = (method.server_streaming(), constant(method.name()));
                 writeln!(table, "    /// `{path}`.\n    pub const {method}: &str = \"/{path}\";")?;
                 write!(all, "{package}::{method}, ")?;
+                if !streams {
+                    write!(single, "{package}::{method}, ")?;
+                }
             }
         }
         writeln!(table, "}}\n")?;
     }
-    let count = all.matches(',').count();
-    writeln!(table, "const GENERATED: [&str; {count}] = [{all}];")?;
+    let count = |paths: &str| paths.matches(',').count();
+    writeln!(table, "const GENERATED: [&str; {}] = [{all}];", count(&all))?;
+    writeln!(table, "/// The methods that answer with one message: unary and client streaming.")?;
+    writeln!(table, "pub const SINGLE_RESPONSES: [&str; {}] = [{single}];", count(&single))?;
     Ok(table)
 }
 

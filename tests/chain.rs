@@ -37,7 +37,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status, body::Body, server::NamedService};
 use tonic_types::StatusExt as _;
-use tower::service_fn;
+use tower::{ServiceExt as _, service_fn};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
@@ -98,6 +98,20 @@ async fn every_call_is_logged_once_with_what_it_sent_and_received() {
         assert_eq!(call.field("request_id").len(), 16, "{call:?}");
         assert!(call.field("took").ends_with('s'), "{call:?}");
     }
+    server.stop().await;
+}
+
+/// Such a response has no `grpc-status`; gRPC's http-grpc-status-mapping makes UNKNOWN of it.
+#[tokio::test]
+async fn a_request_that_is_not_grpc_is_logged_as_unknown() {
+    let (log, _guard) = Log::collect(LevelFilter::INFO);
+    let server = TestServer::start().await;
+    let request = http::Request::get(PAGE).header("content-type", "application/grpc");
+    let request = request.body(Body::empty()).unwrap();
+    let refused = soon(server.channel().oneshot(request)).await.unwrap_err();
+    assert!(refused.message().contains("405"), "{refused:?}");
+    let calls = log.reaches(1).await;
+    assert_eq!(calls[0].outcome(), (PAGE, "UNKNOWN", ""));
     server.stop().await;
 }
 

@@ -1,16 +1,12 @@
 //! From the text of an endpoint to a channel.
 
-use quartet::methods::post_v1;
+use quartet::methods;
 use quartet_channel::{Channel, SetupError, TlsSettings};
 
 use crate::error::Error;
 
 /// The endpoint of the clients, unless one is configured.
 pub const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:9001";
-
-/// The methods of the Post service that answer with one message.
-pub(crate) const SINGLE_RESPONSES: [&str; 2] =
-    [post_v1::LIST_POSTS_BY_USER_ID, post_v1::UPLOAD_POSTS];
 
 /// A channel to `endpoint` with default settings. It connects with its first call, and again after
 /// a connection is lost.
@@ -23,5 +19,5 @@ pub(crate) const SINGLE_RESPONSES: [&str; 2] =
 pub fn connect(endpoint: &str) -> Result<Channel, Error> {
     let builder = Channel::builder(endpoint.parse().map_err(SetupError::from)?);
     let builder = builder.tls(&TlsSettings::default())?;
-    Ok(builder.single_responses(SINGLE_RESPONSES).build())
+    Ok(builder.single_responses(methods::SINGLE_RESPONSES).build())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quartet::post::v1::LogPosition;
+use quartet::{methods, post::v1::LogPosition};
 use quartet_channel::{Channel, SetupError, TraceContext, service_config::ServiceConfig};
 use tokio::time::Instant;
 
@@ -82,7 +82,7 @@ impl CommonFlags {
             .tls(&self.tls.settings())?
             .keepalive(self.keepalive.parameters())
             .service_config(config)
-            .single_responses(connect::SINGLE_RESPONSES)
+            .single_responses(methods::SINGLE_RESPONSES)
             .build();
         if let Some(credentials) = self.token.credentials() {
             channel = channel.with_credentials(credentials)?;

@@ -28,9 +28,16 @@ pub fn layer<S>(otherwise: Targets) -> impl Layer<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
+    timed(selected_or_told().unwrap_or(otherwise))
+}
+
+/// Prints the lines of these targets on stderr, with time, level and target.
+pub fn timed<S>(only: Targets) -> impl Layer<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
     let ansi = terminal::shows_colors(&io::stderr());
-    let lines = fmt::layer().with_writer(io::stderr).with_ansi(ansi);
-    lines.with_filter(selected_or_told().unwrap_or(otherwise))
+    fmt::layer().with_writer(io::stderr).with_ansi(ansi).with_filter(only)
 }
 
 /// Prints the lines of these targets on stderr as they are: without time, level and target.

@@ -47,11 +47,14 @@ where
 /// lines: what the channel does, if that was asked for, and what users must see.
 fn log(explain: bool) {
     // Errors of the channel are its user's to repair, as by gRFC A8.
-    let mut shown = Targets::new().with_target("quartet_channel", LevelFilter::ERROR);
+    let errors = Targets::new().with_target("quartet_channel", LevelFilter::ERROR);
+    let registry = tracing_subscriber::registry();
     if explain {
-        shown = shown.with_target(EXPLAIN, LevelFilter::DEBUG);
-    } else if rust_log::selected_or_told().is_some() {
-        return rust_log::init(Targets::default());
+        let shown = errors.with_target(EXPLAIN, LevelFilter::DEBUG);
+        return registry.with(rust_log::plain(shown)).init();
     }
-    tracing_subscriber::registry().with(rust_log::plain(shown)).init();
+    match rust_log::selected_or_told() {
+        Some(selected) => registry.with(rust_log::timed(selected)).init(),
+        None => registry.with(rust_log::plain(errors)).init(),
+    }
 }
