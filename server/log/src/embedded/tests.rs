@@ -599,6 +599,32 @@ async fn a_newer_format_version_is_refused_by_its_number() {
 }
 
 #[tokio::test]
+async fn an_older_format_version_is_refused_by_its_number() {
+    let disk = written().await;
+    let name = "00000000000000000001.log";
+    let mut content = disk.content(name).unwrap();
+    content[8] = 1;
+    disk.replace(name, content);
+    let (file, _, what) = refused(&disk).await;
+    assert_eq!((file.as_str(), what.as_str()), (name, "format version 1, where only 2 is known"));
+}
+
+/// It has the name of this log, and continues other posts under the same sequences.
+#[tokio::test]
+async fn a_segment_of_another_copy_of_the_log_is_refused() {
+    let disk = written().await;
+    let name = segments(&disk).remove(1);
+    let mut content = disk.content(&name).unwrap();
+    let (identity, start) = segment::decode_header(&content).unwrap();
+    let other = segment::SegmentStart { chain: start.chain ^ 1, ..start };
+    content.splice(..segment::HEADER_LEN, segment::encode_header(&identity, other));
+    disk.replace(&name, content);
+    let (file, offset, what) = refused(&disk).await;
+    let words = "the segment continues other posts than those before it";
+    assert_eq!((file, offset, what.as_str()), (name, 56, words));
+}
+
+#[tokio::test]
 async fn a_post_cannot_forge_a_batch() {
     let disk = MemoryDisk::new();
     let log = open(&disk).await.unwrap();
