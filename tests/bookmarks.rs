@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quartet::{
     limits::{HEARTBEAT, SKIPPED_POSTS},
-    post::v1::{JoinTags, ListPostsRequest, tag_feed_request::Payload as Asked},
+    post::v1::{GetBookmark, JoinTags, ListPostsRequest, tag_feed_request::Payload as Asked},
 };
 use tokio::time::Instant;
 
@@ -80,6 +80,29 @@ async fn a_feed_without_a_join_sends_bookmarks_too() {
     feed.half_close();
     feed.until_end().await.unwrap();
     assert_eq!(feed.received().sequences(), [1, 2, 3]);
+    server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_feed_answers_who_asks_for_a_bookmark_and_nothing_else_changes() {
+    let server = TestServer::in_memory().await;
+    let mut client = server.posts();
+    upload(&mut client, posts("p", 3, &["a"])).await.unwrap();
+    let since = Instant::now();
+
+    let mut feed = Feed::open(&mut client).await;
+    feed.send(Asked::GetBookmark(GetBookmark {})).await;
+    assert_eq!(sequence(&feed.bookmark().await.position), 0, "a join may still start anywhere");
+
+    feed.join(&["b"]).await;
+    assert_eq!(sequence(&feed.joined().await.position), 3);
+    assert!(feed.bookmark().await.caught_up);
+    upload(&mut client, posts("q", 2, &["a"])).await.unwrap();
+    feed.send(Asked::GetBookmark(GetBookmark {})).await;
+    let bookmark = feed.bookmark().await;
+    assert!(!bookmark.caught_up);
+    assert_eq!(sequence(&bookmark.position), 5, "it covers posts that do not match");
+    assert!(since.elapsed() < HEARTBEAT);
     server.stop().await;
 }
 

@@ -19,6 +19,10 @@ pub enum Error {
     /// The server ended the stream with OK before it was complete.
     #[error("the server ended the stream before it was complete")]
     Truncated,
+    /// Nothing arrived for this long on a stream whose server sends something every 15 s. Some proxies
+    /// keep the end of a call to themselves.
+    #[error("nothing arrived for {} s, and the server sends something every 15 s", .0.as_secs())]
+    Silent(Duration),
     /// The server broke its contract. Continuing could deliver posts twice or not at all.
     #[error("the server broke its contract: {0}")]
     Protocol(String),
@@ -32,7 +36,8 @@ impl Error {
     /// the same ids.
     pub fn is_resumable(&self) -> bool {
         match self {
-            Error::Call(CallError::Connect(_) | CallError::Lost(_)) | Error::Truncated => true,
+            Error::Call(CallError::Connect(_) | CallError::Lost(_)) => true,
+            Error::Truncated | Error::Silent(_) => true,
             Error::Call(CallError::Local(status) | CallError::Status(status)) => {
                 match status.code() {
                     Code::Unavailable => true,

@@ -2,7 +2,7 @@
 //!
 //! Both directions are streams here too: [`tag_feed`] takes a stream of requests and returns a
 //! stream of events. Read this file from top to bottom: a [`Feed`] makes one call after another,
-//! and on each it waits for three things at once. The files beside it:
+//! and on each it waits for four things at once. The files beside it:
 //!
 //! - `event.rs`: the requests and the events.
 //! - `session.rs`: what a feed remembers from call to call. That is its position, the tags in force
@@ -15,11 +15,19 @@ use std::pin::Pin;
 
 use async_stream::try_stream;
 use futures::{Stream, StreamExt as _};
-use quartet::post::v1::{TagFeedRequest, TagFeedResponse, post_service_client::PostServiceClient};
+use quartet::{
+    limits::REQUEST_HEARTBEAT,
+    post::v1::{
+        GetBookmark, TagFeedRequest, TagFeedResponse, post_service_client::PostServiceClient,
+        tag_feed_request,
+    },
+};
 use quartet_channel::Channel;
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, interval_at},
+};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
 
 pub use self::event::{FeedEvent, FeedRequest, FeedStart};
 use self::session::Session;
@@ -75,11 +83,13 @@ enum Wakeup<'a> {
     /// The caller made a request, or will make no more.
     Request(Option<FeedRequest>),
     /// The next part of the response has arrived, or the call has failed.
-    Response(Result<Received<TagFeedResponse>, Status>),
+    Response(Result<Received<TagFeedResponse>, Error>),
+    /// It is time for a sign of life.
+    Heartbeat,
 }
 
 impl<R: Stream<Item = FeedRequest> + Send> ResumableCall<FeedEvent> for Feed<R> {
-    /// Makes one call. In each round it waits for the first of three events, as a `select` in Go
+    /// Makes one call. In each round it waits for the first of four events, as a `select` in Go
     /// does. A branch whose `if` is false or whose pattern does not match is left out of the round:
     /// once a call has ended, its response decides.
     ///
@@ -90,6 +100,7 @@ impl<R: Stream<Item = FeedRequest> + Send> ResumableCall<FeedEvent> for Feed<R> 
         try_stream! {
             session.begin_call();
             let (mut outgoing, body) = RequestSender::new();
+            let mut heartbeat = interval_at(Instant::now() + REQUEST_HEARTBEAT, REQUEST_HEARTBEAT);
             // Clients are cheap handles: the call owns one.
             let mut client = client.clone();
             let call = async move { Ok(client.tag_feed(body).await?.into_inner()) };
@@ -111,6 +122,7 @@ impl<R: Stream<Item = FeedRequest> + Send> ResumableCall<FeedEvent> for Feed<R> 
                         Wakeup::Request(request)
                     }
                     received = response.next() => Wakeup::Response(received),
+                    _ = heartbeat.tick() => Wakeup::Heartbeat,
                 };
                 match wakeup {
                     Wakeup::RoomToSend(room) => {
@@ -119,6 +131,7 @@ impl<R: Stream<Item = FeedRequest> + Send> ResumableCall<FeedEvent> for Feed<R> 
                         }
                     }
                     Wakeup::Request(request) => session.accept(request),
+                    Wakeup::Heartbeat => outgoing.send_heartbeat(),
                     Wakeup::Response(received) => match received? {
                         Received::Headers => yield Step::ResponseBegan,
                         Received::Message(message) => match session.receive(message)? {
@@ -168,6 +181,14 @@ impl RequestSender {
         match &self.0 {
             Some(sender) => sender.reserve().await.ok(),
             None => None,
+        }
+    }
+
+    /// Sends a request that changes nothing. It is not needed while others wait to be sent.
+    fn send_heartbeat(&self) {
+        let payload = Some(tag_feed_request::Payload::GetBookmark(GetBookmark {}));
+        if let Some(sender) = &self.0 {
+            drop(sender.try_send(TagFeedRequest { payload }));
         }
     }
 

@@ -89,7 +89,7 @@ impl<B: ListBatch> ResumableCall<ListEvent<B>> for ListReader {
                     // Everything requested has come. How the connection ends no longer matters.
                     Ok(Received::End) | Err(_) if self.is_complete() => return,
                     Ok(Received::End) => Err(Error::Truncated)?,
-                    Err(status) => Err(Error::from(status))?,
+                    Err(error) => Err(error)?,
                 }
             }
         }

@@ -3,7 +3,11 @@
 use std::{fmt, pin::Pin};
 
 use futures::{Stream, StreamExt as _};
+use quartet::limits::SILENCE;
+use tokio::time::{Instant, timeout_at};
 use tonic::Status;
+
+use crate::error::Error;
 
 /// What comes next in a response.
 #[derive(Debug)]
@@ -32,8 +36,8 @@ pub(crate) struct Response<M>(State<M>);
 enum State<M> {
     /// The call is made; its headers have not arrived.
     Calling(Pin<Box<dyn Future<Output = Result<Messages<M>, Status>> + Send>>),
-    /// The headers have arrived.
-    Streaming(Messages<M>),
+    /// The headers have arrived, and the last part of the response did at this time.
+    Streaming(Messages<M>, Instant),
     /// The status has arrived.
     Ended(Result<(), Status>),
 }
@@ -53,25 +57,32 @@ impl<M> Response<M> {
     /// Waits for the next part. Cancel-safe. After the end, it returns the end again.
     ///
     /// # Errors
-    /// The status of the call, if it is not OK.
-    pub(crate) async fn next(&mut self) -> Result<Received<M>, Status> {
+    /// The status of the call, if it is not OK, and [`Error::Silent`] once nothing has arrived for
+    /// [`SILENCE`] since the last part. What has arrived is returned even if it is asked for later.
+    pub(crate) async fn next(&mut self) -> Result<Received<M>, Error> {
         let ended = match &mut self.0 {
             State::Calling(call) => match call.await {
                 Ok(messages) => {
-                    self.0 = State::Streaming(messages);
+                    self.0 = State::Streaming(messages, Instant::now());
                     return Ok(Received::Headers);
                 }
                 Err(status) => Err(status),
             },
-            State::Streaming(messages) => match messages.next().await {
-                Some(Ok(message)) => return Ok(Received::Message(message)),
-                Some(Err(status)) => Err(status),
-                None => Ok(()),
-            },
+            State::Streaming(messages, last) => {
+                let next = timeout_at(*last + SILENCE, messages.next()).await;
+                match next.map_err(|_| Error::Silent(SILENCE))? {
+                    Some(Ok(message)) => {
+                        *last = Instant::now();
+                        return Ok(Received::Message(message));
+                    }
+                    Some(Err(status)) => Err(status),
+                    None => Ok(()),
+                }
+            }
             State::Ended(ended) => ended.clone(),
         };
         self.0 = State::Ended(ended.clone());
-        ended.map(|()| Received::End)
+        ended.map_err(Error::from).map(|()| Received::End)
     }
 }
 
@@ -79,7 +90,7 @@ impl<M> fmt::Debug for Response<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.0 {
             State::Calling(_) => "Response::Calling",
-            State::Streaming(_) => "Response::Streaming",
+            State::Streaming(..) => "Response::Streaming",
             State::Ended(_) => "Response::Ended",
         })
     }
@@ -96,12 +107,12 @@ mod tests {
     fn next(response: &mut Response<u8>) -> String {
         match response.next().now_or_never().expect("the next part is there") {
             Ok(received) => format!("{received:?}"),
-            Err(status) => format!("{:?}", status.code()),
+            Err(error) => error.to_string(),
         }
     }
 
-    #[test]
-    fn the_headers_come_before_the_messages_and_the_end_stays_the_end() {
+    #[tokio::test]
+    async fn the_headers_come_before_the_messages_and_the_end_stays_the_end() {
         let messages = stream::iter([Ok(1), Ok(2)]);
         let mut response = Response::to(async { Ok(messages) });
         for expected in ["Headers", "Message(1)", "Message(2)", "End", "End"] {
@@ -109,17 +120,29 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_status_ends_the_response_before_or_after_its_headers() {
+    #[tokio::test]
+    async fn a_status_ends_the_response_before_or_after_its_headers() {
         let refused: Result<stream::Empty<_>, _> = Err(Status::new(Code::NotFound, ""));
         let mut response = Response::to(async { refused });
-        for expected in ["NotFound", "NotFound"] {
+        for expected in ["NOT_FOUND: ", "NOT_FOUND: "] {
             assert_eq!(next(&mut response), expected);
         }
         let messages = stream::iter([Ok(1), Err(Status::new(Code::Aborted, ""))]);
         let mut response = Response::to(async { Ok(messages) });
-        for expected in ["Headers", "Message(1)", "Aborted", "Aborted"] {
+        for expected in ["Headers", "Message(1)", "ABORTED: ", "ABORTED: "] {
             assert_eq!(next(&mut response), expected);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_an_error_and_what_has_arrived_is_none() {
+        let messages = stream::iter([Ok(1)]).chain(stream::pending());
+        let mut response = Response::to(async { Ok(messages) });
+        response.next().await.unwrap();
+        tokio::time::advance(SILENCE * 2).await; // the caller was busy
+        assert!(matches!(response.next().await, Ok(Received::Message(1))));
+        let heard = Instant::now();
+        assert!(matches!(response.next().await, Err(Error::Silent(SILENCE))));
+        assert_eq!(heard.elapsed(), SILENCE);
     }
 }

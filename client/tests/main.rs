@@ -16,4 +16,5 @@ mod command_line;
 mod cuts;
 mod examples;
 mod server_streaming;
+mod silence;
 mod unary;

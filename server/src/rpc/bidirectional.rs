@@ -66,13 +66,14 @@ struct Feed {
 enum Ending {
     /// The client half-closed: posts up to the head after the last receipt (`None` until then, so
     /// that its own posts are sent), then a bookmark.
-    HalfClosed { head: Option<u64> },
+    HalfClosed {
+        head: Option<u64>,
+    },
     /// The server stops, or the connection must end: a bookmark, then the status.
     Stopped,
     /// The status: of a refused request, a failure, or a stop.
     Status(Status),
-    /// Nothing: the call ends OK.
-    Done,
+    Done, // the call ends OK
 }
 
 type NextMessage = Result<Option<FeedMessage>, Status>; // `None`: an event needs none, or the end
@@ -130,6 +131,7 @@ impl Feed {
                 self.receipts.publish(post);
                 return Ok(None);
             }
+            Some(Requested::GetBookmark(_)) => return self.bookmark(false).await,
             Some(Requested::Publish(_)) => return invalid("publish.post_message", "is not set"),
             None => return invalid("payload", "is not set, or not known to this server"),
         };
