@@ -39,8 +39,8 @@ pub const OWED_RECEIPTS: usize = 64;
 /// Idle time of a followed stream before it sends a bookmark: many proxies cut idle streams after
 /// 60 seconds.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Silence after which a client takes such a stream for lost and resumes it: two heartbeats that did
-/// not come, and time for a slow link. A proxy can keep the end of a call to itself.
+/// Silence after which a client takes such a stream for lost and resumes it: two heartbeats that
+/// did not come, and time for a slow link. A proxy can keep the end of a call to itself.
 pub const SILENCE: Duration = Duration::from_secs(40);
 /// Silence after which the client of a feed asks for a bookmark, because some proxies cut a request
 /// of which nothing came for 60 seconds.

@@ -19,8 +19,8 @@ pub enum Error {
     /// The server ended the stream with OK before it was complete.
     #[error("the server ended the stream before it was complete")]
     Truncated,
-    /// Nothing arrived for this long on a stream whose server sends something every 15 s. Some proxies
-    /// keep the end of a call to themselves.
+    /// Nothing arrived for this long on a stream whose server sends something every 15 s. Some
+    /// proxies keep the end of a call to themselves.
     #[error("nothing arrived for {} s, and the server sends something every 15 s", .0.as_secs())]
     Silent(Duration),
     /// The server broke its contract. Continuing could deliver posts twice or not at all.

@@ -3,7 +3,7 @@
 
 use std::pin::pin;
 
-use futures::{StreamExt as _, stream};
+use futures::StreamExt as _;
 use quartet::{
     limits::{REQUEST_HEARTBEAT, SILENCE},
     post::v1::{Bookmark, Joined, ListPostsRequest, tag_feed_request, tag_feed_response::Payload},

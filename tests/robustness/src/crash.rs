@@ -12,7 +12,7 @@
 use std::{
     collections::BTreeMap,
     error::Error,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     ops::RangeInclusive,
     path::PathBuf,
     pin::pin,
@@ -42,16 +42,17 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    process::{Process, free_address, until},
     recorder::Recorder,
     stored,
     workload::{self, Setting},
 };
 use failing::Fault;
-use process::Process;
+
 use volume::Volume;
 
 pub mod failing;
-mod process;
+
 pub mod volume;
 
 /// The parameters of a run.
@@ -465,25 +466,4 @@ impl<'a> Driver<'a> {
     async fn sleep_up_to(&mut self, most: u64) {
         sleep(Duration::from_millis(self.rng.random_range(0..=most))).await;
     }
-}
-
-/// Waits until something has happened, up to a limit. Returns whether it has.
-async fn until(most: Duration, happened: impl Fn() -> bool) -> bool {
-    let waiting = async {
-        while !happened() {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(most, waiting).await.is_ok()
-}
-
-/// A free address. Its port is below those of outgoing connections, so that no client's own
-/// connection takes it while no server is running.
-fn free_address() -> Result<SocketAddr, Box<dyn Error>> {
-    let mut some = (0..100).map(|_| {
-        let port = rand::random_range(20_000..30_000);
-        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
-    });
-    let free = some.find(|address| TcpListener::bind(address).is_ok());
-    free.ok_or_else(|| "there is no free port between 20000 and 30000".into())
 }

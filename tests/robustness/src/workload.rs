@@ -51,6 +51,21 @@ pub fn feeds(setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
     ]
 }
 
+/// Clients of the library, which resume by themselves, and uploads.
+pub fn resuming(setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
+    let setting = || setting.clone();
+    vec![
+        uploads::uploader(setting(), "uploader").boxed_local(),
+        uploads::rival(setting(), "rival").boxed_local(),
+        lists::follower(setting(), "follower").boxed_local(),
+        lists::follower(setting(), "follower-2").boxed_local(),
+        lists::snapshots(setting(), "snapshot").boxed_local(),
+        lists::pages(setting(), "page").boxed_local(),
+        feeds::feed(setting(), "feed").boxed_local(),
+        feeds::feed(setting(), "feed-2").boxed_local(),
+    ]
+}
+
 /// Runs clients until all have ended; readers never end.
 pub async fn run(clients: Vec<LocalBoxFuture<'static, ()>>) {
     let mut clients: FuturesUnordered<_> = clients.into_iter().collect();

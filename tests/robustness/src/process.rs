@@ -1,9 +1,10 @@
-//! A server in its own process.
+//! A server in its own process, and what runs of such servers share.
 
 use std::{
     error::Error,
     fs::{self, File},
     io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -14,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines},
     process::{Child, ChildStdout, Command},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 /// Longer than a server takes to start or to stop.
@@ -22,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server process. It is killed when it is dropped.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     started: Instant,
     /// Kept open: a server that cannot write to its stdout would end.
@@ -32,7 +33,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts a program. Its stderr goes into a file, replacing its content.
-    pub(super) fn spawn(command: &mut Command, stderr: &Path) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn spawn(command: &mut Command, stderr: &Path) -> Result<Self, Box<dyn Error>> {
         let program = command.as_std().get_program().to_owned();
         let spawned = command
             .stdin(Stdio::null())
@@ -48,7 +49,7 @@ impl Process {
     }
 
     /// Waits until the server accepts calls. Returns the time since its start.
-    pub(super) async fn serving(&mut self) -> Result<Duration, Box<dyn Error>> {
+    pub(crate) async fn serving(&mut self) -> Result<Duration, Box<dyn Error>> {
         match timeout(PATIENCE, self.stdout.next_line()).await? {
             Ok(Some(line)) if line.starts_with("listening on ") => Ok(self.started.elapsed()),
             _ => Err(format!("a server did not start: {}", self.last_line()).into()),
@@ -56,26 +57,26 @@ impl Process {
     }
 
     /// Waits for the exit. Returns whether the process was killed by a signal.
-    pub(super) async fn killed(&mut self) -> io::Result<bool> {
+    pub(crate) async fn killed(&mut self) -> io::Result<bool> {
         let ended = timeout(PATIENCE, self.child.wait()).await;
         Ok(ended.is_ok_and(|ended| ended.is_ok_and(was_killed)))
     }
 
     /// Suspends the process: operations in the kernel may still complete, but its threads do not
     /// learn of it.
-    pub(super) fn freeze(&self) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn freeze(&self) -> Result<(), Box<dyn Error>> {
         Ok(kill_process(self.id()?, Signal::STOP)?)
     }
 
     /// Kills the process. Returns whether it was still running.
-    pub(super) async fn kill(&mut self) -> io::Result<bool> {
+    pub(crate) async fn kill(&mut self) -> io::Result<bool> {
         let alive = self.child.try_wait()?.is_none();
         self.child.kill().await?;
         Ok(alive)
     }
 
     /// Asks the process to stop, and checks that it exits successfully.
-    pub(super) async fn stop(mut self) -> Result<(), Box<dyn Error>> {
+    pub(crate) async fn stop(mut self) -> Result<(), Box<dyn Error>> {
         kill_process(self.id()?, Signal::TERM)?;
         let status = timeout(PATIENCE, self.child.wait()).await??;
         if status.success() {
@@ -90,7 +91,7 @@ impl Process {
     }
 
     /// Whether this text is on its stderr.
-    pub(super) fn has_logged(&self, what: &str) -> bool {
+    pub(crate) fn has_logged(&self, what: &str) -> bool {
         self.logged().contains(what)
     }
 
@@ -106,4 +107,25 @@ impl Process {
 
 fn was_killed(status: ExitStatus) -> bool {
     status.signal() == Some(Signal::KILL.as_raw())
+}
+
+/// Waits until something has happened, up to a limit. Returns whether it has.
+pub(crate) async fn until(most: Duration, happened: impl Fn() -> bool) -> bool {
+    let waiting = async {
+        while !happened() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(most, waiting).await.is_ok()
+}
+
+/// A free address. Its port is below those of outgoing connections, so that no client's own
+/// connection takes it while no server is running.
+pub(crate) fn free_address() -> Result<SocketAddr, Box<dyn Error>> {
+    let mut some = (0..100).map(|_| {
+        let port = rand::random_range(20_000..30_000);
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    });
+    let free = some.find(|address| TcpListener::bind(address).is_ok());
+    free.ok_or_else(|| "there is no free port between 20000 and 30000".into())
 }
