@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures::FutureExt as _;
+use quartet::limits::SILENCE;
 use quartet_check::{
     History, check,
     history::{FaultCount, Floor, Run},
@@ -87,18 +88,16 @@ async fn play(
     site.kill_server().await.map_err(words)?;
     sleep(DOWN).await;
     site.start_server().await.map_err(words)?;
-    sleep(WORK).await;
-    calm.cancel();
-    let before = recorder.progress();
     // Behind some proxies a feed learns only from silence that its server has gone.
+    sleep(SILENCE + WORK).await;
+    calm.cancel();
+    let (calm_from, before) = (begun.elapsed(), recorder.progress());
     let caught_up = || {
         let now = recorder.progress();
         now.events > before.events && now.all_at(before.acknowledged)
     };
-    let calm_from = begun.elapsed() + quartet::limits::SILENCE;
-    until(quartet::limits::SILENCE + CATCH_UP, caught_up).await;
-    sleep(Duration::from_secs(1)).await;
-    Ok(calm_from.min(begun.elapsed()).as_micros() as u64)
+    until(CATCH_UP, caught_up).await;
+    Ok(calm_from.as_micros() as u64)
 }
 
 fn judge(history: &History) -> Verdict {

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use quartet::post::v1::{ListPostsByUserIdRequest, post_service_client::PostServiceClient};
 use quartet_client::{Channel, connect};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
@@ -119,16 +120,19 @@ impl Site {
         Ok(streams.ok_or("the metrics have no quartet_streams")?.trim().parse()?)
     }
 
+    /// Waits until a call passes. Traefik listens before it has read its routes, and says 404.
     async fn until_proxied(&self) -> Result<(), Box<dyn Error>> {
-        let listening = async {
-            while TcpStream::connect(self.front).await.is_err() {
+        let request = ListPostsByUserIdRequest { user_id: "1".to_owned(), resume_after: None };
+        let passing = async {
+            let mut client = PostServiceClient::new(self.channel());
+            while client.list_posts_by_user_id(request.clone()).await.is_err() {
                 sleep(Duration::from_millis(20)).await;
             }
         };
-        if timeout(START, listening).await.is_err() {
+        if timeout(START, passing).await.is_err() {
             let log = fs::read_to_string(self.home.path().join("proxy.log")).unwrap_or_default();
             let last = log.lines().next_back().unwrap_or("no output");
-            return Err(format!("the proxy does not listen: {last}").into());
+            return Err(format!("no call passes: {last}").into());
         }
         Ok(())
     }
