@@ -69,7 +69,9 @@ fn compiler(files: &[&str]) -> Result<protox::Compiler, protox::Error> {
 
 /// Constants for the name of each service and the path of each method, and lists of the paths.
 fn method_table(files: &[prost_types::FileDescriptorProto]) -> Result<String, std::fmt::Error> {
-    let (mut table, mut all, mut single) = (String::new(), String::new(), String::new());
+    use prost_types::method_options::IdempotencyLevel::IdempotencyUnknown as Unknown;
+    let (mut table, mut all) = (String::new(), String::new());
+    let (mut single, mut idempotent) = (String::new(), String::new());
     for file in files.iter().filter(|file| !file.service.is_empty()) {
         let package = file.package().replace('.', "_");
         writeln!(table, "/// The methods of `{}`.\npub mod {package} {{", file.package())?;
@@ -78,11 +80,14 @@ fn method_table(files: &[prost_types::FileDescriptorProto]) -> Result<String, st
             writeln!(table, "    /// The service.\n    pub const SERVICE: &str = \"{name}\";")?;
             for method in &service.method {
                 let path = format!("{name}/{}", method.name());
-                let (streams, method) = (method.server_streaming(), constant(method.name()));
-                writeln!(table, "    /// `{path}`.\n    pub const {method}: &str = \"/{path}\";")?;
-                write!(all, "{package}::{method}, ")?;
-                if !streams {
-                    write!(single, "{package}::{method}, ")?;
+                let name = constant(method.name());
+                writeln!(table, "    /// `{path}`.\n    pub const {name}: &str = \"/{path}\";")?;
+                write!(all, "{package}::{name}, ")?;
+                if !method.server_streaming() {
+                    write!(single, "{package}::{name}, ")?;
+                }
+                if method.options.as_ref().is_some_and(|it| it.idempotency_level() != Unknown) {
+                    write!(idempotent, "{package}::{name}, ")?;
                 }
             }
         }
@@ -92,6 +97,11 @@ fn method_table(files: &[prost_types::FileDescriptorProto]) -> Result<String, st
     writeln!(table, "const GENERATED: [&str; {}] = [{all}];", count(&all))?;
     writeln!(table, "/// The methods that answer with one message: unary and client streaming.")?;
     writeln!(table, "pub const SINGLE_RESPONSES: [&str; {}] = [{single}];", count(&single))?;
+    writeln!(
+        table,
+        "/// The methods that may run twice without harm: they have an `idempotency_level`."
+    )?;
+    writeln!(table, "pub const IDEMPOTENT: [&str; {}] = [{idempotent}];", count(&idempotent))?;
     Ok(table)
 }
 

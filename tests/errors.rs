@@ -165,7 +165,7 @@ async fn the_limits_of_a_post_are_exact_and_count_characters() {
 }
 
 #[tokio::test]
-async fn the_worst_post_has_a_status_below_8_kib() {
+async fn the_worst_post_has_a_status_below_3_kib() {
     let server = TestServer::start().await;
     let worst = PostMessage {
         post_id: "ü".repeat(70_000),
@@ -178,12 +178,12 @@ async fn the_worst_post_has_a_status_below_8_kib() {
     let response = upload(&mut server.posts(), [worst]).await.unwrap();
     let reject = &response.rejects[0];
     assert_eq!(reject.post_id.chars().count(), limits::ID_CHARS);
-    assert!(reject.encoded_len() < 8 * 1024, "{} bytes", reject.encoded_len());
+    assert!(reject.encoded_len() < 3 * 1024, "{} bytes", reject.encoded_len());
     server.stop().await;
 }
 
 #[tokio::test]
-async fn a_bad_filter_is_refused_whole_and_its_status_stays_below_8_kib() {
+async fn a_bad_filter_is_refused_whole_and_its_status_stays_below_3_kib() {
     let server = TestServer::start().await;
     let mut client = server.posts();
     let tags = |tags: Vec<String>| ListPostsRequest { tags, ..ListPostsRequest::default() };

@@ -19,5 +19,6 @@ pub const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:9001";
 pub fn connect(endpoint: &str) -> Result<Channel, Error> {
     let builder = Channel::builder(endpoint.parse().map_err(SetupError::from)?);
     let builder = builder.tls(&TlsSettings::default())?;
-    Ok(builder.single_responses(methods::SINGLE_RESPONSES).build())
+    let builder = builder.single_responses(methods::SINGLE_RESPONSES);
+    Ok(builder.idempotent(methods::IDEMPOTENT).build())
 }

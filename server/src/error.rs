@@ -17,8 +17,12 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _, pb};
 
 /// The delay before a retry, for failures that pass.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
-/// Violations that a status lists. Keeps trailers under 8 KiB, which peers accept.
+/// Violations that a status lists, if it has room for them.
 const LISTED_VIOLATIONS: usize = 16;
+/// Characters of the message about them.
+const MESSAGE_CHARS: usize = 512;
+/// Bytes of a status on the wire, by estimate: nginx passes 4 KiB of all headers together.
+const STATUS_BYTES: usize = 3 * 1024;
 
 /// A status with a reason.
 pub fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
@@ -46,10 +50,22 @@ pub fn retryable_after(
 pub fn invalid(reason: &str, violations: Vec<FieldViolation>) -> Status {
     let all: Vec<String> =
         violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
-    let message = codec::truncate(&all.join("; "), 1024).to_owned();
-    let mut errors = ErrorDetails::new();
-    errors.set_bad_request(violations.into_iter().take(LISTED_VIOLATIONS).collect::<Vec<_>>());
-    details(Code::InvalidArgument, reason, message, errors)
+    let message = codec::truncate(&all.join("; "), MESSAGE_CHARS).to_owned();
+    let mut listed = violations;
+    listed.truncate(LISTED_VIOLATIONS);
+    loop {
+        let mut errors = ErrorDetails::new();
+        errors.set_bad_request(listed.clone());
+        let status = details(Code::InvalidArgument, reason, message.clone(), errors);
+        if wire_bytes(&status) <= STATUS_BYTES || listed.pop().is_none() {
+            return status;
+        }
+    }
+}
+
+/// Bytes of `grpc-message` and of `grpc-status-details-bin`, which is in base64.
+fn wire_bytes(status: &Status) -> usize {
+    status.message().len() + status.details().len().div_ceil(3) * 4
 }
 
 /// INVALID_ARGUMENT with a single invalid field.

@@ -12,7 +12,7 @@ use std::{
 use futures::future::select_all;
 use quartet::{
     health::v1::{health_check_response::ServingStatus, health_server::HealthServer},
-    methods::{SINGLE_RESPONSES, post_v1, user_v1},
+    methods::{IDEMPOTENT, SINGLE_RESPONSES, post_v1, user_v1},
     post::v1::post_service_server::PostServiceServer,
     user::v1::user_service_server::UserServiceServer,
     v1::{post::post_server::PostServer, user::user_server::UserServer},
@@ -470,7 +470,7 @@ fn pipe_channel(connector: Connector) -> Result<Channel, ServerError> {
 
 /// Short backoff: posts have no names until the User service is back.
 fn soon_back(builder: Builder) -> Builder {
-    let builder = builder.single_responses(SINGLE_RESPONSES);
+    let builder = builder.single_responses(SINGLE_RESPONSES).idempotent(IDEMPOTENT);
     builder.connect_backoff(Exponential::new(
         Duration::from_millis(100),
         Duration::from_secs(5),

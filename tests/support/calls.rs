@@ -168,7 +168,7 @@ pub fn assert_refused<T: std::fmt::Debug>(
     assert_eq!((status.code(), info.reason.as_str()), (code, reason), "{status:?}");
     assert!(reason::ALL.contains(&reason), "{reason} is not listed");
     assert_eq!(info.domain, reason::DOMAIN);
-    assert!(header_bytes(&status) < 8 * 1024, "{} bytes: {status:?}", header_bytes(&status));
+    assert!(header_bytes(&status) <= 3 * 1024, "{} bytes: {status:?}", header_bytes(&status));
     status
 }
 

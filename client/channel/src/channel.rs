@@ -69,6 +69,7 @@ impl Channel {
             buffer_bytes: DEFAULT_BUFFER_BYTES,
             stream_window: None,
             single_responses: HashSet::new(),
+            idempotent: HashSet::new(),
         }
     }
 
@@ -144,6 +145,7 @@ pub struct Builder {
     buffer_bytes: usize,
     stream_window: Option<u32>,
     single_responses: HashSet<String>,
+    idempotent: HashSet<String>,
 }
 
 /// How connections are opened.
@@ -232,6 +234,15 @@ impl Builder {
         Self { single_responses: paths.into_iter().map(Into::into).collect(), ..self }
     }
 
+    /// Names the methods that may run twice without harm, those with an `idempotency_level`, by the
+    /// paths of their calls. A complete request whose stream is reset with REFUSED_STREAM is sent
+    /// once more without a policy only to these: the word of a server can be relied on (RFC 9113,
+    /// 8.7), that of a proxy cannot.
+    #[must_use]
+    pub fn idempotent<P: Into<String>>(self, paths: impl IntoIterator<Item = P>) -> Self {
+        Self { idempotent: paths.into_iter().map(Into::into).collect(), ..self }
+    }
+
     /// Builds the channel. Call it within a tokio runtime, which runs the channel's tasks.
     pub fn build(self) -> Channel {
         for key in &self.config.ignored {
@@ -252,8 +263,13 @@ impl Builder {
         };
         let source = self.target.source().clone();
         let balancer = Balancer::start(source, self.config.balancing, config);
-        let core =
-            ChannelCore::new(balancer, self.config, self.buffer_bytes, self.single_responses);
+        let core = ChannelCore::new(
+            balancer,
+            self.config,
+            self.buffer_bytes,
+            self.single_responses,
+            self.idempotent,
+        );
         let (inner, context) = (RetryService(Arc::new(core)), CallContext::default());
         let layered = chain::around(inner.clone(), context.clone());
         Channel { inner, context, layered, is_private: self.transport.is_private(&self.target) }

@@ -10,7 +10,7 @@ use tonic::Code;
 
 use crate::world::{
     Answer::{self, Fail, FailLate, Hang, HangUp, PushBack, Reset, Stall},
-    World, all_kinds, server, stream_of, unary,
+    PATH, World, all_kinds, server, stream_of, unary,
 };
 
 const POLICY: &str = r#"{"methodConfig": [{"name": [{}], "retryPolicy": {
@@ -197,7 +197,7 @@ async fn the_timeout_of_the_method_ends_a_response_that_stalls() {
 async fn a_refused_stream_is_sent_again_once_without_a_policy() {
     let world = World::of(1);
     world.script([REFUSE]);
-    let channel = world.channel(1, NO_POLICY);
+    let channel = world.builder(1, NO_POLICY).idempotent([PATH]).build();
     let begun = Instant::now();
     unary(&channel).await.unwrap();
     assert_eq!(begun.elapsed(), Duration::ZERO, "at once");
@@ -206,6 +206,20 @@ async fn a_refused_stream_is_sent_again_once_without_a_policy() {
     assert_eq!(seen[1].previous_attempts(), None, "no application has seen the call");
     world.script([REFUSE, REFUSE]);
     assert_eq!(code_of(&channel).await, Code::Unavailable, "the second refusal is final");
+}
+
+/// HAProxy answers so too if its server died while it worked on the call.
+#[tokio::test(start_paused = true)]
+async fn a_complete_request_that_is_refused_is_not_sent_again_unless_its_method_may_run_twice() {
+    let world = World::of(1);
+    world.script([REFUSE]);
+    let channel = world.channel(1, NO_POLICY);
+    assert_eq!(code_of(&channel).await, Code::Unavailable);
+    assert_eq!(world.seen().len(), 1);
+    world.script([REFUSE]);
+    let unfinished = stream::iter(["first".to_owned()]).chain(stream::pending());
+    let _ = timeout(Duration::from_secs(1), stream_of(&channel, unfinished)).await;
+    assert_eq!(world.seen().len(), 2, "no application can have acted on part of a request");
 }
 
 #[tokio::test(start_paused = true)]

@@ -83,6 +83,7 @@ impl CommonFlags {
             .keepalive(self.keepalive.parameters())
             .service_config(config)
             .single_responses(methods::SINGLE_RESPONSES)
+            .idempotent(methods::IDEMPOTENT)
             .build();
         if let Some(credentials) = self.token.credentials() {
             channel = channel.with_credentials(credentials)?;

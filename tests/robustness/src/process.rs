@@ -8,6 +8,10 @@ use std::{
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU16, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -119,11 +123,12 @@ pub(crate) async fn until(most: Duration, happened: impl Fn() -> bool) -> bool {
     timeout(most, waiting).await.is_ok()
 }
 
-/// A free address. Its port is below those of outgoing connections, so that no client's own
-/// connection takes it while no server is running.
+/// A free address, each time another. Its port is below those of outgoing connections, so that no
+/// client's own connection takes it while no server is running.
 pub(crate) fn free_address() -> Result<SocketAddr, Box<dyn Error>> {
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::random()));
     let mut some = (0..100).map(|_| {
-        let port = rand::random_range(20_000..30_000);
+        let port = 20_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 10_000;
         SocketAddr::from((Ipv4Addr::LOCALHOST, port))
     });
     let free = some.find(|address| TcpListener::bind(address).is_ok());

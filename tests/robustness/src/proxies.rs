@@ -11,13 +11,13 @@ use std::{fmt, path::Path};
 use futures::{FutureExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
 use tokio::time::{Duration, timeout};
 
-use case::Case;
+use case::{Case, words};
 use site::Site;
 
 mod case;
 mod cases;
 mod kind;
-mod restarts;
+mod promises;
 mod site;
 
 pub use case::Verdict;
@@ -56,21 +56,21 @@ pub fn run(
     only: &str,
 ) -> FuturesUnordered<LocalBoxFuture<'static, Finding>> {
     let runs = kinds.iter().flat_map(|&kind| {
-        let all = cases::ALL.iter().chain(&restarts::ALL);
-        let all = all.filter(|(case, _)| case.contains(only));
+        let all = cases::ALL.iter().chain(&promises::ALL);
+        let all = all.filter(|case| case.name.contains(only));
         all.map(move |&case| one(kind, places.clone(), case).boxed_local())
     });
     runs.collect()
 }
 
-async fn one(kind: Kind, places: Places, (case, of): Case) -> Finding {
+async fn one(kind: Kind, places: Places, case: Case) -> Finding {
     let run = async {
-        let site = Site::open(kind, &places).await.map_err(|error| error.to_string())?;
-        of(site).await
+        let site = Site::open(kind, &places, case.encrypted).await.map_err(words)?;
+        (case.run)(site).await
     };
     let verdict = timeout(PATIENCE, run).await;
     let verdict = verdict.unwrap_or_else(|_| Err(format!("still busy after {PATIENCE:?}")));
-    Finding { kind, case, verdict }
+    Finding { kind, case: case.name, verdict }
 }
 
 /// Whether a program can be started: it is in the folder, or on the `PATH`.

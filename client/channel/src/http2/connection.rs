@@ -45,8 +45,10 @@ struct Shared {
 pub(crate) enum Delivery {
     /// Nothing of it left this client.
     NeverSent,
-    /// It was sent, and the server reports that its application has not seen it: REFUSED_STREAM, or
-    /// a GOAWAY with a lower last stream id.
+    /// It was sent, and the server's GOAWAY excludes it, so that its application has not seen it.
+    Excluded,
+    /// It was sent, and its stream was reset with REFUSED_STREAM. A server has not seen it then; a
+    /// proxy that lost its server may say so of a call that was processed (HAProxy 2.6 does).
     Refused,
     /// The server's application may have seen it.
     Possible,
@@ -159,9 +161,12 @@ impl Connection {
     }
 
     async fn after_sending(&self, error: h2::Error) -> OpenError {
-        let is_refused = error.is_remote()
-            && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM));
-        let delivery = if is_refused { Delivery::Refused } else { Delivery::Possible };
+        let delivery = match error.reason() {
+            _ if !error.is_remote() => Delivery::Possible,
+            _ if error.is_go_away() => Delivery::Excluded,
+            Some(h2::Reason::REFUSED_STREAM) => Delivery::Refused,
+            _ => Delivery::Possible,
+        };
         OpenError { cause: self.0.vitals.clone().explain(error).await, delivery }
     }
 }

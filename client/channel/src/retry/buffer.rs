@@ -84,6 +84,11 @@ impl ReplayableBody {
         self.lock().committed
     }
 
+    /// Whether all of the request was read.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.lock().ended
+    }
+
     /// Why the request broke off, if it did.
     pub(crate) fn failed(&self) -> Option<Status> {
         self.lock().failed.clone()

@@ -21,7 +21,7 @@ use crate::{
     explain::EXPLAIN,
     http2::Delivery,
     response::{GrpcBody, code_of},
-    service_config::MethodConfig,
+    service_config::{CallPolicy, MethodConfig},
 };
 
 /// How many attempts preceded this one.
@@ -92,6 +92,7 @@ impl OutgoingCall {
             Ok(Ok(response)) => self.judge(response),
             Ok(Err(SendError { status, delivery })) => {
                 let status = own_status(status, self.deadline);
+                let delivery = self.believed(delivery);
                 Err(FailedAttempt::without_response(SendError { status, delivery }))
             }
             Err(status) => {
@@ -155,6 +156,24 @@ impl OutgoingCall {
         Err(FailedAttempt { code, delivery: Delivery::Possible, pushback, result })
     }
 
+    /// A refusal of a stream is believed if no harm is done where it is wrong, by a proxy: part of
+    /// the request is missing, so that no application can have acted on it, or the method or the
+    /// config says that it may run twice.
+    fn believed(&self, delivery: Delivery) -> Delivery {
+        let may_run_twice = || match &self.config.policy {
+            CallPolicy::Once => self.core.idempotent.contains(self.head.uri().path()),
+            CallPolicy::Retry(policy) => {
+                policy.retryable_status_codes.contains(&Code::Unavailable)
+                    || self.core.idempotent.contains(self.head.uri().path())
+            }
+            CallPolicy::Hedge(_) => true,
+        };
+        match delivery {
+            Delivery::Refused if self.body.is_whole() && !may_run_twice() => Delivery::Possible,
+            _ => delivery,
+        }
+    }
+
     /// Counts the messages of the response, if the method answers with one.
     fn single_message(&self) -> Option<SingleMessage> {
         let is_single = self.core.single_responses.contains(self.head.uri().path());
@@ -195,11 +214,11 @@ impl FailedAttempt {
 
     /// Whether the attempt may be repeated without a policy, because no server application has seen
     /// it (gRFC A6, transparent retries): without limit if it was never sent, and once per call if
-    /// a server refused it. `refused` keeps whether that one was used.
+    /// a server says so. `refused` keeps whether that one was used.
     pub(super) fn may_be_repeated(&self, refused: &mut bool) -> bool {
         match self.delivery {
             Delivery::NeverSent => true,
-            Delivery::Refused => !mem::replace(refused, true),
+            Delivery::Excluded | Delivery::Refused => !mem::replace(refused, true),
             Delivery::Possible => false,
         }
     }

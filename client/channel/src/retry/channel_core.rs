@@ -14,6 +14,8 @@ pub(crate) struct ChannelCore {
     pub(super) buffer_bytes: usize,
     /// The paths of methods that answer with one message.
     pub(super) single_responses: HashSet<String>,
+    /// The paths of methods that may run twice without harm.
+    pub(super) idempotent: HashSet<String>,
     pub(super) throttle: Option<Arc<Throttle>>,
 }
 
@@ -23,9 +25,10 @@ impl ChannelCore {
         config: ServiceConfig,
         buffer_bytes: usize,
         single_responses: HashSet<String>,
+        idempotent: HashSet<String>,
     ) -> Self {
         let throttle = config.retry_throttling.map(|config| Arc::new(Throttle::new(config)));
-        Self { balancer, config, buffer_bytes, single_responses, throttle }
+        Self { balancer, config, buffer_bytes, single_responses, idempotent, throttle }
     }
 
     /// Records a failure that another attempt might repair. Returns whether one is allowed.

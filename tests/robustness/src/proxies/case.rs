@@ -4,8 +4,29 @@ use futures::future::LocalBoxFuture;
 
 use super::site::Site;
 
-/// A case: its name, and what it does at a site of its own.
-pub(super) type Case = (&'static str, fn(Site) -> LocalBoxFuture<'static, Verdict>);
+/// What is tried at a site of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    /// Whether TLS protects both connections.
+    pub(super) encrypted: bool,
+    pub(super) run: fn(Site) -> LocalBoxFuture<'static, Verdict>,
+}
+
+impl Case {
+    /// Without TLS.
+    pub(super) const fn new(
+        name: &'static str,
+        run: fn(Site) -> LocalBoxFuture<'static, Verdict>,
+    ) -> Self {
+        Self { name, encrypted: false, run }
+    }
+
+    /// With TLS.
+    pub(super) const fn encrypted(self, name: &'static str) -> Self {
+        Self { name, encrypted: true, ..self }
+    }
+}
 
 /// How a case ended: a few words, or what went wrong.
 pub type Verdict = Result<String, String>;

@@ -27,14 +27,17 @@ use super::{
     site::Site,
 };
 
-pub(super) const ALL: [Case; 7] = [
-    ("the four kinds", |site| four_kinds(site).boxed_local()),
-    ("upload of 25 MB", |site| large_upload(site).boxed_local()),
-    ("75 s, silent clients", |site| silent_clients(site).boxed_local()),
-    ("75 s, a paused upload", |site| paused_upload(site).boxed_local()),
-    ("deadline", |site| deadline(site).boxed_local()),
-    ("cancel", |site| cancel(site).boxed_local()),
-    ("details of an error", |site| details(site).boxed_local()),
+const FOUR_KINDS: Case = Case::new("the four kinds", |site| four_kinds(site).boxed_local());
+
+pub(super) const ALL: [Case; 8] = [
+    FOUR_KINDS,
+    FOUR_KINDS.encrypted("the four kinds over TLS"),
+    Case::new("upload of 25 MB", |site| large_upload(site).boxed_local()),
+    Case::new("75 s, silent clients", |site| silent_clients(site).boxed_local()),
+    Case::new("75 s, a paused upload", |site| paused_upload(site).boxed_local()),
+    Case::new("deadline", |site| deadline(site).boxed_local()),
+    Case::new("cancel", |site| cancel(site).boxed_local()),
+    Case::new("details of an error", |site| details(site).boxed_local()),
 ];
 
 /// Longer than the limit of 60 s that many proxies have.

@@ -7,11 +7,12 @@ use std::{
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
     time::Duration,
 };
 
 use quartet::post::v1::{ListPostsByUserIdRequest, post_service_client::PostServiceClient};
-use quartet_client::{Channel, connect};
+use quartet_channel::{Channel, TlsSettings};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 use tokio::{
@@ -50,17 +51,26 @@ pub(super) struct Site {
     back: SocketAddr,
     metrics: SocketAddr,
     front: SocketAddr,
+    encrypted: bool,
     _proxy: ProxyProcess,
 }
 
 impl Site {
-    /// Starts a server and this proxy.
-    pub(super) async fn open(kind: Kind, places: &Places) -> Result<Self, Box<dyn Error>> {
+    /// Starts a server and this proxy, with or without TLS on both connections.
+    pub(super) async fn open(
+        kind: Kind,
+        places: &Places,
+        encrypted: bool,
+    ) -> Result<Self, Box<dyn Error>> {
         let home = TempDir::new()?;
         let (back, metrics, front) = (free_address()?, free_address()?, free_address()?);
+        let configurations = places.configurations.join(if encrypted { "tls" } else { "" });
         for file in kind.files() {
-            let text = fs::read_to_string(places.configurations.join(file))?;
+            let text = fs::read_to_string(configurations.join(file))?;
             fs::write(home.path().join(file), with_ports(&text, front, back))?;
+        }
+        if encrypted {
+            make_certificates(places, home.path()).await?;
         }
         let proxy = ProxyProcess::spawn(kind, places, home.path())?;
         let mut site = Self {
@@ -70,28 +80,40 @@ impl Site {
             back,
             metrics,
             front,
+            encrypted,
             _proxy: proxy,
         };
-        site.start_server().await?;
+        site.start_server(&[]).await?;
         site.until_proxied().await?;
         Ok(site)
     }
 
     /// A channel through the proxy.
     pub(super) fn channel(&self) -> Channel {
-        connect(&self.url()).expect("invariant: it is a URL")
+        self.connect()()
     }
 
-    pub(super) fn url(&self) -> String {
-        format!("http://{}", self.front)
+    /// Opens channels through the proxy.
+    pub(super) fn connect(&self) -> Arc<dyn Fn() -> Channel> {
+        let scheme = if self.encrypted { "https" } else { "http" };
+        let target = format!("{scheme}://{}", self.front).parse().expect("invariant: it is a URL");
+        let ca = self.encrypted.then(|| self.home.path().join("certs/ca.pem"));
+        let builder = Channel::builder(target).tls(&TlsSettings { ca, ..TlsSettings::default() });
+        let builder = builder.expect("invariant: the server reads the same certificate");
+        Arc::new(move || builder.clone().build())
     }
 
-    /// Starts the server, at the same address and on the same log as before.
-    pub(super) async fn start_server(&mut self) -> Result<(), Box<dyn Error>> {
+    /// Starts the server with these flags, at the same address and on the same log as before.
+    pub(super) async fn start_server(&mut self, flags: &[&str]) -> Result<(), Box<dyn Error>> {
         let mut server = Command::new(&self.places.server);
         server.arg("--no-seed").arg("--listen").arg(self.back.to_string());
         server.arg("--metrics").arg(self.metrics.to_string());
         server.arg("--data").arg(self.home.path().join("data")).env("RUST_LOG", "warn");
+        server.args(flags);
+        if self.encrypted {
+            server.current_dir(self.home.path());
+            server.args(["--tls-cert", "certs/server.pem", "--tls-key", "certs/server.key"]);
+        }
         let mut process = Process::spawn(&mut server, &self.home.path().join("server.log"))?;
         process.serving().await?;
         self.server = Some(process);
@@ -138,13 +160,26 @@ impl Site {
     }
 }
 
+/// Makes `certs/`, and the file of certificate and key that HAProxy reads.
+async fn make_certificates(places: &Places, home: &Path) -> Result<(), Box<dyn Error>> {
+    let mut server = Command::new(&places.server);
+    let made = server.arg("certs").arg("certs").current_dir(home).output().await?;
+    if !made.status.success() {
+        return Err(String::from_utf8_lossy(&made.stderr).into());
+    }
+    let [certificate, key] =
+        ["certs/server.pem", "certs/server.key"].map(|file| fs::read(home.join(file)));
+    fs::write(home.join("both.pem"), [certificate?, key?].concat())?;
+    Ok(())
+}
+
 /// A configuration with other addresses.
 fn with_ports(text: &str, front: SocketAddr, back: SocketAddr) -> String {
     let port = |address: &str| address.rsplit(':').next().unwrap_or_default().to_owned();
     let mut text = text.replace(FRONT, &front.to_string()).replace(BACK, &back.to_string());
-    // nghttpx writes `127.0.0.1,8080`, Envoy `port_value: 8080`.
+    // nghttpx writes `127.0.0.1,8080`, Envoy `port_value: 8080`, Apache the name.
     for (address, now) in [(FRONT, front), (BACK, back)] {
-        for before in ["127.0.0.1,", "port_value: "] {
+        for before in ["127.0.0.1,", "port_value: ", "localhost:"] {
             let (port, now) = (port(address), now.port());
             text = text.replace(&format!("{before}{port}"), &format!("{before}{now}"));
         }
