@@ -496,6 +496,22 @@ async fn an_upload_to_a_read_only_log_does_not_say_that_posts_may_be_stored() {
     assert!(talk.starts_with("error: ") && talk.contains("(LOG_READ_ONLY): read-only"), "{talk}");
 }
 
+/// As a proxy's limit on requests does, and a full disk.
+#[tokio::test]
+async fn an_upload_that_would_fail_again_gives_no_advice_to_repeat_it_at_once() {
+    let mut server = Fake::start().await;
+    let args = ["--endpoint", &server.url()];
+    let process =
+        Process::start(CLIENT_STREAMING, &args).type_all("{\"user_id\":\"1\",\"title\":\"t\"}\n");
+    let mut call = server.accept_upload().await;
+    call.posts(1).await;
+    call.answer.send(Err(Status::unknown("HTTP status 413"))).unwrap();
+    let output = process.end().await;
+    assert_eq!(code(&output), 1);
+    let talk = text(&output.stderr);
+    assert!(talk.starts_with("some posts may be stored; once the cause is gone, "), "{talk}");
+}
+
 #[tokio::test]
 async fn an_interrupted_upload_exits_1_and_says_that_repeating_it_is_safe() {
     let mut server = Fake::start().await;

@@ -80,7 +80,7 @@ pub async fn run(Args { own: flags, common }: Args, io: Io) -> Result<(), Failur
     let response = ended.and_then(|()| view.response.take().ok_or(Failure::Interrupted));
     let response = response.inspect_err(|failure| {
         if !is_read_only(failure) {
-            view.say_repeating_is_safe(&frame.console);
+            view.say_repeating_is_safe(&frame.console, is_permanent(failure));
         }
     })?;
     let bad_lines = source.bad_lines();
@@ -114,6 +114,14 @@ fn is_read_only(failure: &Failure) -> bool {
         failure,
         Failure::Call { error, .. } if error.reason().as_deref() == Some(LOG_READ_ONLY)
     )
+}
+
+/// Whether the same call would fail in the same way.
+fn is_permanent(failure: &Failure) -> bool {
+    match failure {
+        Failure::Call { error, .. } => !error.is_resumable() && !error.is_deadline_exceeded(),
+        _ => false,
+    }
 }
 
 /// Exit code 0 means that every line of the file is in the log.

@@ -105,12 +105,15 @@ impl View {
         self.bar.finish_and_clear();
     }
 
-    /// Says, after a failure, that the upload can be repeated.
-    pub(super) fn say_repeating_is_safe(&self, console: &Console) {
+    /// Says, after a failure, that the upload can be repeated, at once or once its cause is gone.
+    pub(super) fn say_repeating_is_safe(&self, console: &Console, is_permanent: bool) {
         if self.sent > 0 {
-            console.stderr.say(
-                "some posts may be stored; run the same command again, it stores nothing twice",
-            );
+            console.stderr.say(if is_permanent {
+                "some posts may be stored; once the cause is gone, the same command stores nothing \
+                 twice"
+            } else {
+                "some posts may be stored; run the same command again, it stores nothing twice"
+            });
         }
     }
 }
