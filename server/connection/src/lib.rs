@@ -41,8 +41,8 @@
 //!
 //! - [`serve`] and [`Settings`]: the two to begin with; [`listener`]: where connections come from.
 //! - `lifecycle`: one connection, from its handshake to its end; [`keepalive`]: how long it lives.
-//! - `exchange`: one stream; [`HttpService`] and [`Routes`]: what answers; [`Stop`]: tells it to
-//!   end.
+//! - `exchange`: one stream; [`HttpService`], [`Routes`] and [`Generated`]: what answers;
+//!   [`Stop`]: tells it to end.
 //! - [`guard`]: sees every frame, and ends what floods; `coalesce`: below it, gathers small writes.
 //! - [`Lane`]: messages that go out past the body of a response; [`Meter`]: counts messages.
 //! - [`layer`], [`deadline`]: layers around services, and the one that every call has.
@@ -57,6 +57,7 @@ mod coalesce;
 mod context;
 pub mod deadline;
 mod exchange;
+mod generated;
 mod grpc_request;
 pub mod guard;
 pub mod keepalive;
@@ -77,6 +78,7 @@ pub mod tls;
 mod woken;
 
 pub use accept::serve;
+pub use generated::{Corrected, Generated};
 pub use lane::{Lane, LaneSender, MessageSource};
 pub use listener::Listener;
 pub use meter::{Count, Meter};

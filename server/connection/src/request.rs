@@ -22,16 +22,51 @@ pub struct RequestBody {
     data_ended: bool,
     /// What counts the messages, and the place in them.
     meter: Option<(Arc<dyn Meter>, Framing)>,
+    /// Set if the request must have one message. Boxed: most streams may have any number.
+    one_message: Option<Box<OneMessage>>,
+}
+
+/// The messages of a request that must have one.
+#[derive(Debug, Default)]
+struct OneMessage {
+    framing: Framing,
+    count: usize,
+}
+
+impl OneMessage {
+    /// Passes over the next data; `None` is the end.
+    ///
+    /// # Errors
+    /// UNIMPLEMENTED for a second message, and for an end before the first.
+    fn pass(&mut self, data: Option<&[u8]>) -> Result<(), Status> {
+        self.framing.pass(data.unwrap_or_default(), |_| self.count += 1);
+        match self.count {
+            0 if data.is_none() => Err(Status::unimplemented("the request has no message")),
+            2.. => Err(Status::unimplemented("the request has more than one message")),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl RequestBody {
     pub(crate) fn new(stream: RecvStream) -> Self {
-        Self { stream, data_ended: false, meter: None }
+        Self { stream, data_ended: false, meter: None, one_message: None }
     }
 
     /// Has the messages that arrive counted.
     pub fn count_for(&mut self, meter: Arc<dyn Meter>) {
         self.meter = Some((meter, Framing::default()));
+    }
+
+    /// Has the body fail with UNIMPLEMENTED unless it has exactly one message, as gRPC's
+    /// [statuscodes](https://github.com/grpc/grpc/blob/master/doc/statuscodes.md) say of a method
+    /// that takes one.
+    pub fn expect_one_message(&mut self) {
+        self.one_message = Some(Box::default());
+    }
+
+    fn check_count(&mut self, data: Option<&[u8]>) -> Result<(), Status> {
+        self.one_message.as_mut().map_or(Ok(()), |one| one.pass(data))
     }
 
     /// The next data of the stream.
@@ -65,9 +100,12 @@ impl http_body::Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         match ready!(self.poll_data(cx)) {
-            Some(Ok(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+            Some(Ok(data)) => {
+                let checked = self.check_count(Some(&data));
+                return Poll::Ready(Some(checked.map(|()| Frame::data(data))));
+            }
             Some(Err(error)) => return Poll::Ready(Some(Err(cut_off(&error)))),
-            None => {}
+            None => self.check_count(None)?,
         }
         match ready!(self.stream.poll_trailers(cx)) {
             Ok(trailers) => Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers)))),

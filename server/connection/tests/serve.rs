@@ -9,7 +9,8 @@ use futures::{TryStreamExt as _, stream};
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use quartet_connection::{
-    ConnectionGauges, HttpService, Peer, PeerAddress, RequestBody, Routes, Settings, Stop,
+    ConnectionGauges, Generated, HttpService, Peer, PeerAddress, RequestBody, Routes, Settings,
+    Stop,
     listener::{
         memory::{self, Connector},
         unix,
@@ -197,29 +198,104 @@ async fn what_is_not_a_grpc_request_is_refused_and_reaches_no_handler() {
     server.stop().await;
 }
 
-/// The code of a call with this `grpc-timeout`. Not by tonic's client, which would end it itself.
-async fn code_within(connector: &Connector, path: &str, timeout: &str) -> Code {
+/// The status of a call with these headers and this body. Not by tonic's client, which ends calls
+/// at their deadlines itself, and sends one message where a method takes one.
+async fn status_of(
+    connector: &Connector,
+    path: &str,
+    headers: &[(&'static str, &str)],
+    body: &[u8],
+) -> Status {
     let (mut requests, connection) =
         h2::client::handshake(connector.connect().await.unwrap()).await.unwrap();
     let request = http::Request::post(format!("http://in.memory{path}"))
-        .header("content-type", "application/grpc")
-        .header("grpc-timeout", timeout)
-        .body(())
-        .unwrap();
+        .header("content-type", "application/grpc");
+    let request =
+        headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
     let calling = async {
-        let (response, mut body) = requests.send_request(request, false).unwrap();
-        body.send_data(b"\0\0\0\0\x06\x0a\x04wait"[..].into(), true).unwrap();
+        let (response, mut sending) =
+            requests.send_request(request.body(()).unwrap(), false).unwrap();
+        sending.send_data(body.to_vec().into(), true).unwrap();
         let (head, mut body) = response.await.unwrap().into_parts();
-        let status = match Status::from_header_map(&head.headers) {
-            Some(status) => status,
-            None => Status::from_header_map(&body.trailers().await.unwrap().unwrap()).unwrap(),
-        };
-        status.code()
+        if let Some(status) = Status::from_header_map(&head.headers) {
+            return status;
+        }
+        while let Some(data) = body.data().await {
+            body.flow_control().release_capacity(data.unwrap().len()).unwrap();
+        }
+        Status::from_header_map(&body.trailers().await.unwrap().unwrap()).unwrap()
     };
     tokio::select! {
-        code = calling => code,
+        status = calling => status,
         ended = connection => panic!("{ended:?}"),
     }
+}
+
+/// gRPC's statuscodes: cardinality violations are UNIMPLEMENTED. tonic alone says INTERNAL to none,
+/// and takes the first of two.
+#[tokio::test]
+async fn a_generated_method_that_takes_one_message_refuses_none_and_two() {
+    const ONCE: &str = "/plain.Echo/Once";
+    let echo = Generated::new(Echo).single_requests([ONCE, "/plain.Echo/Letters"]);
+    let server = Server::of(HttpService::new(Routes::new(echo)));
+    let message = b"\0\0\0\0\x03\x0a\x01a";
+    for path in [ONCE, "/plain.Echo/Letters", "/plain.Echo/Joined", "/plain.Echo/Each"] {
+        let takes_one = [ONCE, "/plain.Echo/Letters"].contains(&path);
+        for (count, expected) in [(0, Code::Unimplemented), (1, Code::Ok), (2, Code::Unimplemented)]
+        {
+            let expected = if takes_one { expected } else { Code::Ok };
+            let status = status_of(&server.connector, path, &[], &message.repeat(count)).await;
+            assert_eq!(status.code(), expected, "{path} with {count}: {status:?}");
+        }
+    }
+    server.stop().await;
+}
+
+/// gRPC's statuscodes: a message over the limit is RESOURCE_EXHAUSTED. tonic alone says
+/// OUT_OF_RANGE, in a head or in trailers.
+#[tokio::test]
+async fn a_message_over_the_limit_of_a_generated_service_is_resource_exhausted_in_every_kind() {
+    let server = Server::of(HttpService::new(Routes::new(Generated::new(Echo))));
+    let head_of_5_mib = b"\0\0\x50\0\0";
+    for method in ["Once", "Letters", "Joined", "Each"] {
+        let path = format!("/plain.Echo/{method}");
+        let status = status_of(&server.connector, &path, &[], head_of_5_mib).await;
+        assert_eq!(status.code(), Code::ResourceExhausted, "{method}: {status:?}");
+    }
+    server.stop().await;
+}
+
+/// A handler that refuses by itself.
+#[derive(Clone)]
+struct Ranged;
+
+impl tonic::server::NamedService for Ranged {
+    const NAME: &'static str = "plain.Ranged";
+}
+
+impl tower::Service<http::Request<RequestBody>> for Ranged {
+    type Response = http::Response<Body>;
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Request<RequestBody>) -> Self::Future {
+        std::future::ready(Ok(Status::out_of_range("the handler's own words").into_http()))
+    }
+}
+
+#[tokio::test]
+async fn a_status_of_a_generated_services_handler_is_not_replaced() {
+    let server = Server::of(HttpService::new(Routes::new(Generated::new(Ranged))));
+    let status = status_of(&server.connector, "/plain.Ranged/Any", &[], b"").await;
+    assert_eq!((status.code(), status.message()), (Code::OutOfRange, "the handler's own words"));
+    server.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -227,9 +303,14 @@ async fn a_deadline_ends_a_call_before_its_response_and_within_its_stream() {
     let server = Server::of(HttpService::new(Routes::new(Echo)));
     for path in ["/plain.Echo/Once", "/plain.Echo/Letters"] {
         let since = Instant::now();
-        assert_eq!(code_within(&server.connector, path, "60S").await, Code::DeadlineExceeded);
+        let code = async |timeout| {
+            let wait = b"\0\0\0\0\x06\x0a\x04wait";
+            let headers = [("grpc-timeout", timeout)];
+            status_of(&server.connector, path, &headers, wait).await.code()
+        };
+        assert_eq!(code("60S").await, Code::DeadlineExceeded);
         assert_eq!(since.elapsed().as_secs(), 60, "{path}");
-        assert_eq!(code_within(&server.connector, path, "soon").await, Code::InvalidArgument);
+        assert_eq!(code("soon").await, Code::InvalidArgument);
     }
     server.stop().await;
 }

@@ -1,24 +1,16 @@
 //! A codec whose requests are encoded already, and whose responses are those of the suite's
 //! service: each of its methods answers with a message whose first field is the payload.
 
+use conformance::Reply;
 use prost::{Message as _, bytes::BufMut as _};
 use tonic::{
     Status,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
-use crate::proto::ConformancePayload;
-
 /// The codec, and both of its halves.
 #[derive(Debug, Clone, Copy)]
 pub struct Bytes;
-
-/// A response of any method.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Reply {
-    #[prost(message, optional, tag = "1")]
-    pub payload: Option<ConformancePayload>,
-}
 
 impl Codec for Bytes {
     type Encode = Vec<u8>;

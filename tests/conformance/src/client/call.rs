@@ -2,6 +2,13 @@
 
 use std::{future::pending, path::Path, time::Duration};
 
+use conformance::{
+    Reply, RpcStatus,
+    proto::{
+        ClientCompatRequest, ClientResponseResult, Compression, Error, Header, StreamType,
+        client_compat_request::cancel::CancelTiming,
+    },
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prost::Message as _;
 use quartet_channel::{Channel, TlsSettings};
@@ -12,27 +19,10 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status, client::Grpc, codec::CompressionEncoding, metadata::MetadataMap};
 
-use crate::{
-    bytes_codec::Bytes,
-    proto::{
-        ClientCompatRequest, ClientResponseResult, Compression, Error, Header, StreamType,
-        client_compat_request::cancel::CancelTiming,
-    },
-};
+use crate::bytes_codec::Bytes;
 
 /// The largest message that a case has, if it sets no limit.
 const MESSAGE_BYTES: usize = 100 << 20;
-
-/// A status as `grpc-status-details-bin` has it.
-#[derive(Clone, PartialEq, prost::Message)]
-struct RpcStatus {
-    #[prost(int32, tag = "1")]
-    code: i32,
-    #[prost(string, tag = "2")]
-    message: String,
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<prost_types::Any>,
-}
 
 /// Makes the call of a case, and returns what came of it.
 ///
@@ -113,7 +103,7 @@ async fn send(
 }
 
 async fn receive(
-    answer: Result<tonic::Response<tonic::Streaming<crate::bytes_codec::Reply>>, Status>,
+    answer: Result<tonic::Response<tonic::Streaming<Reply>>, Status>,
     result: &mut ClientResponseResult,
     cancel_after: Option<usize>,
     received: mpsc::Sender<()>,
