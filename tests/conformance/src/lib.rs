@@ -1,7 +1,7 @@
-//! What the client and the server under test of ConnectRPC's conformance suite share: the suite's
-//! messages, and the pipes over which it speaks to both.
+//! What the programs under test share: the messages of the suites, and the pipes over which
+//! ConnectRPC's conformance suite speaks to both of its own.
 //!
-//! The suite is the Go module `connectrpc.com/conformance`. It starts a program under test, writes
+//! That suite is the Go module `connectrpc.com/conformance`. It starts a program under test, writes
 //! messages to its stdin and reads messages from its stdout, each with four bytes of length before
 //! it.
 
@@ -9,6 +9,8 @@ use std::io;
 
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+pub mod testing;
 
 /// The messages of the suite.
 #[allow(clippy::all)] // generated
