@@ -221,6 +221,9 @@ pub struct Position {
     pub log_id: String,
     /// 0: before the first post.
     pub sequence: i64,
+    /// The chain value of the log there; 0: not compared.
+    #[serde(default, skip_serializing_if = "is_unset")]
+    pub chain: u64,
 }
 
 /// A post, reduced to its order and identity.
@@ -241,6 +244,9 @@ pub struct Post {
     /// Its sequence; 0 in a post that was sent.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub sequence: i64,
+    /// The chain value of the log at this post; 0 in a post that is not read from a log.
+    #[serde(default, skip_serializing_if = "is_unset")]
+    pub chain: u64,
 }
 
 /// The filter of a reader.
@@ -299,6 +305,10 @@ impl What {
 
 fn is_zero(sequence: &i64) -> bool {
     *sequence == 0
+}
+
+fn is_unset(chain: &u64) -> bool {
+    *chain == 0
 }
 
 /// A line of a saved history.

@@ -28,6 +28,7 @@ impl From<&PostMessage> for Post {
             digest: format!("{:016x}", digest.finish()),
             author: post.author.clone(),
             sequence: post.sequence,
+            chain: 0,
         }
     }
 }
@@ -36,10 +37,10 @@ impl From<&Option<LogPosition>> for Position {
     /// A missing position becomes one that no promise allows.
     fn from(position: &Option<LogPosition>) -> Self {
         match position {
-            Some(LogPosition { log_id, sequence, .. }) => {
-                Self { log_id: log_id.clone(), sequence: *sequence }
+            Some(LogPosition { log_id, sequence, chain }) => {
+                Self { log_id: log_id.clone(), sequence: *sequence, chain: *chain }
             }
-            None => Self { log_id: "missing".to_owned(), sequence: -1 },
+            None => Self { log_id: "missing".to_owned(), sequence: -1, chain: 0 },
         }
     }
 }

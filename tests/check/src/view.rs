@@ -48,6 +48,13 @@ pub(crate) struct InForce<'a> {
 }
 
 impl<'a> View<'a> {
+    /// Whether the chain value of a position, if it has one, is that of the log there.
+    pub(crate) fn is_of_branch(&self, position: &Position) -> bool {
+        let index = usize::try_from(position.sequence - 1).ok();
+        let here = index.and_then(|index| self.history.log.get(index)).map(|post| post.chain);
+        position.chain == 0 || here == Some(position.chain)
+    }
+
     pub(crate) fn new(history: &'a History) -> Self {
         let mut calls: Vec<Call<'_>> = Vec::new();
         let mut open: BTreeMap<(&str, u32), usize> = BTreeMap::new();

@@ -179,6 +179,7 @@ pub async fn run(plan: &Plan, volume: Volume) -> Result<Outcome, Box<dyn Error>>
             Channel::builder(target).connect_backoff(backoff).build()
         }),
         calm,
+        before: Arc::default(),
     };
     let clients =
         [workload::writers(&setting), workload::readers(&setting), workload::feeds(&setting)];

@@ -30,6 +30,7 @@ use world::Simulation;
 mod bugs;
 mod faults;
 mod network;
+mod restored;
 mod servers;
 mod world;
 
@@ -55,7 +56,10 @@ pub struct Failed {
 /// too, they say more, and the history is returned.
 pub fn run(seed: u64, bug: Option<Bug>) -> Result<History, Failed> {
     fastrand::seed(seed);
-    let mut simulation = Simulation::new(seed, bug);
+    let mut simulation = Simulation::new(seed, bug).map_err(|error| {
+        let (why, history) = (error.to_string(), Box::default());
+        Failed { why, history }
+    })?;
     let calm_from = simulation.play();
     let (history, log) = simulation.end(calm_from.as_ref().ok().copied());
     match calm_from.map(drop).and(log) {

@@ -24,7 +24,8 @@ pub(crate) async fn posts(log: &dyn PostLog) -> Result<Vec<Post>, Box<dyn Error>
         for record in records.iter() {
             let post = PostMessage::decode(&record.post[..])?;
             let sequence = record.sequence.cast_signed();
-            posts.push(Post::from(&PostMessage { sequence, ..post }));
+            let post = Post::from(&PostMessage { sequence, ..post });
+            posts.push(Post { chain: record.chain, ..post });
         }
     }
 }

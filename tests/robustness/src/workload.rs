@@ -16,6 +16,7 @@ mod feeds;
 mod lists;
 mod uploads;
 
+pub(crate) use setting::posts;
 pub use setting::{Setting, users};
 
 /// Clients that only write: uploads that finish, break off and are repeated.
@@ -32,6 +33,7 @@ pub fn writers(setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
 pub fn readers(setting: &Setting) -> Vec<LocalBoxFuture<'static, ()>> {
     let setting = || setting.clone();
     vec![
+        lists::returning(setting(), "returning").boxed_local(),
         lists::follower(setting(), "follower").boxed_local(),
         lists::plain_follower(setting(), "plain-follower").boxed_local(),
         lists::plain_follower(setting(), "plain-follower-2").boxed_local(),

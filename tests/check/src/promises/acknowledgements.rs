@@ -128,7 +128,7 @@ fn upload_is_true(
         return;
     }
     let largest = places.into_iter().max().unwrap_or(0);
-    let Position { log_id, sequence } = &answer.position;
+    let Position { log_id, sequence, .. } = &answer.position;
     if *sequence != largest || *log_id != view.history.run.log_id {
         let why = format!("its position is {sequence} of {log_id:?}, its last post is at");
         found.on(call, event, format!("{why} {largest}"));

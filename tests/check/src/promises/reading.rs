@@ -120,7 +120,9 @@ pub(super) fn bookmarkable(view: &View<'_>, found: &mut Finder) {
 
 pub(super) fn resumable(view: &View<'_>, found: &mut Finder) {
     let log_id = &view.history.run.log_id;
-    let is_ours = |position: &Position| position.log_id.is_empty() || position.log_id == *log_id;
+    let is_ours = |position: &Position| {
+        (position.log_id.is_empty() || position.log_id == *log_id) && view.is_of_branch(position)
+    };
     for calls in view.readers().into_values() {
         let mut reached: Option<i64> = None;
         for call in calls {
@@ -147,15 +149,19 @@ pub(super) fn resumable(view: &View<'_>, found: &mut Finder) {
                 let why = format!("after {start:?} it ended {} {}", ended.code, ended.reason);
                 found.on(call, event, why);
             }
-            for message in call.messages().filter(|message| message.position.log_id != *log_id) {
-                found.on(call, message.index, "a position without this log's id");
+            for message in call.messages() {
+                if message.position.log_id != *log_id {
+                    found.on(call, message.index, "a position without this log's id");
+                } else if !view.is_of_branch(message.position) {
+                    found.on(call, message.index, "a position with a chain value of another log");
+                }
             }
             reached = call.position().or(reached);
         }
     }
 }
 
-/// A start position of another log must be refused.
+/// A start position of another log, or of a branch that is gone, must be refused.
 fn another_logs_start(call: &Call<'_>, found: &mut Finder) {
     if let Some(message) = call.messages().next() {
         found.on(call, message.index, "a position of another log was accepted");

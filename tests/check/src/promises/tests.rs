@@ -28,6 +28,7 @@ fn post(n: i64) -> Post {
         digest: format!("{n:016x}"),
         author: "Henry".to_owned(),
         sequence: n,
+        chain: 0,
     }
 }
 
@@ -37,7 +38,7 @@ fn unsent(n: i64) -> Post {
 }
 
 fn position(sequence: i64) -> Position {
-    Position { log_id: LOG.to_owned(), sequence }
+    Position { log_id: LOG.to_owned(), sequence, chain: 0 }
 }
 
 fn opened(rpc: Rpc, after: Option<i64>, follows: Follows) -> What {
@@ -226,7 +227,7 @@ fn resumable_is_broken_by_a_refused_position_a_moved_start_and_another_logs_posi
         .reader([feed(Some(1)), follows(&["odd"], 2), bookmark(2)])
         .breaks(&[Promise::Resumable]);
     let elsewhere = || {
-        let after = Some(Position { log_id: "another".to_owned(), sequence: 1 });
+        let after = Some(Position { log_id: "another".to_owned(), ..position(1) });
         What::Opened(Opened { rpc: Rpc::List, after, follows: Follows::all(), stays: false })
     };
     Story::stored(3).reader([elsewhere(), got(&[2, 3], 3)]).breaks(&[Promise::Resumable]);
@@ -236,6 +237,28 @@ fn resumable_is_broken_by_a_refused_position_a_moved_start_and_another_logs_posi
     Story::stored(0)
         .reader([feed(None), follows(&["odd"], 0), nameless])
         .breaks(&[Promise::Resumable]);
+}
+
+/// The log was restored from a copy, and other posts got the sequences of those that are gone.
+#[test]
+fn resumable_is_broken_by_a_fork_that_is_served() {
+    let stored = || Story::stored(3).log(|log| log.iter_mut().for_each(|post| post.chain = 7));
+    let after = |sequence, chain| {
+        let after = Some(Position { chain, ..position(sequence) });
+        What::Opened(Opened { rpc: Rpc::List, after, follows: Follows::all(), stays: false })
+    };
+    for gone in [after(1, 8), after(5, 8)] {
+        stored().reader([gone.clone(), ended("OK", "")]).breaks(&[Promise::Resumable]);
+        stored().reader([gone, ended("OUT_OF_RANGE", "LOG_RESET")]).keeps_all();
+    }
+    stored().reader([after(1, 8), got(&[2, 3], 3)]).breaks(&[Promise::Resumable]);
+    for here in [after(1, 7), after(1, 0)] {
+        stored().reader([here.clone(), got(&[2, 3], 3)]).keeps_all();
+        stored().reader([here, ended("OUT_OF_RANGE", "LOG_RESET")]).breaks(&[Promise::Resumable]);
+    }
+    let elsewhere =
+        What::Bookmark { position: Position { chain: 8, ..position(3) }, caught_up: false };
+    stored().reader([list(0), got(&[1, 2, 3], 3), elsewhere]).breaks(&[Promise::Resumable]);
 }
 
 #[test]

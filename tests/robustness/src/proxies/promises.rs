@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     error::Error,
     pin::pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -59,6 +60,7 @@ async fn judged(mut site: Site, trouble: Trouble) -> Verdict {
         recorder: recorder.clone(),
         connect: site.connect(),
         calm: calm.clone(),
+        before: Arc::default(),
     };
     let seed = setting.seed;
     let mut clients = pin!(workload::run(workload::resuming(&setting)));

@@ -44,7 +44,7 @@ const PINGS: Duration = Duration::from_secs(1);
 /// The machine of the Post server: the state that outlives its process.
 pub(super) struct PostServer {
     disk: Mutex<MemoryDisk>,
-    identity: Identity,
+    seed: u64,
     pub(super) bug: Option<Bug>,
     state: Mutex<State>,
 }
@@ -62,24 +62,31 @@ pub(super) enum State {
 }
 
 impl PostServer {
-    pub(super) fn new(seed: u64, bug: Option<Bug>) -> Self {
-        let identity = Identity { log_id: u128::from(seed) << 64 | 1, salt: u128::from(seed) };
-        Self { disk: Mutex::default(), identity, bug, state: Mutex::default() }
+    /// A machine with this disk.
+    pub(super) fn new(seed: u64, bug: Option<Bug>, disk: MemoryDisk) -> Self {
+        Self { disk: Mutex::new(disk), seed, bug, state: Mutex::default() }
     }
 
-    pub(super) fn log_id(&self) -> String {
-        format!("{:032x}", self.identity.log_id)
+    fn identity(seed: u64) -> Identity {
+        Identity { log_id: u128::from(seed) << 64 | 1, salt: u128::from(seed) }
     }
 
-    pub(super) fn options(&self) -> LogOptions {
-        let identity = self.identity;
-        let options = LogOptions {
-            identity,
+    /// The options of the log of a seed, without a bug.
+    pub(super) fn options_of(seed: u64) -> LogOptions {
+        LogOptions {
+            identity: Self::identity(seed),
             segment_bytes: SEGMENT_BYTES,
             ring: RING,
             ..LogOptions::default()
-        };
-        Bug::options(self.bug, options)
+        }
+    }
+
+    pub(super) fn log_id(&self) -> String {
+        format!("{:032x}", Self::identity(self.seed).log_id)
+    }
+
+    pub(super) fn options(&self) -> LogOptions {
+        Bug::options(self.bug, Self::options_of(self.seed))
     }
 
     pub(super) fn disk(&self) -> MemoryDisk {

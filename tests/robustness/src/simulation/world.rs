@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     bugs::Bug,
     network::{self, Cuts},
+    restored::Restored,
     servers::{self, PostServer},
 };
 use crate::{
@@ -42,7 +43,8 @@ pub(super) struct Simulation {
 }
 
 impl Simulation {
-    pub(super) fn new(seed: u64, bug: Option<Bug>) -> Self {
+    /// A world whose log was restored from a copy.
+    pub(super) fn new(seed: u64, bug: Option<Bug>) -> Result<Self, Box<dyn Error>> {
         let mut sim = turmoil::Builder::new()
             .rng_seed(seed)
             .tick_duration(TICK)
@@ -54,7 +56,10 @@ impl Simulation {
             .build();
         let recorder = Recorder::new(|| turmoil::sim_elapsed().unwrap_or_default());
         let calm = CancellationToken::new();
-        let posts = Arc::new(PostServer::new(seed, bug));
+        let mut rng = StdRng::seed_from_u64(seed);
+        let restored = Restored::new(PostServer::options_of(seed), &mut rng)?;
+        restored.record(&recorder);
+        let posts = Arc::new(PostServer::new(seed, bug, restored.disk));
         sim.host("users", servers::serve_users);
         let serve = posts.clone();
         sim.host("posts", move || servers::serve_posts(serve.clone()));
@@ -67,6 +72,7 @@ impl Simulation {
                 recorder: recorder.clone(),
                 connect: Arc::new(connect),
                 calm: calm.clone(),
+                before: restored.positions.clone(),
             };
             cuts.insert(group, cut);
             sim.client(group, async move {
@@ -74,8 +80,7 @@ impl Simulation {
                 Ok(())
             });
         }
-        let rng = StdRng::seed_from_u64(seed);
-        Self { seed, sim, rng, posts, cuts, recorder, calm, faults: BTreeMap::new() }
+        Ok(Self { seed, sim, rng, posts, cuts, recorder, calm, faults: BTreeMap::new() })
     }
 
     /// Lets so much time pass.

@@ -167,13 +167,33 @@ pub(super) async fn pages(setting: Setting, name: &'static str) {
 
 /// Resumes with a position of another log, which must be refused.
 pub(super) async fn stranger(setting: Setting, name: &'static str) {
+    let elsewhere = |rng: &mut StdRng| {
+        let sequence = rng.random_range(0..5);
+        LogPosition { log_id: "f".repeat(32), sequence, chain: 0 }
+    };
+    resumers(setting, name, elsewhere).await;
+}
+
+/// Resumes with positions of before the log was restored. Those of posts that are gone must be
+/// refused, though the log has other posts there by now.
+pub(super) async fn returning(setting: Setting, name: &'static str) {
+    let before = setting.before.clone();
+    if !before.is_empty() {
+        resumers(setting, name, |rng| before[rng.random_range(0..before.len())].clone()).await;
+    }
+}
+
+/// One reader after another, which resumes with such a position and reads one message.
+async fn resumers(
+    setting: Setting,
+    name: &'static str,
+    position: impl Fn(&mut StdRng) -> LogPosition,
+) {
     let (channel, mut rng) = ((setting.connect)(), setting.rng(name));
     for number in 0.. {
         let client = setting.recorder.client(format!("{name}-{number}"));
-        let elsewhere =
-            LogPosition { log_id: "f".repeat(32), sequence: rng.random_range(0..5), chain: 0 };
-        let request =
-            ListPostsRequest { resume_after: Some(elsewhere), ..ListPostsRequest::default() };
+        let resume_after = Some(position(&mut rng));
+        let request = ListPostsRequest { resume_after, ..ListPostsRequest::default() };
         let call = client.open(record::list(&request));
         let mut batches = pin!(batches(channel.clone(), request));
         let deadline = Instant::now() + PATIENCE;

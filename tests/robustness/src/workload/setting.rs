@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, hash::Hasher as _, sync::Arc, time::Duration};
 
-use quartet::post::v1::PostMessage;
+use quartet::post::v1::{LogPosition, PostMessage};
 use quartet_client::Channel;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use siphasher::sip::SipHasher13;
@@ -32,6 +32,8 @@ pub struct Setting {
     pub connect: Arc<dyn Fn() -> Channel>,
     /// Cancelled when clients begin nothing new.
     pub calm: CancellationToken,
+    /// Positions that readers had before the log was restored from a copy; none if it was not.
+    pub before: Arc<[LogPosition]>,
 }
 
 impl std::fmt::Debug for Setting {
@@ -74,6 +76,11 @@ pub(super) fn post(writer: &str, number: u64, rng: &mut StdRng) -> PostMessage {
         user_id: USERS[rng.random_range(0..USERS.len())].0.to_owned(),
         ..PostMessage::default()
     }
+}
+
+/// The first posts of a writer.
+pub(crate) fn posts(writer: &str, count: u64, rng: &mut StdRng) -> Vec<PostMessage> {
+    (0..count).map(|number| post(writer, number, rng)).collect()
 }
 
 /// Up to two different tags.

@@ -51,7 +51,7 @@ impl PostService for BuggyPosts {
         &self,
         mut request: Request<ListPostsRequest>,
     ) -> Result<Response<Self::ListPostsStream>, Status> {
-        self.misread(&mut request.get_mut().resume_after);
+        self.misread(&mut request.get_mut().resume_after).await;
         let follow = request.get_ref().follow;
         let pages = self.posts.list_posts(request).await?.into_inner();
         Ok(Response::new(Box::pin(self.clone().spoil_list(pages, follow))))
@@ -119,14 +119,18 @@ impl MessageSource for BuggyLane {
 }
 
 impl BuggyPosts {
-    fn misread(&self, start: &mut Option<LogPosition>) {
+    async fn misread(&self, start: &mut Option<LogPosition>) {
         let head = *self.posts.log.head().borrow();
         let Some(start) = start.as_mut().filter(|start| start.sequence > 0) else { return };
-        start.chain = 0; // each of these bugs is met before the start is compared
+        let here = self.posts.log.chain(start.sequence.cast_unsigned()).await;
+        let is_here = start.chain == 0 || here.is_ok_and(|here| here == start.chain);
         match self.bug {
-            Bug::ResumesAtThePosition => start.sequence -= 1,
-            Bug::ResumesAPostTooLate if start.sequence.cast_unsigned() < head => {
-                start.sequence += 1
+            Bug::StartNotCompared => start.chain = 0,
+            Bug::ResumesAtThePosition if is_here => {
+                (start.sequence, start.chain) = (start.sequence - 1, 0);
+            }
+            Bug::ResumesAPostTooLate if is_here && start.sequence.cast_unsigned() < head => {
+                (start.sequence, start.chain) = (start.sequence + 1, 0);
             }
             Bug::AnotherLogsPositionTaken => start.log_id.clear(),
             _ => {}

@@ -33,6 +33,8 @@ pub enum Bug {
     ResumesAPostTooLate,
     /// A position of another log is taken for one of this log.
     AnotherLogsPositionTaken,
+    /// The chain value of a start is not compared: a position of posts that are gone is served.
+    StartNotCompared,
     /// A page of posts says the head for its position, though posts are queued.
     PositionIsTheHead,
     /// Where replay hands over to live, the last post is sent again.
@@ -80,7 +82,7 @@ impl Bug {
             Bug::AppendReversed => Promise::WritersOrder,
             Bug::LaterAppendOvertakes => Promise::RealTime,
             Bug::ResumesAtThePosition => Promise::Unique,
-            Bug::AnotherLogsPositionTaken => Promise::Resumable,
+            Bug::AnotherLogsPositionTaken | Bug::StartNotCompared => Promise::Resumable,
             Bug::PositionIsTheHead => Promise::Bookmarkable,
             Bug::DoubledAtTheHandOver | Bug::LanePostsTwice => Promise::Ordered,
             Bug::SnapshotEndsEarly => Promise::Fresh,
@@ -93,13 +95,11 @@ impl Bug {
     /// A seed at which it is found. `simulate --bugs` looks for others.
     pub fn seed(self) -> u64 {
         match self {
-            Bug::FailedSyncIgnored | Bug::StreamFallsSilent => 4,
+            Bug::FailedSyncIgnored => 10,
             Bug::OtherContentIsADuplicate
-            | Bug::PositionIsTheHead
-            | Bug::SnapshotEndsEarly
-            | Bug::ReceiptsLost
-            | Bug::ReceiptsSwapped
-            | Bug::LanePostsLost => 2,
+            | Bug::DoubledAtTheHandOver
+            | Bug::FilterChangesAPostLate
+            | Bug::CompleteWithoutFinish => 2,
             _ => 1,
         }
     }
