@@ -48,11 +48,14 @@ pub(crate) struct InForce<'a> {
 }
 
 impl<'a> View<'a> {
-    /// Whether the chain value of a position, if it has one, is that of the log there.
+    /// Whether the chain value of a position, if it has one, is that of the log there. A log that
+    /// was read over its service has no values to compare with.
     pub(crate) fn is_of_branch(&self, position: &Position) -> bool {
+        let log = &self.history.log;
         let index = usize::try_from(position.sequence - 1).ok();
-        let here = index.and_then(|index| self.history.log.get(index)).map(|post| post.chain);
-        position.chain == 0 || here == Some(position.chain)
+        let here = index.and_then(|index| log.get(index)).map(|post| post.chain);
+        let has_values = log.first().is_some_and(|post| post.chain != 0);
+        !has_values || position.chain == 0 || here == Some(position.chain)
     }
 
     pub(crate) fn new(history: &'a History) -> Self {
