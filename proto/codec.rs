@@ -98,11 +98,16 @@ pub fn unknown_method(path: &str) -> Status {
     status(Code::Unimplemented, reason::UNKNOWN_METHOD, message)
 }
 
-/// The status of a call with compressed messages.
-pub(crate) fn unknown_encoding(encoding: &str) -> Status {
+/// The status of a call whose messages have an encoding that the server does not read, and
+/// `grpc-accept-encoding` with those that it does.
+pub fn unknown_encoding(encoding: &str, accepted: &str) -> Status {
     let encoding = truncate(encoding, ENCODING_CHARS);
-    let message = format!("this server does not read messages with the encoding `{encoding}`");
-    status(Code::Unimplemented, reason::UNDECODABLE_MESSAGE, message)
+    let message = format!("this server does not read the encoding `{encoding}`, but {accepted}");
+    let mut status = status(Code::Unimplemented, reason::UNSUPPORTED_ENCODING, message);
+    if let Ok(accepted) = accepted.parse() {
+        status.metadata_mut().insert("grpc-accept-encoding", accepted);
+    }
+    status
 }
 
 fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {

@@ -21,6 +21,8 @@ reasons! {
     INVALID_POST
     /// A request message cannot be decoded.
     UNDECODABLE_MESSAGE
+    /// The messages of the request have an encoding that the server does not read.
+    UNSUPPORTED_ENCODING
     /// A method that takes one request message got none, or several.
     REQUEST_COUNT
     /// A request message is over 256 KiB.

@@ -8,8 +8,8 @@
 //! ready together share a frame. An idle stream holds no buffer; tonic's reader and writer keep two
 //! and a decoder, 0.6 KiB per stream.
 //!
-//! Not here: compression. A call with a `grpc-encoding` gets UNIMPLEMENTED and the accepted
-//! encodings, as gRPC's compression document requires.
+//! Not here: compression, which is a layer's work. A call whose `grpc-encoding` no layer has taken
+//! away gets UNIMPLEMENTED.
 
 use std::{
     convert::Infallible,
@@ -20,9 +20,12 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE, request::Parts};
+use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE, request::Parts};
 use http_body::{Body as HttpBody, Frame};
-use quartet_wire::messages::{MessageReader, Part};
+use quartet_wire::{
+    compression::GRPC_ENCODING,
+    messages::{MessageReader, Part},
+};
 use tonic::{
     Code, Request, Response, Status,
     body::Body,
@@ -34,9 +37,6 @@ use crate::{
     codec::{self, Decode, Encode},
     limits::{BATCH_BYTES, REQUEST_BYTES},
 };
-
-const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
-const GRPC_ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 
 /// A future of the response's head and body.
 pub type ResponseFuture =
@@ -171,10 +171,7 @@ fn refuse_encoding(headers: &HeaderMap) -> Result<(), Status> {
     let Some(encoding) = encoding.filter(|encoding| *encoding != b"identity") else {
         return Ok(());
     };
-    let mut status = codec::unknown_encoding(&String::from_utf8_lossy(encoding));
-    let identity = tonic::metadata::MetadataValue::from_static("identity");
-    status.metadata_mut().insert(GRPC_ACCEPT_ENCODING, identity);
-    Err(status)
+    Err(codec::unknown_encoding(&String::from_utf8_lossy(encoding), "identity"))
 }
 
 fn one_response<A: Encode>(answer: Result<Response<A>, Status>) -> http::Response<Body> {

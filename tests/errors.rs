@@ -275,23 +275,6 @@ async fn a_method_with_a_single_request_refuses_zero_and_two() {
 }
 
 #[tokio::test]
-async fn a_compressed_request_is_unimplemented_and_not_an_unknown_method() {
-    let server = TestServer::start().await;
-    let gzip = HeaderMap::from_iter([(
-        http::HeaderName::from_static("grpc-encoding"),
-        HeaderValue::from_static("gzip"),
-    )]);
-    for path in [PAGE, FEED] {
-        let chunks = vec![raw::with_flag(1, b"x")];
-        let status = raw::status_with(&server.channel(), path, gzip.clone(), chunks).await;
-        assert!(status.message().contains("gzip"), "{status:?}");
-        assert_eq!(status.metadata().get("grpc-accept-encoding").unwrap(), "identity");
-        assert_refused(Err::<(), _>(status), Code::Unimplemented, reason::UNDECODABLE_MESSAGE);
-    }
-    server.stop().await;
-}
-
-#[tokio::test]
 async fn a_request_over_256_kib_is_resource_exhausted_in_every_call() {
     let server = TestServer::start().await;
     let channel = server.channel();

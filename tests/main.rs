@@ -28,6 +28,7 @@ mod blog;
 mod bookmarks;
 mod cancellation;
 mod chain;
+mod compression;
 mod connections;
 mod drain;
 mod enforcement;

@@ -28,7 +28,8 @@ async fn a_request_in_several_frames_is_answered_like_one_in_a_single_frame() {
     upload(&mut server.posts(), posts("p", 3, &[])).await.unwrap();
     let answer = async |chunks| {
         let path = "/post.v1.PostService/ListPostsByUserId";
-        let (mut headers, data, trailers) = raw::all_of(&server.channel(), path, chunks).await;
+        let (mut headers, data, trailers) =
+            raw::all_of(&server.channel(), path, http::HeaderMap::new(), chunks).await;
         headers.remove("x-request-id").expect("every call has an id");
         (headers, data, trailers)
     };

@@ -16,7 +16,7 @@ use crate::{
     auth::Auth,
     error,
     layers::{
-        authentication, authorization,
+        authentication, authorization, compression,
         limits::{self, Limits},
         record::{self, Observers},
         recover, request_id,
@@ -32,6 +32,8 @@ pub struct Chain {
     pub auth: Option<Auth>,
     /// Limits of a user's calls.
     pub limits: Limits,
+    /// Whether answers are compressed for callers that can read it.
+    pub compress_answers: bool,
     /// Whether to leave out the layers that calls can do without, to measure their cost.
     pub bare: bool,
 }
@@ -43,7 +45,8 @@ impl Chain {
         let routes = routes.with_unknown(codec::unknown_method);
         let statuses = Arc::new(error::statuses());
         if self.bare {
-            let guarded = authorization::around(routes, self.auth.is_some());
+            let guarded = compression::around(routes, self.compress_answers);
+            let guarded = authorization::around(guarded, self.auth.is_some());
             let guarded = authentication::around(guarded, self.auth.clone());
             return service(recover::around(deadline::around(guarded, statuses)));
         }
@@ -65,7 +68,9 @@ impl Chain {
             // Checks the caller's scopes. A method without a rule is denied to everyone.
             .layer_fn(|service| authorization::around(service, self.auth.is_some()))
             // Inside the checks, so that refused calls do not count against the user.
-            .layer_fn(|service| limits::around(service, self.limits.clone()));
+            .layer_fn(|service| limits::around(service, self.limits.clone()))
+            // Innermost: the layers around it count messages as they are on the wire.
+            .layer_fn(|service| compression::around(service, self.compress_answers));
         service(chain.service(routes))
     }
     // ANCHOR_END: chain

@@ -6,6 +6,7 @@
 //! - [`authentication`]: identifies the caller; `expiry` ends the call when its token expires.
 //! - [`authorization`]: checks that the caller has the scopes of the method.
 //! - [`limits`]: limits the calls of each user.
+//! - [`compression`]: reads compressed requests, and compresses answers.
 //!
 //! A layer sees the responses of the layers inside it, and the extensions of the request:
 //! `RequestId`, `Caller`, `Peer`, `Stop`. Layers know no other layer, with one exception:
@@ -13,6 +14,7 @@
 
 pub mod authentication;
 pub mod authorization;
+pub mod compression;
 mod expiry;
 pub mod limits;
 pub mod record;

@@ -238,7 +238,12 @@ impl Server {
         let security = Security::default();
         let reloader = Reloader::default();
         let limits = Limits::new(settings.call_limits);
-        let chain = Chain { limits, bare: settings.observability.bare, ..Chain::default() };
+        let chain = Chain {
+            limits,
+            bare: settings.observability.bare,
+            compress_answers: settings.compress_answers,
+            ..Chain::default()
+        };
         Self {
             settings,
             users,

@@ -25,6 +25,8 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// Limits of a user's calls. Default: none.
     pub call_limits: CallLimits,
+    /// Whether answers are compressed for callers that can read it. Default: no.
+    pub compress_answers: bool,
     /// Connections: their limits, keepalive, the time to drain, and the threads that serve them.
     pub connections: connection::Settings,
     /// Metrics.
@@ -40,6 +42,7 @@ impl Default for Settings {
             tls: None,
             auth: AuthSettings::default(),
             call_limits: CallLimits::default(),
+            compress_answers: false,
             connections: connection::Settings {
                 statuses: error::statuses(),
                 ..connection::Settings::default()

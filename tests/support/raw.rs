@@ -42,9 +42,10 @@ pub async fn status_with(
 pub async fn all_of(
     channel: &Channel,
     path: &str,
+    headers: HeaderMap,
     chunks: Vec<Bytes>,
 ) -> (HeaderMap, Bytes, Option<HeaderMap>) {
-    let (head, body) = answer(channel, path, HeaderMap::new(), chunks).await.into_parts();
+    let (head, body) = answer(channel, path, headers, chunks).await.into_parts();
     let body = soon(body.collect()).await.unwrap();
     let trailers = body.trailers().cloned();
     (head.headers, body.to_bytes(), trailers)

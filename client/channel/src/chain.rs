@@ -4,7 +4,7 @@
 use std::fmt::Display;
 
 use http::{Request, Response};
-use quartet_wire::timeout;
+use quartet_wire::{compression::Encoding, timeout};
 use tokio::time::Instant;
 use tonic::{Status, body::Body};
 use tower::{Service, ServiceBuilder, util::BoxCloneSyncService};
@@ -12,6 +12,7 @@ use tower::{Service, ServiceBuilder, util::BoxCloneSyncService};
 use crate::credentials::Credentials;
 
 mod authorize;
+mod compress;
 mod log;
 mod request_id;
 mod trace_context;
@@ -30,6 +31,8 @@ pub(crate) struct CallContext {
     pub(crate) deadline: Option<Instant>,
     /// The trace that calls belong to.
     pub(crate) trace: TraceContext,
+    /// How messages are compressed.
+    pub(crate) compression: Option<Encoding>,
     /// Who makes the calls.
     pub(crate) credentials: Option<Credentials>,
 }
@@ -42,7 +45,7 @@ where
     S::Future: Send + 'static,
     S::Error: From<Status> + Send + Display + 'static,
 {
-    let CallContext { deadline, trace, credentials } = context;
+    let CallContext { deadline, trace, compression, credentials } = context;
     let layers = ServiceBuilder::new()
         // Outermost, so that every other layer can log the id. The server logs the same one.
         .map_request(request_id::assign)
@@ -52,6 +55,9 @@ where
         .map_request(move |request| limit(request, deadline))
         // Lets the server record its work as part of the caller's trace.
         .map_request(move |request| trace.mark(request))
+        // No other layer sees compressed messages; retries keep them compressed.
+        .map_request(move |request| compress::request(request, compression))
+        .map_response(move |response| compress::response(response, compression))
         // Innermost: no other layer, and so no log, sees the token.
         .layer_fn(move |inner| Authorize::new(inner, credentials.clone()));
     BoxCloneSyncService::new(layers.service(inner))

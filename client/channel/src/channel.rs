@@ -8,6 +8,7 @@ use std::{
 };
 
 use http::{Request, Response, uri::Scheme};
+use quartet_wire::compression::Encoding;
 use tokio::time::Instant;
 use tonic::{Status, body::Body};
 use tower::Service;
@@ -70,6 +71,7 @@ impl Channel {
             stream_window: None,
             single_responses: HashSet::new(),
             idempotent: HashSet::new(),
+            compression: None,
         }
     }
 
@@ -146,6 +148,7 @@ pub struct Builder {
     stream_window: Option<u32>,
     single_responses: HashSet<String>,
     idempotent: HashSet<String>,
+    compression: Option<Encoding>,
 }
 
 /// How connections are opened.
@@ -243,6 +246,15 @@ impl Builder {
         Self { idempotent: paths.into_iter().map(Into::into).collect(), ..self }
     }
 
+    /// Compresses requests, and reads answers that are compressed alike. A server that does not
+    /// read the encoding answers UNIMPLEMENTED. A message that would not become smaller is sent as
+    /// it is. Limits of a service config hold for messages as they are on the wire; decompressed,
+    /// one of a response has at most 4 MiB.
+    #[must_use]
+    pub fn compression(self, encoding: Encoding) -> Self {
+        Self { compression: Some(encoding), ..self }
+    }
+
     /// Builds the channel. Call it within a tokio runtime, which runs the channel's tasks.
     pub fn build(self) -> Channel {
         for key in &self.config.ignored {
@@ -270,7 +282,8 @@ impl Builder {
             self.single_responses,
             self.idempotent,
         );
-        let (inner, context) = (RetryService(Arc::new(core)), CallContext::default());
+        let inner = RetryService(Arc::new(core));
+        let context = CallContext { compression: self.compression, ..CallContext::default() };
         let layered = chain::around(inner.clone(), context.clone());
         Channel { inner, context, layered, is_private: self.transport.is_private(&self.target) }
     }

@@ -85,6 +85,7 @@ pub use credentials::{Credentials, Token, TokenSource};
 pub use dial::{Dialer, SocketStream};
 pub use error::{CallError, SetupError};
 pub use explain::EXPLAIN;
+pub use quartet_wire::compression::Encoding;
 pub use service_config::ServiceConfig;
 pub use target::{InvalidTarget, Target};
 pub use tls::{Tls, TlsSettings};

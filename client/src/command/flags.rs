@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quartet::{methods, post::v1::LogPosition};
-use quartet_channel::{Channel, SetupError, TraceContext, service_config::ServiceConfig};
+use quartet_channel::{Channel, Encoding, SetupError, TraceContext, service_config::ServiceConfig};
 use tokio::time::Instant;
 
 use super::channel_flags::{Endpoint, KeepaliveFlags, TlsFlags, TokenFlags, service_config};
@@ -42,6 +42,9 @@ pub struct CommonFlags {
     /// Load balancing and retries: a gRPC service config, as JSON or in a file
     #[arg(long, value_name = "FILE|JSON", value_parser = service_config)]
     pub service_config: Option<ServiceConfig>,
+    /// Compress requests and read compressed answers: gzip or zstd
+    #[arg(long, value_name = "ENCODING")]
+    pub compress: Option<Encoding>,
     /// Report connections and attempts on stderr
     #[arg(long)]
     pub explain: bool,
@@ -78,13 +81,17 @@ impl CommonFlags {
 
     fn channel(&self) -> Result<Channel, SetupError> {
         let config = self.service_config.clone().unwrap_or_default();
-        let mut channel = Channel::builder(self.endpoint.parse()?)
+        let builder = Channel::builder(self.endpoint.parse()?)
             .tls(&self.tls.settings())?
             .keepalive(self.keepalive.parameters())
             .service_config(config)
             .single_responses(methods::SINGLE_RESPONSES)
-            .idempotent(methods::IDEMPOTENT)
-            .build();
+            .idempotent(methods::IDEMPOTENT);
+        let mut channel = match self.compress {
+            Some(encoding) => builder.compression(encoding),
+            None => builder,
+        }
+        .build();
         if let Some(credentials) = self.token.credentials() {
             channel = channel.with_credentials(credentials)?;
         }

@@ -2,6 +2,7 @@
 //!
 //! - [`framing`]: the five bytes before each message, and a scanner for message boundaries.
 //! - [`messages`]: reads the messages of a body without copying them.
+//! - [`compression`]: compressed messages, for both sides.
 //! - [`timeout`]: the header `grpc-timeout`.
 //! - [`code`]: the names of status codes.
 //! - [`host_port`]: hosts and ports as people write them, for both sides.
@@ -16,6 +17,7 @@
 //! ```
 
 pub mod code;
+pub mod compression;
 pub mod framing;
 pub mod host_port;
 pub mod messages;

@@ -9,7 +9,10 @@ use std::{
 use bytes::Bytes;
 use h2::RecvStream;
 use http_body::Frame;
-use quartet_wire::framing::Framing;
+use quartet_wire::{
+    compression::{Encoding, Recoder},
+    framing::Framing,
+};
 use tonic::Status;
 
 use crate::meter::Meter;
@@ -22,6 +25,8 @@ pub struct RequestBody {
     data_ended: bool,
     /// What counts the messages, and the place in them.
     meter: Option<(Arc<dyn Meter>, Framing)>,
+    /// What decompresses the messages. Boxed: most requests are not compressed.
+    recoder: Option<Box<Recoder>>,
     /// Set if the request must have one message. Boxed: most streams may have any number.
     one_message: Option<Box<OneMessage>>,
 }
@@ -50,12 +55,19 @@ impl OneMessage {
 
 impl RequestBody {
     pub(crate) fn new(stream: RecvStream) -> Self {
-        Self { stream, data_ended: false, meter: None, one_message: None }
+        Self { stream, data_ended: false, meter: None, recoder: None, one_message: None }
     }
 
     /// Has the messages that arrive counted.
     pub fn count_for(&mut self, meter: Arc<dyn Meter>) {
         self.meter = Some((meter, Framing::default()));
+    }
+
+    /// Has messages of this encoding decompressed, to at most `limit` bytes each. The body then
+    /// reads as if the client had not compressed them, and fails with RESOURCE_EXHAUSTED at one
+    /// that is larger.
+    pub fn decompress(&mut self, encoding: Encoding, limit: usize) {
+        self.recoder = Some(Box::new(Recoder::decompressing(encoding, limit)));
     }
 
     /// Has the body fail with UNIMPLEMENTED unless it has exactly one message, as gRPC's
@@ -67,6 +79,14 @@ impl RequestBody {
 
     fn check_count(&mut self, data: Option<&[u8]>) -> Result<(), Status> {
         self.one_message.as_mut().map_or(Ok(()), |one| one.pass(data))
+    }
+
+    fn recoded(&mut self, data: Bytes) -> Result<Frame<Bytes>, Status> {
+        let data = match &mut self.recoder {
+            Some(recoder) => recoder.pass(&data)?,
+            None => data,
+        };
+        Ok(Frame::data(data))
     }
 
     /// The next data of the stream.
@@ -102,10 +122,15 @@ impl http_body::Body for RequestBody {
         match ready!(self.poll_data(cx)) {
             Some(Ok(data)) => {
                 let checked = self.check_count(Some(&data));
-                return Poll::Ready(Some(checked.map(|()| Frame::data(data))));
+                return Poll::Ready(Some(checked.and_then(|()| self.recoded(data))));
             }
             Some(Err(error)) => return Poll::Ready(Some(Err(cut_off(&error)))),
             None => self.check_count(None)?,
+        }
+        if let Some(rest) = self.recoder.take().map(|mut recoder| recoder.rest())
+            && !rest.is_empty()
+        {
+            return Poll::Ready(Some(Ok(Frame::data(rest))));
         }
         match ready!(self.stream.poll_trailers(cx)) {
             Ok(trailers) => Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers)))),

@@ -1,7 +1,7 @@
 //! Runs behind real reverse proxies: every kind of call, and what happens when the server restarts.
 //!
 //! The proxies run with the configurations of `docs/proxies`, in which only the ports are replaced.
-//! Each case gets a [site](site) of its own, a server and a proxy before it, so that what takes
+//! Each case gets a site of its own, a server and a proxy before it, so that what takes
 //! long happens side by side.
 //!
 //! All clients run on one thread, and nothing else does, so that the order of the record is sound.

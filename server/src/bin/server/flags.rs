@@ -190,6 +190,11 @@ pub(crate) struct Flags {
     #[command(flatten)]
     pub(crate) call_limits: CallFlags,
 
+    /// Compress answers to callers that can read it (gzip or zstd), where they become smaller by
+    /// it. Compressed requests are always read.
+    #[arg(long, help_heading = "Calls")]
+    pub(crate) compress: bool,
+
     /// Serve metrics for Prometheus at `GET /metrics` on this address; port 0 picks a free port.
     /// Default: no metrics.
     #[arg(
@@ -305,6 +310,7 @@ impl Flags {
             tls: self.tls.files(),
             auth: self.auth.settings(),
             call_limits: self.call_limits.into(),
+            compress_answers: self.compress,
             observability: ObservabilitySettings { metrics: self.metrics, bare: self.bare },
             ..Settings::default()
         };
