@@ -100,7 +100,7 @@ pub fn unknown_method(path: &str) -> Status {
 
 /// The status of a call whose messages have an encoding that the server does not read, and
 /// `grpc-accept-encoding` with those that it does.
-pub fn unknown_encoding(encoding: &str, accepted: &str) -> Status {
+pub(crate) fn unknown_encoding(encoding: &str, accepted: &str) -> Status {
     let encoding = truncate(encoding, ENCODING_CHARS);
     let message = format!("this server does not read the encoding `{encoding}`, but {accepted}");
     let mut status = status(Code::Unimplemented, reason::UNSUPPORTED_ENCODING, message);

@@ -23,7 +23,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE, request::Parts};
 use http_body::{Body as HttpBody, Frame};
 use quartet_wire::{
-    compression::GRPC_ENCODING,
+    compression::{Encoding, GRPC_ENCODING},
     messages::{MessageReader, Part},
 };
 use tonic::{
@@ -165,13 +165,18 @@ fn with_head<T>(head: Parts, message: T) -> Request<T> {
     Request::from_parts(MetadataMap::from_headers(head.headers), head.extensions, message)
 }
 
-/// Refuses every encoding except `identity`.
+/// Refuses every encoding except `identity`. One that this build knows is left here only if no
+/// layer reads any.
 fn refuse_encoding(headers: &HeaderMap) -> Result<(), Status> {
-    let encoding = headers.get(GRPC_ENCODING).map(HeaderValue::as_bytes);
-    let Some(encoding) = encoding.filter(|encoding| *encoding != b"identity") else {
+    let Some(name) = headers.get(GRPC_ENCODING).filter(|name| *name != "identity") else {
         return Ok(());
     };
-    Err(codec::unknown_encoding(&String::from_utf8_lossy(encoding), "identity"))
+    let name = String::from_utf8_lossy(name.as_bytes());
+    let accepted = match Encoding::named(&name) {
+        Some(_) => "identity".to_owned(),
+        None => Encoding::accepted(),
+    };
+    Err(codec::unknown_encoding(&name, &accepted))
 }
 
 fn one_response<A: Encode>(answer: Result<Response<A>, Status>) -> http::Response<Body> {

@@ -1,8 +1,7 @@
 //! The layer that reads compressed requests, and compresses answers if it is asked to.
 //!
-//! Inside it, messages are as they would be without compression, so that no handler knows of it.
-//! A call with an encoding that this server does not have gets UNIMPLEMENTED and the encodings that
-//! it has, by gRPC's
+//! Inside it, messages are as they would be without compression, so that no handler knows of it. It
+//! follows gRPC's
 //! [compression](https://github.com/grpc/grpc/blob/master/doc/compression.md) document.
 //!
 //! Messages that leave past the body of a response, on a [`Lane`](quartet_connection::Lane), are
@@ -17,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body::{Body, Frame};
-use quartet::{codec, limits::REQUEST_BYTES};
+use quartet::limits::REQUEST_BYTES;
 use quartet_connection::{
     RequestBody,
     layer::{
@@ -36,24 +35,20 @@ pub fn around(mut service: impl Inner, answers: bool) -> impl Inner {
     service_fn(move |mut request: Request<RequestBody>| {
         let accepted = Encoding::KNOWN.iter().find(|known| known.is_accepted(request.headers()));
         let encoding = accepted.copied().filter(|_| answers);
-        answer(decompress(&mut request).map(|()| (service.call(request), Compress::with(encoding))))
+        decompress(&mut request);
+        answer(Ok((service.call(request), Compress::with(encoding))))
     })
 }
 // ANCHOR_END: compression
 
-/// Has the request decompressed, if it is compressed.
-///
-/// # Errors
-/// UNIMPLEMENTED for an unknown encoding.
-fn decompress(request: &mut Request<RequestBody>) -> Result<(), Status> {
-    let Some(name) = request.headers_mut().remove(GRPC_ENCODING) else { return Ok(()) };
-    let name = String::from_utf8_lossy(name.as_bytes());
-    match Encoding::named(&name) {
-        Some(encoding) => request.body_mut().decompress(encoding, REQUEST_BYTES),
-        None if name == "identity" => {}
-        None => return Err(codec::unknown_encoding(&name, &Encoding::accepted())),
+/// Has the request decompressed, if it is of an encoding of this build. Another one is left to the
+/// service, which may read it or refuse the call.
+fn decompress(request: &mut Request<RequestBody>) {
+    let name = request.headers().get(GRPC_ENCODING).and_then(|name| name.to_str().ok());
+    if let Some(encoding) = name.and_then(Encoding::named) {
+        request.headers_mut().remove(GRPC_ENCODING);
+        request.body_mut().decompress(encoding, REQUEST_BYTES);
     }
-    Ok(())
 }
 
 /// Compresses the messages of a response.
@@ -72,10 +67,13 @@ impl Watch for Compress {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Response<B>, Status>> {
         let Ok(mut response) = ready!(below.poll(cx));
-        let is_end = response.headers().contains_key(Status::GRPC_STATUS);
-        if let Some((encoding, _)) = self.0.as_ref().filter(|_| !is_end) {
-            let name = HeaderValue::from_static(encoding.name());
-            response.headers_mut().insert(GRPC_ENCODING, name);
+        let headers = response.headers_mut();
+        // It has no messages, or the service has compressed them itself.
+        if [Status::GRPC_STATUS, GRPC_ENCODING].iter().any(|it| headers.contains_key(it)) {
+            self.0 = None;
+        }
+        if let Some((encoding, _)) = &self.0 {
+            headers.insert(GRPC_ENCODING, HeaderValue::from_static(encoding.name()));
         }
         Poll::Ready(Ok(response))
     }
