@@ -24,6 +24,8 @@ mod peeked;
 #[cfg(feature = "tls")]
 mod trust;
 #[cfg(feature = "tls")]
+mod words;
+#[cfg(feature = "tls")]
 pub use handshake::Tls;
 
 #[cfg(not(feature = "tls"))]

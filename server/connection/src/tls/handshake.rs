@@ -27,7 +27,8 @@ use super::{
     peeked::Peeked,
     pem::{Part, PemError, TlsFiles, TlsPem},
     record::HANDSHAKE_RECORD,
-    trust::Trust,
+    trust::{Trust, names_of},
+    words,
 };
 use crate::reload::{FileError, Reloaded};
 
@@ -92,6 +93,9 @@ impl Tls {
         let io = match TlsAcceptor::from(self.0.get()).accept(io).into_fallible().await {
             Ok(io) => io,
             Err((error, io)) => {
+                if let Some(why) = words::of_handshake(&error) {
+                    tracing::info!(why, "a peer is refused");
+                }
                 hang_up(io).await; // the peer has been sent an alert
                 return Err(error);
             }
@@ -104,12 +108,6 @@ impl Tls {
         Ok((io, names))
     }
     // ANCHOR_END: accept
-}
-
-/// The URIs among the subject alternative names of a certificate.
-fn names_of(certificate: &CertificateDer<'_>) -> Names {
-    let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
-    Some(certificate.valid_uri_names().map(str::to_owned).collect())
 }
 
 /// Tells a peer that cannot speak HTTP/2 here, in a GOAWAY. Returns the reason as an error.
