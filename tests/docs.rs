@@ -217,16 +217,20 @@ fn every_reason_is_explained_in_order() {
 }
 
 #[test]
-fn every_test_named_by_the_guarantees_exists() {
-    let guarantees = read(Path::new("docs/guarantees.md")).unwrap();
+fn every_test_named_by_a_page_exists() {
     let sources: String = sources().map(|path| read(&path).unwrap()).collect();
-    let named = guarantees.split('`').skip(1).step_by(2);
-    let is_test = |name: &&str| {
-        name.contains('_') && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
-    };
-    // The guarantees also name fields of the contract.
+    // The pages also name fields of the contract.
     let protos: String = files("proto", "proto").iter().map(|path| read(path).unwrap()).collect();
-    for name in named.filter(is_test).filter(|name| !protos.contains(name)) {
-        assert!(sources.contains(&format!("fn {name}(")), "no test is called {name}");
+    for page in ["docs/guarantees.md", "docs/robustness.md"] {
+        let text = read(Path::new(page)).unwrap();
+        let named = text.split('`').skip(1).step_by(2);
+        let is_test = |name: &&str| {
+            // A claim, and not the name of a program.
+            name.matches('_').count() > 2
+                && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        };
+        for name in named.filter(is_test).filter(|name| !protos.contains(name)) {
+            assert!(sources.contains(&format!("fn {name}(")), "{page}: no test is called {name}");
+        }
     }
 }
