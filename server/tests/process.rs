@@ -371,6 +371,53 @@ async fn a_byte_that_flips_under_a_running_server_is_never_sent() {
     assert_eq!(read.len(), stored.len() - first - 1 + 5, "and the log goes on");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_looked_into_while_a_server_uses_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let stored = store_some(folder.path()).await;
+    let server = Server::on(folder.path(), "127.0.0.1:0");
+
+    let (code, info) = look(&["info", data]);
+    let head = format!("posts     {}\n", stored.len());
+    assert!(code == 0 && info.contains(&head) && info.contains("damage    none"), "{info}");
+    let (code, verdict) = look(&["verify", data]);
+    assert!(code == 0 && verdict.contains("every checksum is right"), "{verdict}");
+    let (code, posts) = look(&["dump", "--json", "--after", "2", data]);
+    assert_eq!((code, posts.lines().count()), (0, stored.len() - 2));
+    let first = posts.lines().next().unwrap();
+    assert!(first.contains(&format!("\"post_id\":\"{}\"", stored[2].post_id)), "{first}");
+    assert_eq!(look(&["dump", "--tag", "unheard", data]), (0, String::new()));
+
+    upload_some(&server, "later").await;
+    assert_eq!(look(&["dump", data]).1.lines().count(), stored.len() + 5, "it is not kept open");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flipped_byte_in_any_part_of_a_log_is_found_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    store_some(folder.path()).await;
+    let last = std::fs::metadata(folder.path().join(SEGMENT)).unwrap().len() as usize - 1;
+    let Damage { batch, .. } = second_batch(folder.path());
+    for byte in [0, 20, 60, batch, batch + 20, batch + 40, batch + 60, last] {
+        flip(folder.path(), byte);
+        let (code, verdict) = look(&["verify", data]);
+        assert_eq!(code, 1, "byte {byte}: {verdict}");
+        flip(folder.path(), byte);
+    }
+    assert_eq!(look(&["verify", data]).0, 0);
+    assert_eq!(look(&["verify", "/nowhere"]).0, 1);
+}
+
+/// The exit code of `server log`, and what it prints.
+fn look(args: &[&str]) -> (i32, String) {
+    let output = command(&[&["log"], args].concat()).output().unwrap();
+    let printed = [output.stdout, output.stderr.clone()];
+    let text = if output.status.success() { printed[0].clone() } else { printed.concat() };
+    (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+}
+
 const SEGMENT: &str = "00000000000000000001.log";
 
 /// The second batch of a log, to be damaged.

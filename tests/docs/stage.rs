@@ -43,7 +43,8 @@ while [ $# -gt 0 ]; do
     esac
 done
 case "$name $*" in
-    *--listen* | *--endpoint* | *--help* | tour* | "server certs"* | "server token"*) ;;
+    *--listen* | *--endpoint* | *--help* | tour*) ;;
+    "server certs"* | "server log"* | "server token"*) ;;
     "server health"*) set -- "$@" --endpoint "http://127.0.0.1:$STAGE_PORT" ;;
     "server "*) set -- --listen "127.0.0.1:$STAGE_PORT" "$@" ;;
     *) set -- --endpoint "http://127.0.0.1:$STAGE_PORT" "$@" ;;

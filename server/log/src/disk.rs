@@ -37,7 +37,8 @@ pub trait Disk: Send + Sync + Debug + 'static {
     /// Locks the directory against other processes until the guard is dropped.
     ///
     /// [`Access::Write`] creates a missing directory, durably, and locks out all others.
-    /// [`Access::Read`] locks out writers only, and changes nothing on disk.
+    /// [`Access::Read`] locks out writers only, and changes nothing on disk. [`Access::Observe`]
+    /// locks out nobody, and changes nothing.
     ///
     /// # Errors
     /// `WouldBlock` if another process or log holds the lock.
@@ -91,6 +92,8 @@ pub type LockGuard = Box<dyn Debug + Send + Sync>;
 /// How a log is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
+    /// For reading, beside a process that may be writing. What it writes meanwhile is not seen.
+    Observe,
     /// For reading, shared with other readers.
     Read,
     /// For reading and writing, exclusively.
@@ -168,6 +171,9 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, access: Access) -> io::Result<LockGuard> {
+        if access == Access::Observe {
+            return Ok(Box::new(()));
+        }
         let path = self.path(LOCK_FILE);
         let write = access == Access::Write;
         if write {

@@ -78,6 +78,7 @@ pub struct EmbeddedLog {
     writer: Mutex<JoinSet<()>>,
     /// Locks out writers while a read-only log is open.
     _reader_lock: Option<LockGuard>,
+    damage: Option<LogError>,
 }
 
 impl EmbeddedLog {
@@ -104,11 +105,12 @@ impl EmbeddedLog {
         let segment_bytes = options.segment_bytes.min(MAX_SEGMENT_BYTES);
         let (files, ring, metrics) = (disk.clone(), options.ring, options.metrics.clone());
         let found = move || recover(&*files, &options);
-        let Recovered { identity, hash, index, ids, tail, chain, mut lock } =
+        let Recovered { identity, hash, index, ids, tail, chain, mut lock, damage } =
             disk::run(&*disk, found).await?;
         let store = Arc::new(Store::new(disk, index, ring, metrics));
         let closing = CancellationToken::new();
         let mut tasks = JoinSet::new();
+        let is_reader = tail.is_none();
         let queue = tail.map(|tail| {
             let (queue, appends) = mpsc::channel(PENDING_APPENDS);
             let (store, _lock) = (store.clone(), lock.take());
@@ -126,7 +128,13 @@ impl EmbeddedLog {
             closing,
             writer: Mutex::new(tasks),
             _reader_lock: lock,
+            damage: damage.filter(|_| is_reader),
         })
+    }
+
+    /// The damage behind the last post, if the log was opened for reading and there is some.
+    pub fn damage(&self) -> Option<&LogError> {
+        self.damage.as_ref()
     }
 
     /// Why the log takes no more posts, once a write has failed. It stays failed until it is opened

@@ -12,8 +12,8 @@ use crate::{disk::Access, segment::Identity};
 /// How to open an [`EmbeddedLog`](crate::EmbeddedLog).
 #[derive(Debug, Clone)]
 pub struct LogOptions {
-    /// [`Access::Read`] changes nothing on disk, refuses appends, and serves the posts that precede
-    /// any damage.
+    /// [`Access::Read`] and [`Access::Observe`] change nothing on disk, refuse appends, and serve
+    /// the posts that precede any damage.
     pub access: Access,
     /// Size at which a segment ends, in bytes; values over 1 GiB count as 1 GiB. Opening the log
     /// copies its last segment once.

@@ -40,6 +40,8 @@ pub(super) struct Recovered {
     pub(super) chain: u64,
     /// None if a reader could not take one.
     pub(super) lock: Option<LockGuard>,
+    /// Why a reader sees no more posts.
+    pub(super) damage: Option<LogError>,
 }
 
 /// A segment that was read and checked.
@@ -118,6 +120,7 @@ pub(super) fn recover(disk: &dyn Disk, options: &LogOptions) -> Result<Recovered
         Err(damage @ LogError::Damaged { .. }) if !write => {
             let head = log.index.last();
             tracing::error!(%damage, head, "only the posts before the damage are served");
+            log.damage = Some(damage);
         }
         result => result?,
     }
@@ -130,7 +133,7 @@ pub(super) fn recover(disk: &dyn Disk, options: &LogOptions) -> Result<Recovered
 impl Recovered {
     fn new(identity: Identity, hash: HashId, lock: Option<LockGuard>) -> Self {
         let (index, ids) = (Index::default(), Ids::default());
-        Self { identity, hash, index, ids, tail: None, chain: 0, lock }
+        Self { identity, hash, index, ids, tail: None, chain: 0, lock, damage: None }
     }
 
     /// Indexes the segments, and copies the last one if the log is opened for writing.
@@ -177,7 +180,12 @@ impl Recovered {
             None => {}
             Some(flaw) if last && flaw.torn => {
                 let (offset, bytes) = (scan.end, bytes.len() - scan.end);
-                tracing::warn!(file, offset, bytes, "cut off a write that a crash interrupted");
+                tracing::warn!(file, offset, bytes, "a write that a crash interrupted is left out");
+                let what = format!(
+                    "{bytes} bytes are no whole batch: a write that a crash interrupted, or one \
+                     that is under way"
+                );
+                self.damage = Some(damaged(file, offset, what));
             }
             Some(flaw) => return Err(damaged(file, flaw.offset, flaw.what)),
         }

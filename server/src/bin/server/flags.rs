@@ -21,7 +21,7 @@ use self::{
     connections::{CallFlags, EnforcementFlags, KeepaliveFlags},
     security::{AuthFlags, TlsFlags},
 };
-use crate::probe::Probe;
+use crate::{log::LogCommand, probe::Probe};
 
 mod at_least_one;
 mod connections;
@@ -59,6 +59,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Ask a server for its health.
     Health(Probe),
+    /// Look into the log in a directory, also while a server uses it. Nothing is changed.
+    #[command(subcommand)]
+    Log(LogCommand),
     /// Make certificates, keys and tokens for trying out TLS and authentication.
     #[cfg(feature = "certs")]
     #[command(flatten)]
@@ -76,6 +79,8 @@ Examples:
                                           the services in two processes, without sample posts
 
   server health --watch                   the health of a server, now and on every change
+  server log info                         what the log in ./quartet-data holds
+  server log verify                       whether every checksum in it is right
 
   server certs certs/                     certificates and keys for this machine
   server --tls-cert certs/server.pem --tls-key certs/server.key

@@ -27,6 +27,7 @@ use self::{
 };
 
 mod flags;
+mod log;
 mod probe;
 mod signals;
 
@@ -64,6 +65,9 @@ fn start(cli: Cli) -> Result<bool, Box<dyn Error>> {
     log_to_stderr(cli.flags.frames, traces.as_ref());
     match cli.command {
         Some(Command::Health(probe)) => return runtime.block_on(ask(&probe)),
+        Some(Command::Log(look)) => {
+            return Ok(runtime.block_on(look.run(&mut std::io::stdout()))?);
+        }
         #[cfg(feature = "certs")]
         Some(Command::Make(make)) => {
             make.run(&mut std::io::stdout())?;
