@@ -1,22 +1,22 @@
 //! The cases, by gRPC's
 //! [test descriptions](https://github.com/grpc/grpc/blob/master/doc/interop-test-descriptions.md).
 
-use std::{error::Error, time::Duration};
+use std::{collections::HashSet, error::Error, time::Duration};
 
 use conformance::testing::{
-    Answer, ECHO_INITIAL, ECHO_TRAILING, EchoStatus, Empty, Payload, ResponseParameters, SERVICE,
-    SimpleRequest, StreamingInputCallRequest, StreamingInputCallResponse,
+    Answer, BoolValue, ECHO_INITIAL, ECHO_TRAILING, EchoStatus, Empty, Payload, ResponseParameters,
+    SERVICE, SimpleRequest, StreamingInputCallRequest, StreamingInputCallResponse,
     StreamingOutputCallRequest,
 };
 use futures::{StreamExt as _, future::try_join_all, stream};
 use http::uri::PathAndQuery;
 use prost::Message;
-use quartet_channel::{Builder, Channel};
+use quartet_channel::{Builder, Channel, ServedBy};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Code, IntoStreamingRequest, Request, Response, Status, Streaming, client::Grpc,
-    metadata::MetadataValue,
+    codec::CompressionEncoding, metadata::MetadataValue,
 };
 use tonic_prost::ProstCodec;
 
@@ -47,6 +47,8 @@ impl Client {
         match case {
             "empty_unary" => self.empty_unary().await,
             "large_unary" => self.large_unary(&self.channel).await,
+            "pick_first_unary" => self.pick_first_unary().await,
+            "server_compressed_unary" => self.server_compressed_unary().await,
             "client_streaming" => self.client_streaming().await,
             "server_streaming" => self.server_streaming().await,
             "ping_pong" => self.ping_pong().await,
@@ -81,6 +83,33 @@ impl Client {
         let answer: Response<Answer> =
             call(channel, "UnaryCall", Request::new(large_request())).await?;
         require(size(answer.get_ref()) == 314_159, "the answer has another size")
+    }
+
+    /// All calls go to one server, as the channel says: not every server names itself.
+    async fn pick_first_unary(&self) -> Checked {
+        let mut servers = HashSet::new();
+        for _ in 0..20 {
+            let request = Request::new(large_request());
+            let answer: Response<Answer> = call(&self.channel, "UnaryCall", request).await?;
+            let server = answer.extensions().get::<ServedBy>().ok_or("nobody served it")?;
+            servers.insert(server.0.to_string());
+        }
+        require(servers.len() == 1, format!("{servers:?}"))
+    }
+
+    async fn server_compressed_unary(&self) -> Checked {
+        for value in [true, false] {
+            let response_compressed = Some(BoolValue { value });
+            let request = Request::new(SimpleRequest { response_compressed, ..large_request() });
+            let mut grpc = ready(&self.channel).await?.accept_compressed(CompressionEncoding::Gzip);
+            let codec = ProstCodec::<SimpleRequest, Answer>::default();
+            let answer = grpc.unary(request, path(SERVICE, "UnaryCall"), codec).await?;
+            let encoding = answer.metadata().get("grpc-encoding");
+            let is_compressed = encoding.is_some_and(|encoding| encoding == "gzip");
+            require(is_compressed || !value, "the answer is not compressed")?;
+            require(size(answer.get_ref()) == 314_159, "the answer has another size")?;
+        }
+        Ok(())
     }
 
     async fn client_streaming(&self) -> Checked {
