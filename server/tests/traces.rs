@@ -158,6 +158,9 @@ async fn one_call_is_one_trace_from_its_client_through_post_to_user() {
     for span in [upload, asks, answers] {
         assert_eq!(hex(&span.trace_id), "0af7651916cd43dd8448eb211c80319c");
         assert!(span.end_time_unix_nano >= span.start_time_unix_nano);
+        let mut keys: Vec<_> = span.attributes.iter().map(|one| &*one.key).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, ["rpc.grpc.status_code", "rpc.method", "rpc.system"], "{}", span.name);
     }
     // A call without a trace context begins a new trace. The caller's mistake is not an error of
     // the server's span.

@@ -33,17 +33,27 @@ pub fn serving(method: &'static str, headers: &HeaderMap) -> Span {
 pub fn calling(method: &'static str) -> Span {
     trace_span!(
         target: "spans", "call", otel.name = method, otel.kind = "client", rpc.system = "grpc",
-        rpc.method = method,
+        rpc.method = method, rpc.grpc.status_code = Empty, otel.status_code = Empty,
     )
 }
 
-/// Records in a span how its call ended.
+/// Records in the span of an incoming call how it ended.
 pub fn ended(span: &Span, code: tonic::Code) {
+    record(span, code, is_servers_fault(code));
+}
+
+/// Records in the current span, that of an outgoing call, how it was answered. For a client, every
+/// code but OK is an error.
+pub fn answered(code: tonic::Code) {
+    record(&Span::current(), code, code != tonic::Code::Ok);
+}
+
+fn record(span: &Span, code: tonic::Code, is_error: bool) {
     if span.is_disabled() {
         return;
     }
     span.record("rpc.grpc.status_code", code as i32);
-    if is_servers_fault(code) {
+    if is_error {
         span.record("otel.status_code", "ERROR");
     }
 }

@@ -257,6 +257,7 @@ impl Authors {
             false => self.0.users.clone().get_user(request).await,
             true => self.0.blogs_users.clone().get_user(request).await,
         };
+        traces::answered(response.as_ref().map_or_else(Status::code, |_| Code::Ok));
         response.map(tonic::Response::into_inner)
     }
 

@@ -56,7 +56,9 @@ impl Traces {
     {
         let spans = Targets::new().with_target("spans", LevelFilter::TRACE);
         let layer = tracing_opentelemetry::layer().with_tracer(self.0.tracer("quartet"));
-        layer.with_location(false).with_threads(false).with_filter(spans)
+        // What is of interest inside this process only is left out.
+        let layer = layer.with_location(false).with_threads(false).with_target(false);
+        layer.with_tracked_inactivity(false).with_filter(spans)
     }
 
     /// Sends the last spans, for three seconds at most.
